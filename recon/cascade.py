@@ -38,6 +38,8 @@ class CascadeConfig:
         (mu1, mu2) before training.
     start_mu
         Weight of the CG-SENSE image that the first stage starts from.
+    denoiser, focus
+        Bodies of D_w and G_u. [our reading] G_u may be the narrower one: it acts only where C does.
     """
 
     n_stages: int = 4
@@ -45,6 +47,7 @@ class CascadeConfig:
     initial_mu: tuple[float, float] = (0.1, 0.1)
     start_mu: float = 0.03
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    focus: DenoiserConfig = field(default_factory=DenoiserConfig)
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
 
 
@@ -109,7 +112,7 @@ class Stage(nn.Module):
     def __init__(self, config: CascadeConfig) -> None:
         super().__init__()
         self.denoise = Denoiser(config.denoiser, guided=False)
-        self.focus = Denoiser(config.denoiser, guided=True)
+        self.focus = Denoiser(config.focus, guided=True)
         start = torch.tensor(config.initial_mu)
         self.raw_mu = nn.Parameter(torch.log(torch.expm1(start)))
         self.n_cg = config.n_cg

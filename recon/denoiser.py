@@ -91,8 +91,9 @@ def smooth_phase(image: Tensor) -> Tensor:
     training the loss began to fall within tens of steps instead of hundreds.
     """
     parts = torch.view_as_real(image.detach()).movedim(-1, 1)
-    for _ in range(2):
-        parts = functional.avg_pool2d(parts, 9, stride=1, padding=4, count_include_pad=False)
+    for _ in range(2):  # row means of column means: one mean over the window, at a fifth of its cost
+        parts = functional.avg_pool2d(parts, (9, 1), stride=1, padding=(4, 0), count_include_pad=False)
+        parts = functional.avg_pool2d(parts, (1, 9), stride=1, padding=(0, 4), count_include_pad=False)
     mean = torch.view_as_complex(parts.movedim(1, -1).contiguous())
     return mean / mean.abs().clamp_min(_TINY)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -80,6 +80,10 @@ def train(
     max_steps: Annotated[int | None, typer.Option(min=4, help="Stop there; for a try.")] = None,
     limit: Annotated[int | None, typer.Option(min=3, help="Samples of the pool; for a try.")] = None,
     precision: Annotated[str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = None,
+    source: Annotated[
+        Literal["simulated", "fastmri", "skm-tea"],
+        typer.Option(help="Scans of the networks: simulated, or measured ones below --data."),
+    ] = "simulated",
     start_from: Annotated[
         str | None, typer.Option(help="Run or *.safetensors whose D_w the stages start from.")
     ] = None,
@@ -97,7 +101,10 @@ def train(
     for name in names:
         recipe = limited(find(name), max_steps=max_steps, limit=limit)
         recipe = dataclasses.replace(
-            recipe, precision=precision or recipe.precision, start_from=start_from or recipe.start_from
+            recipe,
+            precision=precision or recipe.precision,
+            start_from=start_from or recipe.start_from,
+            source=source if recipe.network != "classifier" else recipe.source,
         )
         typer.echo(f"{name}: {train_one(recipe, data, runs, machine)}")
 

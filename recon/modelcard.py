@@ -16,7 +16,7 @@ from typing import Any
 
 from lfmri_node.recon.errors import InvalidModel
 
-SHIPPED = "lfmri-v1"
+SHIPPED = "lfmri-v2"
 VALIDATED_AUC = 0.75
 _CHUNK = 1 << 20
 

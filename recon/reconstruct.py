@@ -156,7 +156,7 @@ def run_network(
         stages = model.network(adjoint, encoding, weighting, gate)
         image = stages[-1].image[0].numpy()
         if weighting is LesionWeighting.OFF:
-            n_classes = model.network.config.classifier.n_classes
+            n_classes = len(model.network.config.classifier.classes)
             empty = np.zeros(image.shape, dtype=np.float32)
             scores = np.zeros(n_classes, dtype=np.float32)
             return _SliceResult(image, image, empty, scores, data_residual(kspace, maps, image))
@@ -317,7 +317,7 @@ def _lesion_map(scan: RawScan, model: Model, volumes: _Volumes) -> LesionMap:
     return LesionMap(
         activation=activation.astype(np.float32),
         scores=_scores_of_delivered(scan, np.stack(volumes.scores), activation.shape[0]),
-        labels=("lesion",),
+        labels=model.network.config.classifier.classes,
         threshold=model.card.lesion["threshold"],
         validated=model.card.lesion_map_validated,
     )

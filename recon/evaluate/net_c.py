@@ -67,7 +67,8 @@ def _answer(run: Run, entry: LabelledImage, image: Real) -> tuple[float, bool]:
     magnitude = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None, None]
     with torch.inference_mode():
         logits, logit_map = run.network(magnitude)
-        activation = activation_map(logits, logit_map, (image.shape[0], image.shape[1]))[0, 0].numpy()
+        activation = activation_map(logits, logit_map, (image.shape[0], image.shape[1]))[0].amax(0).numpy()
+    score = float(logits.max())
     if entry.lesion is None:
-        return float(logits[0, 0]), False
-    return float(logits[0, 0]), points_at(activation, entry.lesion.mask)
+        return score, False
+    return score, points_at(activation, entry.lesion.mask)

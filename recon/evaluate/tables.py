@@ -206,13 +206,13 @@ def lesion_term_table(evidence: Evidence) -> Table:
 
 
 def shipped_table(evidence: Evidence) -> Table:
-    """The candidate for the weights of the node beside the methods of table 1, on subjects held out."""
+    """The weights of the node beside the methods of table 1, on subjects held out."""
     shipped = [recipe for recipe in evidence.recipes if recipe.name == SHIPPED]
     folds = {recipe.fold for recipe in shipped}
     return quality_table(
         evidence,
         "shipped",
-        "The candidate for the weights of the node",
+        "The weights of the node",
         [*evidence.titles(1, classical=True), *(recipe.title for recipe in shipped)],
         (PSNR, SSIM, LF_PSNR, LF_SSIM),
         where=lambda row: row.fold in folds,

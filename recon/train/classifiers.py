@@ -3,8 +3,8 @@
 [paper] Table 4 compares classification networks. [our reading] Each family is cut where its features reach
 stride 4 and ends, like `recon.lesion.LesionClassifier`, in a 1x1 convolution to class logits whose
 largest are averaged into the slice's score: a deeper cut would blur the activation map. All share its
-input normalisation and have batch norm, which keeps absolute contrast. MONAI is imported only where
-one of its families is asked for.
+input normalisation and have batch norm, which keeps absolute contrast; they see no top-hats. MONAI is
+imported only where one of its families is asked for.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.lesion import ClassifierConfig, LesionClassifier, normalise_magnitude, pool_logits
@@ -23,22 +24,26 @@ class FeatureClassifier(nn.Module):
     """Any features f32 (b, 1, r, p) -> (b, n, r', p') under the head of `LesionClassifier`.
 
     ``forward`` takes a magnitude f32 (b, 1, r, p) and returns the slice logits (b, k) and the logit
-    map (b, k, r', p'), r' about r / 4.
+    map (b, k, r', p'), r' = ceil(r / 4). ``ahead`` is how many pixels the cells of the features stand before
+    the middle of their 4 x 4 pixels, where the activation map expects them: the image is moved by as many.
     """
 
-    def __init__(self, features: nn.Module, n_features: int, config: ClassifierConfig) -> None:
+    def __init__(self, features: nn.Module, n_features: int, ahead: int, config: ClassifierConfig) -> None:
         super().__init__()
         self.features = features
-        self.logits = nn.Conv2d(n_features, config.n_classes, 1)
+        self.ahead = ahead
+        self.logits = nn.Conv2d(n_features, len(config.classes), 1)
         self.n_pooled = config.n_pooled
 
     def forward(self, magnitude: Tensor) -> tuple[Tensor, Tensor]:
-        logit_map = self.logits(self.features(normalise_magnitude(magnitude)))
+        after = [self.ahead + -n % 4 for n in magnitude.shape[-2:]]
+        image = functional.pad(normalise_magnitude(magnitude), (0, after[1], 0, after[0]), mode="replicate")
+        logit_map = self.logits(self.features(image[..., self.ahead :, self.ahead :]))
         return pool_logits(logit_map, self.n_pooled), logit_map
 
 
 def build_classifier(family: str, config: ClassifierConfig) -> nn.Module:
-    """Untrained Net_c of one of `FAMILIES`; ``config.channels`` are the widths at stride 1, 2 and 4.
+    """Untrained Net_c of one of `FAMILIES`; ``config.channels`` are the widths at stride 2 and 4.
 
     Raises LabError (LF-LAB-004) for an unknown family.
     """
@@ -46,11 +51,11 @@ def build_classifier(family: str, config: ClassifierConfig) -> nn.Module:
         case "compact":
             return LesionClassifier(config)
         case "resnet":
-            return FeatureClassifier(_resnet(config), config.channels[2], config)
+            return FeatureClassifier(_resnet(config), config.channels[1], 2, config)
         case "densenet":
             return _densenet(config)
         case "efficientnet":
-            return FeatureClassifier(_efficientnet(config), config.channels[2], config)
+            return FeatureClassifier(_efficientnet(config), config.channels[1], 0, config)
     raise LabError("LF-LAB-004", f"no classifier {family!r}", f"one of {', '.join(FAMILIES)}")
 
 
@@ -61,7 +66,7 @@ def _resnet(config: ClassifierConfig) -> nn.Module:
     net = ResNet(
         block="basic",
         layers=[1, 2, 2, 1],
-        block_inplanes=[*config.channels, 8],
+        block_inplanes=[config.channels[0] // 2, *config.channels, 8],
         spatial_dims=2,
         n_input_channels=1,
         conv1_t_size=3,
@@ -75,19 +80,19 @@ def _densenet(config: ClassifierConfig) -> nn.Module:
     """Huang et al., CVPR 2017: dense blocks at stride 2 and 4; the pooling of the stem is left out."""
     from monai.networks.nets import DenseNet
 
-    growth, stem, _ = config.channels
+    stem, growth = config.channels[0], config.channels[0] // 2
     blocks = (4, 6)
     net = DenseNet(
         spatial_dims=2,
         in_channels=1,
-        out_channels=config.n_classes,
+        out_channels=len(config.classes),
         init_features=stem,
         growth_rate=growth,
         block_config=blocks,
     )
     kept = OrderedDict((name, part) for name, part in net.features.named_children() if name != "pool0")
     n_features = (stem + blocks[0] * growth) // 2 + blocks[1] * growth
-    return FeatureClassifier(nn.Sequential(kept | OrderedDict(relu5=nn.ReLU())), n_features, config)
+    return FeatureClassifier(nn.Sequential(kept | OrderedDict(relu5=nn.ReLU())), n_features, 0, config)
 
 
 def _efficientnet(config: ClassifierConfig) -> nn.Module:
@@ -97,7 +102,7 @@ def _efficientnet(config: ClassifierConfig) -> nn.Module:
     """
     from monai.networks.nets.efficientnet import MBConvBlock
 
-    _, two, four = config.channels
+    two, four = config.channels
 
     def block(n_in: int, n_out: int, kernel: int, stride: int, expand: int) -> nn.Module:
         return MBConvBlock(

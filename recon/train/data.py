@@ -25,6 +25,15 @@ REAL_LESIONS = ("brain_stroke", "F6A", "F7A", "S6A")
 PHANTOM = "phantom"
 
 
+CLASSES = {"bright lesion": ("bright", "oedema"), "dark lesion": ("dark",), "line-like lesion": ("tear",)}
+"""Classes of Net_c by what a lesion looks like; the kinds of `phantom.LESION_KINDS` that each takes in."""
+
+
+def class_labels(kind: str) -> list[float]:
+    """Image-level labels of an image with a lesion of ``kind``, one for each of `CLASSES`; "" for none."""
+    return [float(kind in kinds) for kinds in CLASSES.values()]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
     """One rotation of the subjects; what is not held out is trained on."""
@@ -70,6 +79,11 @@ class LabelledImage:
     label: bool
     lesion: Lesion | None
     subject: str = PHANTOM
+
+    @property
+    def classes(self) -> list[float]:
+        """Label of each of `CLASSES`."""
+        return class_labels("" if self.lesion is None else self.lesion.kind)
 
 
 def load_subjects(data: Path, names: tuple[str, ...]) -> tuple[Subject, ...]:

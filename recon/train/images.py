@@ -1,7 +1,7 @@
 """Batches for Net_c: magnitude images with image-level labels, degraded as a reconstruction would be.
 
-Positives and negatives come in pairs of one anatomy. The curriculum (strong, large lesions of the two
-plainest kinds first, easing to real ones of all kinds) is what makes the classifier learn at all.
+Positives and negatives come in pairs of one anatomy, degraded alike, as many of each class. The curriculum
+(strong, large lesions first, easing to real ones) is what makes the classifier learn at all.
 """
 
 from __future__ import annotations
@@ -14,21 +14,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from lfmri_node.recon.train.data import ImageSource, LabelledImage
+from lfmri_node.recon.train.data import CLASSES, ImageSource
 from lfmri_node.recon.train.samples import ACCELERATIONS, CENTRE_LINES, draw_mask
 from lfmri_node.recon.types import Real
 
 NOISE_LIMIT = 0.04
-PLAIN_KINDS = ("bright", "oedema")
-PLAIN_EASE = 0.5
-"""As long as the ease is above this, lesions are of the plain kinds."""
 DEGRADED = 0.7
 """Fraction of images that are degraded; the others stay fully sampled and noise-free."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageBatch:
-    """Images f32 (b, 1, y, x) and labels f32 (b, 1)."""
+    """Images f32 (b, 1, y, x) and labels f32 (b, k), one for each class in `data.CLASSES`."""
 
     images: Tensor
     labels: Tensor
@@ -60,12 +57,6 @@ def degrade(image: Real, rng: np.random.Generator) -> Real:
     left = np.fft.ifft(np.fft.ifftshift(spectrum, axes=1), axis=1)
     noise = rng.standard_normal((2, *image.shape)) * rng.uniform(0.0, NOISE_LIMIT) / np.sqrt(2)
     return np.asarray(np.abs(left + noise[0] + 1j * noise[1]), dtype=np.float32)
-
-
-def to_batch(images: list[LabelledImage]) -> ImageBatch:
-    """Images of equal size as they are."""
-    stack = torch.from_numpy(np.stack([entry.image for entry in images]))[:, None]
-    return ImageBatch(images=stack, labels=torch.tensor([[float(entry.label)] for entry in images]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,17 +100,19 @@ class ImageDraws(Sampler[ImageDraw]):
 
 
 class DrawnImages(Dataset[ImageBatch]):
-    """Answers a draw with its batch: each image with a lesion beside the same image without."""
+    """Answers a draw with its batch: an image with a lesion, the same without, and so on, classes in turn."""
 
     def __init__(self, source: ImageSource, kinds: tuple[str, ...]) -> None:
-        self._source, self._kinds = source, kinds
+        self._source = source
+        wanted = [tuple(kind for kind in of_class if kind in kinds) for of_class in CLASSES.values()]
+        self._kinds = [of_class for of_class in wanted if of_class]
 
     def __getitem__(self, draw: ImageDraw) -> ImageBatch:
         rng = np.random.default_rng(draw.seed)
-        plain = tuple(kind for kind in self._kinds if kind in PLAIN_KINDS)
-        kinds = plain if plain and draw.ease > PLAIN_EASE else self._kinds
-        pairs = [self._source.draw_pair(rng, draw.ease, kinds) for _ in range(draw.n // 2)]
-        entries = [entry for pair in pairs for entry in pair]
-        batch = to_batch(entries)
-        images = np.stack([degrade(entry.image, rng) for entry in entries])[:, None]
-        return ImageBatch(images=torch.from_numpy(images), labels=batch.labels)
+        images, labels = [], []
+        for i in range(draw.n // 2):
+            pair = self._source.draw_pair(rng, draw.ease, self._kinds[i % len(self._kinds)])
+            seed = int(rng.integers(1 << 32))
+            images += [degrade(entry.image, np.random.default_rng(seed)) for entry in pair]
+            labels += [entry.classes for entry in pair]
+        return ImageBatch(images=torch.from_numpy(np.stack(images))[:, None], labels=torch.tensor(labels))

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset, Sampler
 from lfmri_node.recon.coilmaps import interpolate
 from lfmri_node.recon.operators import fft_centred, ifft_centred
 from lfmri_node.recon.phantom import LESION_KINDS
-from lfmri_node.recon.train.data import Fold, ImageSource, load_subjects
+from lfmri_node.recon.train.data import Fold, ImageSource, class_labels, load_subjects
 from lfmri_node.recon.train.measurement import Measurement, undersample
 from lfmri_node.recon.train.samples import (
     COIL_COUNTS,
@@ -42,7 +42,7 @@ class Batch:
     target
         c64 (b, r, p).
     labels
-        f32 (b, 1), image-level.
+        f32 (b, k), image-level, one for each class of `data.CLASSES`.
     counted
         f32 (b, 1), zero for the few subjects with real lesions, which a classifier would learn to
         recognise by anything but the lesion.
@@ -153,7 +153,7 @@ class Draws(Sampler[list[Draw]]):
 class DrawnBatches(Dataset[Batch]):
     """Answers the draws of a batch with the batch; a strip of ``n_rows`` rows of it, None for all."""
 
-    def __init__(self, pool: Pool, n_rows: int | None) -> None:
+    def __init__(self, pool: Dataset[Sample], n_rows: int | None) -> None:
         self._pool, self._n_rows = pool, n_rows
 
     def __getitem__(self, draws: list[Draw]) -> Batch:
@@ -164,27 +164,35 @@ def collate(samples: list[Sample], seed: tuple[int, ...], *, n_rows: int | None 
     """Batch of samples under newly drawn lines, flipped, and cut to ``n_rows`` rows along the readout.
 
     Line sampling leaves the readout transform unitary and untouched, so that a strip of rows is a
-    measurement of its own: cutting is exact, and a training step costs what the strip costs.
+    measurement of its own: cutting is exact, and a training step costs what the strip costs. Slices that
+    are sampled at points are not cut.
     """
     rng = np.random.default_rng([*seed, 7])
-    masks = [draw_mask(rng, s.n_centre, s.acceleration, s.sampled.size) for s in samples]
+    masks = [_mask(rng, sample) for sample in samples]
     batch = assemble(samples, masks)
-    rows = batch.target.shape[1]
-    if n_rows is not None and n_rows < rows:
+    rows, lines = batch.target.shape[1], masks[0].ndim == 1
+    if n_rows is not None and n_rows < rows and lines:
         start = int(rng.integers(rows - n_rows + 1))
         batch = cut(batch, slice(start, start + n_rows))
     return flip(batch, tuple(axis for axis in (-2, -1) if rng.uniform() < 0.5))
 
 
+def _mask(rng: np.random.Generator, sample: Sample) -> Bool:
+    """Other lines in every pass; points (r, p) stay as they are."""
+    if sample.sampled.ndim == 2:
+        return sample.sampled
+    return draw_mask(rng, sample.n_centre, sample.acceleration, sample.sampled.size)
+
+
 def assemble(samples: list[Sample], masks: list[Bool]) -> Batch:
-    """Samples of one coil count, each under its mask bool (p,)."""
+    """Samples of one coil count, each under its mask bool (p,) or (r, p)."""
     maps = np.stack([interpolate(s.coarse, (s.target.shape[0], s.target.shape[1])).maps for s in samples])
     return _batch(
         full=torch.from_numpy(np.stack([s.kspace for s in samples])),
         sampled=torch.from_numpy(np.stack(masks)),
         maps=torch.from_numpy(maps),
         target=torch.from_numpy(np.stack([s.target for s in samples])),
-        labels=torch.tensor([[float(s.label)] for s in samples]),
+        labels=torch.tensor([class_labels(s.lesion_kind) for s in samples]),
         counted=torch.tensor([[float(not s.has_real_lesion)] for s in samples]),
     )
 
@@ -211,9 +219,10 @@ def flip(batch: Batch, axes: tuple[int, ...]) -> Batch:
         shifts = [1 - x.shape[dim] % 2 for dim in dims]
         return torch.roll(torch.flip(x, dims), shifts, dims) if dims else x
 
+    sampled = batch.measurement.sampled
     return _batch(
         full=turn(batch.full, axes),
-        sampled=turn(batch.measurement.sampled, (-1,) if -1 in axes else ()),
+        sampled=turn(sampled, axes if sampled.ndim == 3 else tuple(axis for axis in axes if axis == -1)),
         maps=turn(batch.measurement.operator.maps, axes),
         target=turn(batch.target, axes),
         labels=batch.labels,

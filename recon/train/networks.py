@@ -9,6 +9,7 @@ from lfmri_node.recon.denoiser import DenoiserConfig
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.lesion import ClassifierConfig
 from lfmri_node.recon.train.classifiers import build_classifier
+from lfmri_node.recon.train.data import CLASSES
 from lfmri_node.recon.train.measurement import Measurement
 from lfmri_node.recon.train.recipes import NETWORKS, Recipe
 from lfmri_node.recon.train.rivals import IstaNetPlus, MoDL, UNet
@@ -16,6 +17,7 @@ from lfmri_node.recon.train.varnet import VarNet
 from lfmri_node.recon.types import LesionWeighting
 
 N_CG = 5
+NET_C = ClassifierConfig(classes=tuple(CLASSES))
 SENSITIVITY_CHANNELS = (6, 12, 24)
 
 
@@ -42,7 +44,8 @@ def cascade_config(recipe: Recipe) -> CascadeConfig:
         n_stages=recipe.n_stages,
         n_cg=N_CG,
         denoiser=DenoiserConfig(channels=recipe.channels, demodulate=True),
-        classifier=ClassifierConfig(),
+        focus=DenoiserConfig(channels=recipe.focus_channels or recipe.channels, demodulate=True),
+        classifier=NET_C,
     )
 
 
@@ -60,7 +63,7 @@ def build_network(recipe: Recipe) -> nn.Module:
         case "e2e-varnet":
             return VarNet(recipe.n_stages, recipe.channels, SENSITIVITY_CHANNELS)
         case "classifier":
-            return build_classifier(recipe.classifier, ClassifierConfig())
+            return build_classifier(recipe.classifier, NET_C)
     raise LabError("LF-LAB-004", f"no network {recipe.network!r}", f"one of {', '.join(NETWORKS)}")
 
 

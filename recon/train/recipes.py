@@ -46,12 +46,15 @@ class Recipe:
         Tables of the paper that the run belongs to.
     lesion
         The lesion term of LF-MRI; ``off`` for all others.
-    n_stages, channels
-        Of the cascade; for the rivals what corresponds to them.
+    n_stages, channels, focus_channels
+        Of the cascade and its D_w; for the rivals what corresponds to them. Of G_u where it differs.
     classifier, classifier_from
         Family of Net_c (`classifiers.build_classifier`), and the recipe that pre-trains it.
     sampling
         ``random`` lines, or ``learned`` ones.
+    source
+        ``simulated`` scans, or the user's own ``fastmri`` or ``skm-tea`` k-space (`measured_pools`); Net_c
+        needs none of them.
     fold
         Which subjects are held out (`data.FOLDS`).
     n_samples, n_rows
@@ -68,18 +71,20 @@ class Recipe:
     tables: tuple[int, ...] = ()
     lesion: LesionWeighting = LesionWeighting.OFF
     n_stages: int = 3
-    channels: tuple[int, ...] = (8, 16, 32)
+    channels: tuple[int, ...] = (10, 20, 40)
+    focus_channels: tuple[int, ...] = ()
     classifier: str = "compact"
     classifier_from: str | None = None
     start_from: str | None = None
     only_focus: bool = False
     losses: LossWeights = field(default_factory=LossWeights)
     sampling: str = "random"
+    source: str = "simulated"
     fold: int = 0
     kinds: tuple[str, ...] = LESION_KINDS
     n_samples: int = 400
     n_rows: int | None = 64
-    steps: int = 300
+    steps: int = 400
     batch: int = 1
     learning_rate: float = 1e-3
     curriculum: float = 0.6
@@ -96,7 +101,7 @@ class Recipe:
     def from_json(cls, entry: dict[str, Any]) -> Recipe:
         """What `to_json` gave. Raises LabError (LF-LAB-003) where fields are missing, unknown or wrong."""
         try:
-            lists = {key: tuple(entry[key]) for key in ("tables", "channels", "kinds")}
+            lists = {key: tuple(entry[key]) for key in ("tables", "channels", "focus_channels", "kinds")}
             losses = LossWeights(**entry["losses"])
             return cls(**entry | lists | {"losses": losses, "lesion": LesionWeighting(entry["lesion"])})
         except (KeyError, TypeError, ValueError) as error:
@@ -135,6 +140,7 @@ def _of_fold(fold: int) -> Iterable[Recipe]:
         "lesion": LesionWeighting.FOCUSED,
         "classifier_from": net_c,
         "losses": FOCUSED_LOSSES,
+        "focus_channels": (6, 12, 24),
         "fold": fold,
     }
     yield from _net_c("compact", "", fold)
@@ -188,24 +194,16 @@ def _ablations(fold: int, focused: dict[str, Any]) -> Iterable[Recipe]:
 
 
 def _net_c(family: str, label: str, fold: int) -> Iterable[Recipe]:
-    """Net_c in two rounds: plain lesions made easy, then all kinds until they are the real ones."""
-    shape: dict[str, Any] = {
-        "network": "classifier",
-        "classifier": family,
-        "fold": fold,
-        "batch": 12,
-        "learning_rate": 2e-3,
-    }
-    first = f"net-c-first{label}-f{fold}"
-    yield Recipe(name=first, title=f"Net_c, {family}, first round", steps=1000, **shape)
+    """Net_c alone, lesions made easy at first."""
     yield Recipe(
         name=f"net-c{label}-f{fold}",
         title=f"Net_c, {family}",
-        start_from=first,
-        ease=0.5,
-        seed=1,
-        steps=1200,
-        **shape,
+        network="classifier",
+        classifier=family,
+        fold=fold,
+        batch=12,
+        learning_rate=2e-3,
+        steps=2000,
     )
 
 
@@ -216,20 +214,31 @@ def _loss_rows() -> Iterable[tuple[str, str, LossWeights]]:
 
 
 def _shipped() -> Iterable[Recipe]:
-    """Weights for the node: D_w first, then G_u with all else frozen; subjects of fold 0 held out."""
+    """Weights for the node: D_w, a longer Net_c, then G_u with all else frozen; fold 0 held out."""
     shape: dict[str, Any] = {
         "network": "lf-mri",
         "n_stages": 4,
         "channels": (16, 32, 64),
         "n_rows": 80,
     }
-    yield Recipe(name="shipped-denoiser", title="candidate weights, D_w", steps=1200, **shape)
+    yield Recipe(name="shipped-denoiser", title="shipped weights, D_w", steps=1200, **shape)
+    yield Recipe(
+        name="shipped-net-c",
+        title="shipped weights, Net_c",
+        network="classifier",
+        start_from="net-c-f0",
+        ease=0.0,
+        batch=12,
+        learning_rate=1e-3,
+        steps=2500,
+        seed=1,
+    )
     yield Recipe(
         name="shipped",
-        title="candidate weights",
+        title="shipped weights",
         lesion=LesionWeighting.FOCUSED,
         start_from="shipped-denoiser",
-        classifier_from="net-c-f0",
+        classifier_from="shipped-net-c",
         losses=FOCUSED_LOSSES,
         only_focus=True,
         steps=300,

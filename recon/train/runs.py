@@ -25,6 +25,7 @@ from lfmri_node.recon.train.data import FOLDS, SIZE, ImageSource, load_subjects
 from lfmri_node.recon.train.images import DrawnImages, ImageDraws
 from lfmri_node.recon.train.learned_sampling import LearnedMask
 from lfmri_node.recon.train.loader import DrawnBatches, Draws, Pool
+from lfmri_node.recon.train.measured_pools import FastMriPool, SkmTeaPool
 from lfmri_node.recon.train.networks import LfMri, build_network, count_parameters, start_stages
 from lfmri_node.recon.train.recipes import Recipe, write_recipe
 from lfmri_node.recon.train.samples import CENTRE_LINES
@@ -187,11 +188,8 @@ def _loader(
         )
         dataset = DrawnImages(source, recipe.kinds)
     else:
-        pools = runs / "pools" / f"fold-{fold.index}"
-        pool = Pool(
-            data, pools, fold, recipe.n_samples, kinds=recipe.kinds, phantom_fraction=PHANTOM_FRACTION
-        )
-        draws = Draws(recipe.n_samples, recipe.batch, recipe.seed, steps, recipe.epoch_steps, **ranks)
+        pool = _pool(recipe, data, runs)
+        draws = Draws(len(pool), recipe.batch, recipe.seed, steps, recipe.epoch_steps, **ranks)
         dataset = DrawnBatches(pool, recipe.n_rows)
     return DataLoader(
         dataset,
@@ -200,6 +198,16 @@ def _loader(
         num_workers=machine.workers,
         persistent_workers=machine.workers > 0,
     )
+
+
+def _pool(recipe: Recipe, data: Path, runs: Path) -> Pool | FastMriPool | SkmTeaPool:
+    if recipe.source == "fastmri":
+        return FastMriPool(data, recipe.n_samples, recipe.seed)
+    if recipe.source == "skm-tea":
+        return SkmTeaPool(data, recipe.n_samples, recipe.seed)
+    fold = FOLDS[recipe.fold]
+    pools = runs / "pools" / f"fold-{fold.index}"
+    return Pool(data, pools, fold, recipe.n_samples, kinds=recipe.kinds, phantom_fraction=PHANTOM_FRACTION)
 
 
 def _finish(folder: Path, task: Task, curve: LearningCurve) -> None:

@@ -48,7 +48,7 @@ class Sample:
     coarse
         Maps estimated from the lines in ``sampled``.
     sampled
-        bool (p,): the sample's own mask; ``n_centre`` lines in its centre.
+        bool (p,): the sample's own mask; ``n_centre`` lines in its centre. Or points bool (r, p).
     label
         Image-level: a lesion is in the image.
     lesion, lesion_kind

@@ -7,15 +7,14 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim.lr_scheduler import OneCycleLR
 
 from lfmri_node.recon.train.images import ImageBatch
 from lfmri_node.recon.train.learned_sampling import LearnedMask
 from lfmri_node.recon.train.loader import Batch
-from lfmri_node.recon.train.losses import total_loss
+from lfmri_node.recon.train.losses import label_loss, pair_loss, total_loss
 from lfmri_node.recon.train.measurement import undersample
-from lfmri_node.recon.train.networks import LfMri
+from lfmri_node.recon.train.networks import NET_C, LfMri
 from lfmri_node.recon.train.perceptual import PerceptualLoss
 from lfmri_node.recon.train.recipes import Recipe
 from lfmri_node.recon.types import LesionWeighting
@@ -100,8 +99,9 @@ class ReconstructionTask(Task):
 
 
 class ClassifierTask(Task):
-    """Net_c on magnitude images with image-level labels."""
+    """Net_c on pairs of magnitude images with image-level labels."""
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:
-        logits, _ = self.network(batch.images)
-        return {"loss": functional.binary_cross_entropy_with_logits(logits, batch.labels)}
+        logits, logit_map = self.network(batch.images)
+        pairs = pair_loss(logit_map, batch.labels, NET_C.n_pooled)
+        return {"loss": label_loss(logits, batch.labels) + pairs}

@@ -62,7 +62,9 @@ def write_model(tmp_path: Path) -> Callable[..., Path]:
         config = CascadeConfig(
             n_stages=1,
             denoiser=DenoiserConfig(channels=(8, 8)),
-            classifier=ClassifierConfig(channels=(8, 8, 8), n_pooled=4),
+            classifier=ClassifierConfig(
+                channels=(8, 8), classes=("bright lesion", "dark lesion"), n_pooled=4
+            ),
         )
         torch.manual_seed(0)
         network = Cascade(config)

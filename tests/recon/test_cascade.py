@@ -5,10 +5,17 @@ import pytest
 import sigpy
 import sigpy.mri.linop
 import torch
+from scipy import ndimage
 
 from lfmri_node.recon.cascade import Cascade, CascadeConfig, data_consistency
 from lfmri_node.recon.denoiser import Denoiser, DenoiserConfig
-from lfmri_node.recon.lesion import ClassifierConfig, LesionClassifier, activation_map
+from lfmri_node.recon.lesion import (
+    TOP_HAT_WIDTHS,
+    ClassifierConfig,
+    LesionClassifier,
+    activation_map,
+    top_hats,
+)
 from lfmri_node.recon.operators import SenseOp, fft_centred
 from lfmri_node.recon.solvers import conjugate_gradient
 from lfmri_node.recon.types import LesionWeighting
@@ -16,7 +23,7 @@ from lfmri_node.recon.types import LesionWeighting
 TINY = CascadeConfig(
     n_stages=2,
     denoiser=DenoiserConfig(channels=(8, 8)),
-    classifier=ClassifierConfig(channels=(8, 8, 8), n_pooled=4),
+    classifier=ClassifierConfig(channels=(8, 8), n_pooled=4),
 )
 
 
@@ -222,8 +229,27 @@ class TestActivationMap:
         )
         assert faint.max() < 1e-3
 
+    @pytest.mark.parametrize("shape", [(32, 32), (31, 29)])
+    def test_a_cell_stands_in_the_middle_of_its_four_by_four_pixels(self, shape):
+        logit_map = torch.full((1, 1, 8, 8), -9.0)
+        logit_map[..., 5, 2] = 9.0
+        activation = activation_map(torch.tensor([[9.0]]), logit_map, shape)[0, 0]
+        assert activation.shape == shape
+        places = torch.argwhere(activation > 0.5).float()
+        torch.testing.assert_close(places.mean(0), torch.tensor([4 * 5 + 1.5, 4 * 2 + 1.5]))
+
+    def test_top_hats_are_those_of_scipy(self):
+        image = torch.rand(1, 1, 40, 33)
+        hats = top_hats(image)[0].numpy()
+        for i, width in enumerate(TOP_HAT_WIDTHS):
+            inside = (slice(width, -width), slice(width, -width))
+            for hat, oracle in zip(hats[2 * i :], (ndimage.white_tophat, ndimage.black_tophat), strict=False):
+                np.testing.assert_allclose(
+                    hat[inside], oracle(image[0, 0].numpy(), size=width)[inside], atol=1e-6
+                )
+
     def test_classifier_has_stride_four_and_ignores_the_scale_of_its_input(self):
-        classifier = randomised(LesionClassifier(ClassifierConfig(channels=(8, 8, 8))))
+        classifier = randomised(LesionClassifier(ClassifierConfig(channels=(8, 8))))
         magnitude = torch.rand(2, 1, 33, 30)
         scores, logit_map = classifier(magnitude)
         assert scores.shape == (2, 1)

@@ -12,7 +12,7 @@ from lfmri_node.recon.lesion import ClassifierConfig, LesionClassifier
 from lfmri_node.recon.operators import SenseOp
 from lfmri_node.recon.train.classifiers import FAMILIES, build_classifier
 
-CONFIG = ClassifierConfig(channels=(8, 8, 16), n_classes=2, n_pooled=4)
+CONFIG = ClassifierConfig(channels=(8, 16), classes=("bright", "dark"), n_pooled=4)
 
 
 def built(family: str, config: ClassifierConfig = CONFIG) -> nn.Module:
@@ -36,7 +36,20 @@ class TestEveryFamily:
         scores, logit_map = built(family)(torch.rand(3, 1, *shape))
         assert scores.shape == (3, 2)
         assert logit_map.shape[:2] == (3, 2)
-        assert all(n // 4 <= m <= -(-n // 4) for m, n in zip(logit_map.shape[2:], shape, strict=True))
+        assert logit_map.shape[2:] == tuple(-(-n // 4) for n in shape)
+
+    def test_a_cell_of_the_map_sees_the_surroundings_of_its_own_pixels(self, family: str) -> None:
+        """The middle of what a cell responds to, by the gradient of its logit, is that of its pixels."""
+        classifier, middle = built(family), []
+        for _ in range(8):
+            magnitude = torch.rand(1, 1, 64, 48, requires_grad=True)
+            classifier(magnitude)[1][0, 0, 8, 6].backward()
+            weight = magnitude.grad[0, 0].abs()
+            place = torch.stack(torch.meshgrid(torch.arange(64.0), torch.arange(48.0), indexing="ij"))
+            near = weight * ((place - torch.tensor([33.5, 25.5])[:, None, None]).abs().amax(0) < 10)
+            middle.append((near * place).sum((1, 2)) / near.sum())
+        offset = torch.stack(middle).mean(0) - torch.tensor([4 * 8 + 1.5, 4 * 6 + 1.5])
+        assert offset.abs().max() < 0.75, offset
 
     def test_the_score_is_the_mean_of_the_largest_logits(self, family: str) -> None:
         scores, logit_map = built(family)(torch.rand(2, 1, 24, 24))
@@ -61,7 +74,7 @@ class TestEveryFamily:
         config = CascadeConfig(
             n_stages=1,
             denoiser=DenoiserConfig(channels=(8, 8)),
-            classifier=ClassifierConfig(channels=(8, 8, 8), n_pooled=4),
+            classifier=ClassifierConfig(channels=(8, 8), n_pooled=4),
         )
         cascade = Cascade(config).eval()
         cascade.classifier = build_classifier(family, config.classifier).eval()
@@ -76,7 +89,7 @@ class TestEveryFamily:
     def test_learns_to_find_what_only_labels_tell(self, family: str) -> None:
         """Bright squares on noise: after a few updates the map peaks at the square of an unseen image."""
         torch.manual_seed(0)
-        config = ClassifierConfig(channels=(8, 16, 16), n_pooled=4)
+        config = ClassifierConfig(channels=(16, 16), n_pooled=4)
         classifier = build_classifier(family, config)
         optimiser = torch.optim.Adam(classifier.parameters(), lr=3e-3)
         for _ in range(60):

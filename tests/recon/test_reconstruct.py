@@ -78,6 +78,8 @@ def test_trusted_scan_has_everything(scan, write_model):
     assert result.lesion is not None
     assert result.lesion.validated
     assert result.lesion.activation.shape == result.image.shape == (N_SLICES, 40, 48)
+    assert result.lesion.labels == ("bright lesion", "dark lesion")
+    assert result.lesion.scores.shape == (N_SLICES, 2)
     assert result.reference is not None
     assert result.fallback is not None
     assert done == [(1, 3), (2, 3), (3, 3)]

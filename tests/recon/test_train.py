@@ -10,19 +10,22 @@ import torch
 from lfmri_node.recon.cascade import Cascade, CascadeConfig
 from lfmri_node.recon.denoiser import DenoiserConfig
 from lfmri_node.recon.lesion import ClassifierConfig
+from lfmri_node.recon.phantom import LESION_KINDS
 from lfmri_node.recon.train.data import (
+    CLASSES,
     FOLDS,
     PHANTOM,
     REAL_LESIONS,
     SUBJECTS,
     ImageSource,
     Subject,
+    class_labels,
     load_subjects,
 )
 from lfmri_node.recon.train.domain import BATTERY
 from lfmri_node.recon.train.images import DrawnImages, ImageDraw, ImageDraws, degrade
 from lfmri_node.recon.train.loader import Draw, DrawnBatches, Draws, Pool, assemble, collate, cut, flip
-from lfmri_node.recon.train.losses import LossWeights, total_loss
+from lfmri_node.recon.train.losses import LossWeights, label_loss, pair_loss, total_loss
 from lfmri_node.recon.train.samples import (
     COIL_COUNTS,
     combine,
@@ -39,7 +42,7 @@ from lfmri_node.recon.types import LesionWeighting
 TINY = CascadeConfig(
     n_stages=1,
     denoiser=DenoiserConfig(channels=(8, 8)),
-    classifier=ClassifierConfig(channels=(8, 8, 8), n_pooled=4),
+    classifier=ClassifierConfig(channels=(8, 8), classes=tuple(CLASSES), n_pooled=4),
 )
 
 
@@ -102,7 +105,7 @@ def test_masks_hold_a_contiguous_centre_and_the_acceleration(seed, acceleration,
 
 def test_the_place_of_a_lesion_never_reaches_a_batch_or_a_loss(scans):
     sample = next(s for s in map(combine, scans) if s.label)
-    elsewhere = dataclasses.replace(sample, lesion=np.roll(sample.lesion, 40, axis=0), lesion_kind="dark")
+    elsewhere = dataclasses.replace(sample, lesion=np.roll(sample.lesion, 40, axis=0))
     weights = LossWeights(lesion=1.0, classification=0.1)
     torch.manual_seed(0)
     model = Cascade(TINY).eval()
@@ -260,8 +263,61 @@ def test_image_batches_carry_one_label_an_image(data):
     source = ImageSource(load_subjects(data, FOLDS[0].trained), 0.2, real_lesions=False)
     batch = DrawnImages(source, ("bright",))[ImageDraw(seed=(0,), ease=0.0, n=6)]
     assert batch.images.shape == (6, 1, 160, 160)
-    assert batch.labels.shape == (6, 1)
-    assert set(batch.labels.flatten().tolist()) <= {0.0, 1.0}
+    bright = list(CLASSES).index("bright lesion")
+    assert batch.labels[:, bright].tolist() == [1.0, 0.0] * 3
+    assert batch.labels.sum() == 3
+
+
+def test_every_class_has_as_many_pairs_and_every_kind_one_class(data):
+    source = ImageSource(load_subjects(data, FOLDS[0].trained), 0.2, real_lesions=False)
+    batch = DrawnImages(source, LESION_KINDS)[ImageDraw(seed=(0,), ease=0.0, n=12)]
+    assert batch.labels.sum(0).tolist() == [2.0] * len(CLASSES)
+    assert sorted(kind for kinds in CLASSES.values() for kind in kinds) == sorted(LESION_KINDS)
+    assert all(sum(class_labels(kind)) == 1 for kind in LESION_KINDS)
+    assert sum(class_labels("")) == 0
+
+
+class TestLossesOfNetC:
+    LABELS = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+
+    def maps_of(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logit maps whose pooled logits are those given: one cell far above the others."""
+        maps = torch.full((*logits.shape, 3, 3), -30.0)
+        maps[:, :, 1, 2] = logits
+        return maps
+
+    def test_right_answers_cost_nothing_and_knowing_nothing_costs_log_two(self):
+        right = 40 * self.LABELS - 20
+        assert label_loss(right, self.LABELS) == pytest.approx(0, abs=1e-6)
+        assert pair_loss(self.maps_of(right), self.LABELS, 1) == pytest.approx(0, abs=1e-6)
+        assert label_loss(0 * right, self.LABELS).item() == pytest.approx(np.log(2))
+        assert pair_loss(self.maps_of(0 * right), self.LABELS, 1).item() == pytest.approx(np.log(2))
+
+    def test_an_image_with_a_lesion_is_not_asked_for_its_other_classes(self):
+        logits = torch.zeros(4, 3, requires_grad=True)
+        (label_loss(logits, self.LABELS) + pair_loss(self.maps_of(logits), self.LABELS, 1)).backward()
+        assert logits.grad[0, 0] < 0 < logits.grad[1, 0]
+        assert logits.grad[0, 1:].abs().max() == 0
+        assert logits.grad[1].min() > 0
+
+    def test_anatomy_that_both_images_share_hides_no_lesion(self):
+        """A cell that looks like a lesion in both costs nothing and takes no gradient from the lesion."""
+        maps = torch.zeros(4, 3, 3, 3)
+        maps[..., 0, 0] = 50.0
+        maps[0, 0, 1, 2] = maps[2, 1, 1, 2] = 5.0
+        maps.requires_grad_()
+        loss = pair_loss(maps, self.LABELS, 1)
+        assert loss.item() == pytest.approx(np.log1p(np.exp(-5.0)))
+        loss.backward()
+        assert maps.grad[0, 0, 1, 2] < 0 < maps.grad[1, 0, 1, 2]
+        assert maps.grad[..., 0, 0].abs().max() == 0
+
+    def test_rows_that_do_not_count_change_nothing(self):
+        logits = torch.randn(4, 3)
+        counted = torch.tensor([[1.0], [1.0], [0.0], [0.0]])
+        torch.testing.assert_close(
+            label_loss(logits, self.LABELS, counted), label_loss(logits[:2], self.LABELS[:2])
+        )
 
 
 def test_every_measurement_of_the_battery_differs_from_its_scan(scans):

@@ -39,7 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     """A pre-trained Net_c and a cascade on it, both tiny."""
     folder = tmp_path_factory.mktemp("runs")
-    train(dataclasses.replace(find("net-c-f0"), start_from=None, steps=4, batch=2), data, folder, QUIET)
+    train(dataclasses.replace(find("net-c-f0"), steps=4, batch=2), data, folder, QUIET)
     train(small("lf-mri-f0"), data, folder, QUIET)
     return folder
 
