@@ -45,8 +45,6 @@ class Evidence:
         How the evaluation was made.
     regularisation
         Setting -> method -> lambda that was searched.
-    diagnosis
-        Family of the diagnosis classifier of each fold that has one.
     """
 
     rows: tuple[Row, ...]
@@ -60,7 +58,6 @@ class Evidence:
     commit: str
     machine: str
     regularisation: dict[str, dict[str, float]] = field(default_factory=dict)
-    diagnosis: dict[int, str] = field(default_factory=dict)
 
     @cached_property
     def _by_method(self) -> dict[str, list[Row]]:

@@ -23,8 +23,6 @@ from lfmri_node.recon.train.runs import Run, finished
 from lfmri_node.recon.types import Bool, LesionWeighting, Real
 
 CLASSIFIER = "classifier"
-DIAGNOSIS_FAMILIES = ("resnet", "densenet", "efficientnet", "compact")
-"""The first one that was trained diagnoses; the compact family last, because it is LF-MRI's own Net_c."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,13 +83,12 @@ def measurement_of(case: Case) -> Measurement:
 class Runs:
     """The finished runs below a folder.
 
-    ``judges`` are the names of fully trained classifiers, ``steps`` of runs that only others start from.
+    ``steps`` are the names of runs that only others start from.
     """
 
     folder: Path
     runs: tuple[Run, ...]
     facts: tuple[RunFacts, ...]
-    judges: frozenset[str]
     steps: frozenset[str]
 
     def methods(self, fold: int, *, any_size: bool = False) -> list[LearnedMethod]:
@@ -119,13 +116,11 @@ class Runs:
                 )
         return made
 
-    def diagnosis(self, fold: int) -> tuple[str, Diagnosis] | None:
-        """Family and function of the fold's diagnosis classifier; None where none was trained."""
-        for family in DIAGNOSIS_FAMILIES:
-            for run in self.runs:
-                recipe = run.recipe
-                if run.name in self.judges and (recipe.fold, recipe.classifier) == (fold, family):
-                    return family, _diagnosis_of(run.network)
+    def diagnosis(self, fold: int) -> Diagnosis | None:
+        """Of the fold's classifier that saw fully sampled images alone; None where it was not trained."""
+        for run in self.runs:
+            if (run.recipe.network, run.recipe.fold, run.recipe.degraded) == (CLASSIFIER, fold, 0.0):
+                return _diagnosis_of(run.network)
         return None
 
 
@@ -156,9 +151,8 @@ def read_runs(folder: Path, recipes: tuple[Recipe, ...]) -> Runs:
         )
         for run in found
     )
-    judges = frozenset(r.classifier_from for r in recipes if r.classifier_from is not None)
     steps = frozenset(r.start_from for r in recipes if r.start_from is not None)
-    return Runs(folder=folder, runs=tuple(found), facts=facts, judges=judges, steps=steps)
+    return Runs(folder=folder, runs=tuple(found), facts=facts, steps=steps)
 
 
 def _weights_id(folder: Path) -> str:

@@ -55,15 +55,14 @@ def table_7(evidence: Evidence) -> Table:
                 continue
             made.append(data_row(method, _diagnosis_cells(mine), mine, group))
             every += mine
-    families = ", ".join(f"fold {fold}: {family}" for fold, family in sorted(evidence.diagnosis.items()))
     return Table(
         name="table-7",
         title="Table 7. Diagnosis from the reconstructions",
         columns=("method", *DIAGNOSIS),
         rows=tuple(made),
         notes=(
-            f"Classifier trained on fully sampled images of training subjects ({families or 'none'}), "
-            "decision at 0.5, not tuned on any reconstruction. AUC: mean over folds. Inserted lesions "
+            "A classifier of its own for each fold, trained on fully sampled images of training subjects "
+            "alone; decision at 0.5, not tuned on any reconstruction. AUC: mean over folds. Inserted lesions "
             "against slices without, half of which carry a sham insertion; slices with real lesions are "
             "left out.",
             *evidence.origin(every),

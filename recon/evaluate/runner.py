@@ -103,7 +103,6 @@ def evaluate(
         commit=commit(),
         machine=machine(),
         regularisation=Regularisation(out / "regularisation.json").found,
-        diagnosis={fold: found[0] for fold in folds if (found := trained.diagnosis(fold)) is not None},
     )
     tables = make_tables(evidence)
     write_csv(tables, out / "tables.csv")
@@ -152,8 +151,7 @@ def _methods(trained: Runs, source: CaseSource) -> list[Method]:
 def _diagnosis(trained: Runs, source: CaseSource) -> Diagnosis | None:
     if source.dataset != HELD_OUT:
         return None
-    found = trained.diagnosis(source.fold)
-    return None if found is None else found[1]
+    return trained.diagnosis(source.fold)
 
 
 def current_rows(file: RowFile, trained: Runs, seed: int, sources: Sequence[CaseSource]) -> tuple[Row, ...]:

@@ -19,8 +19,6 @@ from lfmri_node.recon.train.samples import ACCELERATIONS, CENTRE_LINES, draw_mas
 from lfmri_node.recon.types import Real
 
 NOISE_LIMIT = 0.04
-DEGRADED = 0.7
-"""Fraction of images that are degraded; the others stay fully sampled and noise-free."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +42,6 @@ def degrade(image: Real, rng: np.random.Generator) -> Real:
     The lines that a mask of 4x or 8x leaves out are weakened by a factor that falls with their distance
     from the centre: the blur and the faint aliasing of a network's image, without running one.
     """
-    if rng.uniform() > DEGRADED:
-        return image
     acceleration = ACCELERATIONS[rng.integers(len(ACCELERATIONS))]
     n = image.shape[1]
     lines = draw_mask(rng, int(rng.integers(*CENTRE_LINES[acceleration])), acceleration, n)
@@ -100,10 +96,13 @@ class ImageDraws(Sampler[ImageDraw]):
 
 
 class DrawnImages(Dataset[ImageBatch]):
-    """Answers a draw with its batch: an image with a lesion, the same without, and so on, classes in turn."""
+    """Answers a draw with its batch: an image with a lesion, the same without, and so on, classes in turn.
 
-    def __init__(self, source: ImageSource, kinds: tuple[str, ...]) -> None:
-        self._source = source
+    ``degraded`` is the fraction of pairs that go through `degrade`; the others stay fully sampled.
+    """
+
+    def __init__(self, source: ImageSource, kinds: tuple[str, ...], degraded: float) -> None:
+        self._source, self._degraded = source, degraded
         wanted = [tuple(kind for kind in of_class if kind in kinds) for of_class in CLASSES.values()]
         self._kinds = [of_class for of_class in wanted if of_class]
 
@@ -113,6 +112,7 @@ class DrawnImages(Dataset[ImageBatch]):
         for i in range(draw.n // 2):
             pair = self._source.draw_pair(rng, draw.ease, self._kinds[i % len(self._kinds)])
             seed = int(rng.integers(1 << 32))
-            images += [degrade(entry.image, np.random.default_rng(seed)) for entry in pair]
+            whole = rng.uniform() >= self._degraded
+            images += [e.image if whole else degrade(e.image, np.random.default_rng(seed)) for e in pair]
             labels += [entry.classes for entry in pair]
         return ImageBatch(images=torch.from_numpy(np.stack(images))[:, None], labels=torch.tensor(labels))

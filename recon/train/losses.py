@@ -35,14 +35,15 @@ class LossWeights:
     perceptual
         Distance between features of the last image and of the truth.
     huber_width
-        Width of the quadratic part of the smooth L1 loss, in units of the brightest tissue.
+        Width of the quadratic part of the smooth L1 loss, in units of the brightest tissue. With 0.05 the
+        air around the body, whose errors are as small as the noise, hardly counted.
     """
 
     stages: float = 0.3
     lesion: float = 0.0
     classification: float = 0.0
     perceptual: float = 0.0
-    huber_width: float = 0.05
+    huber_width: float = 0.01
 
 
 def label_loss(logits: Tensor, labels: Tensor, counted: Tensor | float = 1.0) -> Tensor:

@@ -186,7 +186,7 @@ def _loader(
             recipe.epoch_steps,
             **ranks,
         )
-        dataset = DrawnImages(source, recipe.kinds)
+        dataset = DrawnImages(source, recipe.kinds, recipe.degraded)
     else:
         pool = _pool(recipe, data, runs)
         draws = Draws(len(pool), recipe.batch, recipe.seed, steps, recipe.epoch_steps, **ranks)

@@ -22,7 +22,7 @@ from lfmri_node.recon.train.networks import build_network
 from lfmri_node.recon.train.recipes import find, write_recipe
 from lfmri_node.recon.train.stand_in import write_stand_in
 
-NAMES = ("net-c-f0", "u-net-f0", "lf-mri-f0", "lf-off-f0")
+NAMES = ("net-c-f0", "judge-f0", "u-net-f0", "lf-mri-f0", "lf-off-f0")
 FILES = ("slices.csv", "regularisation.json", "tables.csv", "tables.md", "lab-report.html")
 
 
