@@ -38,8 +38,11 @@ class CascadeConfig:
         (mu1, mu2) before training.
     start_mu
         Weight of the CG-SENSE image that the first stage starts from.
-    denoiser, focus
-        Bodies of D_w and G_u. [our reading] G_u may be the narrower one: it acts only where C does.
+    denoiser
+        Body of D_w and of G_u.
+    tied
+        [our reading] G_u is the body of D_w, which then sees an empty map as its guide. A lesion fills few
+        pixels of few slices, from which a body of its own learns little in a short training.
     """
 
     n_stages: int = 4
@@ -47,7 +50,7 @@ class CascadeConfig:
     initial_mu: tuple[float, float] = (0.1, 0.1)
     start_mu: float = 0.03
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
-    focus: DenoiserConfig = field(default_factory=DenoiserConfig)
+    tied: bool = False
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
 
 
@@ -111,8 +114,9 @@ class Stage(nn.Module):
 
     def __init__(self, config: CascadeConfig) -> None:
         super().__init__()
-        self.denoise = Denoiser(config.denoiser, guided=False)
-        self.focus = Denoiser(config.focus, guided=True)
+        self.tied = config.tied
+        self.denoise = Denoiser(config.denoiser, guided=config.tied)
+        self.focus = nn.Identity() if config.tied else Denoiser(config.denoiser, guided=True)
         start = torch.tensor(config.initial_mu)
         self.raw_mu = nn.Parameter(torch.log(torch.expm1(start)))
         self.n_cg = config.n_cg
@@ -148,7 +152,7 @@ class Stage(nn.Module):
             if not suspected.any():
                 solved = data_consistency(operator, plain, mu1, denoised.detach(), self.n_cg)
                 return StageOutput(solved, logits, activation)
-        focused = self.focus(denoised, guide)
+        focused = (self.denoise if self.tied else self.focus)(denoised, guide)
         weight = mu2 * guide[:, 0] ** 2
         right = plain + weight * focused
         solved = data_consistency(operator, right, mu1 + weight, denoised.detach(), self.n_cg)

@@ -104,11 +104,12 @@ class Denoiser(nn.Module):
     Where it demodulates, also for any complex a.
 
     D_w with ``guided=False``. With ``guided=True`` it is the body of G_u, which sees the activation
-    map as a third channel.
+    map as a third channel; without a map it sees an empty one.
     """
 
     def __init__(self, config: DenoiserConfig, *, guided: bool) -> None:
         super().__init__()
+        self.guided = guided
         self.body = ResidualUNet(3 if guided else 2, config)
         self.demodulate = config.demodulate
 
@@ -116,8 +117,9 @@ class Denoiser(nn.Module):
         scale = slice_scale(image)
         phase = smooth_phase(image) if self.demodulate else torch.ones_like(image)
         channels = torch.view_as_real(image / scale * phase.conj()).movedim(-1, 1)
-        if guide is not None:
-            channels = torch.cat((channels, guide), dim=1)
+        if self.guided:
+            seen = torch.zeros_like(channels[:, :1]) if guide is None else guide
+            channels = torch.cat((channels, seen), dim=1)
         residual = self.body(channels)
         real_last = residual.movedim(1, -1).to(torch.float32).contiguous()
         return image + scale * phase * torch.view_as_complex(real_last)

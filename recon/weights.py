@@ -45,18 +45,16 @@ def config_from_card(entry: Mapping[str, Any]) -> CascadeConfig:
         n_cg=int(entry["n_cg"]),
         initial_mu=(float(entry["initial_mu"][0]), float(entry["initial_mu"][1])),
         start_mu=float(entry["start_mu"]),
-        denoiser=_body(entry["denoiser"]),
-        focus=_body(entry["focus"]),
+        denoiser=DenoiserConfig(
+            channels=tuple(entry["denoiser"]["channels"]), demodulate=bool(entry["denoiser"]["demodulate"])
+        ),
+        tied=bool(entry.get("tied", False)),
         classifier=ClassifierConfig(
             channels=tuple(entry["classifier"]["channels"]),
             classes=tuple(entry["classifier"]["classes"]),
             n_pooled=int(entry["classifier"]["n_pooled"]),
         ),
     )
-
-
-def _body(entry: Mapping[str, Any]) -> DenoiserConfig:
-    return DenoiserConfig(channels=tuple(entry["channels"]), demodulate=bool(entry["demodulate"]))
 
 
 def load_model(weights: Path | None = None, *, sha256: str | None = None) -> Model:

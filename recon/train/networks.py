@@ -44,7 +44,7 @@ def cascade_config(recipe: Recipe) -> CascadeConfig:
         n_stages=recipe.n_stages,
         n_cg=N_CG,
         denoiser=DenoiserConfig(channels=recipe.channels, demodulate=True),
-        focus=DenoiserConfig(channels=recipe.focus_channels or recipe.channels, demodulate=True),
+        tied=recipe.tied and recipe.lesion is not LesionWeighting.OFF,
         classifier=NET_C,
     )
 

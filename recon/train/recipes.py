@@ -46,8 +46,10 @@ class Recipe:
         Tables of the paper that the run belongs to.
     lesion
         The lesion term of LF-MRI; ``off`` for all others.
-    n_stages, channels, focus_channels
-        Of the cascade and its D_w; for the rivals what corresponds to them. Of G_u where it differs.
+    n_stages, channels
+        Of the cascade and its D_w; for the rivals what corresponds to them.
+    tied
+        Whether D_w is G_u too (`cascade.CascadeConfig`); else G_u has as many channels.
     classifier, classifier_from
         Family of Net_c (`classifiers.build_classifier`), and the recipe that pre-trains it.
     sampling
@@ -73,8 +75,8 @@ class Recipe:
     tables: tuple[int, ...] = ()
     lesion: LesionWeighting = LesionWeighting.OFF
     n_stages: int = 3
-    channels: tuple[int, ...] = (12, 24, 48)
-    focus_channels: tuple[int, ...] = ()
+    channels: tuple[int, ...] = (13, 26, 52)
+    tied: bool = False
     classifier: str = "compact"
     classifier_from: str | None = None
     start_from: str | None = None
@@ -86,7 +88,7 @@ class Recipe:
     kinds: tuple[str, ...] = LESION_KINDS
     n_samples: int = 400
     n_rows: int | None = 64
-    steps: int = 800
+    steps: int = 700
     batch: int = 1
     learning_rate: float = 1e-3
     degraded: float = 0.7
@@ -104,7 +106,7 @@ class Recipe:
     def from_json(cls, entry: dict[str, Any]) -> Recipe:
         """What `to_json` gave. Raises LabError (LF-LAB-003) where fields are missing, unknown or wrong."""
         try:
-            lists = {key: tuple(entry[key]) for key in ("tables", "channels", "focus_channels", "kinds")}
+            lists = {key: tuple(entry[key]) for key in ("tables", "channels", "kinds")}
             losses = LossWeights(**entry["losses"])
             return cls(**entry | lists | {"losses": losses, "lesion": LesionWeighting(entry["lesion"])})
         except (KeyError, TypeError, ValueError) as error:
@@ -143,7 +145,7 @@ def _of_fold(fold: int) -> Iterable[Recipe]:
         "lesion": LesionWeighting.FOCUSED,
         "classifier_from": net_c,
         "losses": FOCUSED_LOSSES,
-        "focus_channels": (6, 12, 24),
+        "tied": True,
         "fold": fold,
     }
     yield from _net_c("compact", "", fold)
@@ -156,7 +158,7 @@ def _of_fold(fold: int) -> Iterable[Recipe]:
         degraded=0.0,
         batch=12,
         learning_rate=2e-3,
-        steps=1500,
+        steps=800,
         seed=2,
     )
     for label, title, network, channels in _RIVALS:
@@ -218,7 +220,7 @@ def _net_c(family: str, label: str, fold: int) -> Iterable[Recipe]:
         fold=fold,
         batch=12,
         learning_rate=2e-3,
-        steps=2000,
+        steps=1400,
     )
 
 
@@ -245,7 +247,7 @@ def _shipped() -> Iterable[Recipe]:
         ease=0.0,
         batch=12,
         learning_rate=1e-3,
-        steps=2500,
+        steps=1500,
         seed=1,
     )
     yield Recipe(

@@ -1,5 +1,7 @@
 """What makes the cascade LF-MRI: its defining behaviour, with SigPy and autograd as oracles."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import sigpy
@@ -8,7 +10,7 @@ import torch
 from scipy import ndimage
 
 from lfmri_node.recon.cascade import Cascade, CascadeConfig, data_consistency
-from lfmri_node.recon.denoiser import Denoiser, DenoiserConfig
+from lfmri_node.recon.denoiser import Denoiser, DenoiserConfig, smooth_phase
 from lfmri_node.recon.lesion import (
     TOP_HAT_WIDTHS,
     ClassifierConfig,
@@ -192,9 +194,10 @@ def test_below_the_gate_a_slice_is_its_own_reference():
     assert not torch.allclose(one_of_two[1 - quiet], first[1 - quiet], atol=1e-5)
 
 
-def test_uniform_weighting_does_not_depend_on_the_classifier():
+@pytest.mark.parametrize("tied", [False, True])
+def test_uniform_weighting_does_not_depend_on_the_classifier(tied):
     operator, _, kspace = problem()
-    cascade = randomised(Cascade(TINY))
+    cascade = randomised(Cascade(replace(TINY, tied=tied)))
     adjoint = operator.adjoint(kspace)
     before = cascade(adjoint, operator, LesionWeighting.UNIFORM)[-1].image
     torch.nn.init.constant_(cascade.classifier.logits.bias, 5.0)
@@ -202,6 +205,34 @@ def test_uniform_weighting_does_not_depend_on_the_classifier():
     assert torch.equal(before, after)
     focused = cascade(adjoint, operator, LesionWeighting.FOCUSED)[-1].image
     assert not torch.allclose(focused, after)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_without_a_suspicion_the_lesion_term_is_off(tied):
+    operator, _, kspace = problem()
+    cascade = randomised(Cascade(replace(TINY, tied=tied)))
+    torch.nn.init.constant_(cascade.classifier.logits.bias, -100.0)
+    adjoint = operator.adjoint(kspace)
+    focused = cascade(adjoint, operator, LesionWeighting.FOCUSED)[-1].image
+    torch.testing.assert_close(focused, cascade(adjoint, operator, LesionWeighting.OFF)[-1].image)
+
+
+def test_a_tied_g_u_is_the_body_of_d_w_under_the_map():
+    stage = randomised(Cascade(replace(TINY, tied=True))).stages[0]
+    assert not list(stage.focus.parameters())
+    image, guide = torch.randn(1, 24, 20, dtype=torch.complex64), torch.rand(1, 1, 24, 20)
+    torch.testing.assert_close(stage.denoise(image), stage.denoise(image, torch.zeros_like(guide)))
+    assert not torch.allclose(stage.denoise(image), stage.denoise(image, guide))
+
+
+def test_smooth_phase_is_that_of_a_local_mean():
+    """Two passes of a 9 x 9 mean over what lies inside the image, against SciPy."""
+    image = torch.randn(1, 21, 18, dtype=torch.complex64)
+    inside = ndimage.uniform_filter(np.ones(image.shape[1:]), 9, mode="constant")
+    mean = image[0].numpy().astype(np.complex128)
+    for _ in range(2):
+        mean = ndimage.uniform_filter(mean, 9, mode="constant") / inside
+    np.testing.assert_allclose(smooth_phase(image)[0].numpy(), mean / np.abs(mean), atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (17, 22), (15, 13)])

@@ -108,7 +108,12 @@ def test_net_c_stays_as_it_was_pre_trained_unless_its_loss_counts(data, runs):
 def test_only_the_focus_trains_where_the_recipe_says_so(data, runs):
     folder = train(small("lf-off-f1"), data, runs, QUIET)
     recipe = dataclasses.replace(
-        small("lf-mri-f1"), name="focus", start_from=folder.name, classifier_from="net-c-f0", only_focus=True
+        small("lf-mri-f1"),
+        name="focus",
+        tied=False,
+        start_from=folder.name,
+        classifier_from="net-c-f0",
+        only_focus=True,
     )
     given = load_file(folder / "weights.safetensors")
     trained = load_run(train(recipe, data, runs, QUIET)).network.state_dict()
