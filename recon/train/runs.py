@@ -101,6 +101,7 @@ def train(recipe: Recipe, data: Path, runs: Path, machine: Machine) -> Path:
     )
     if trainer.is_global_zero:
         _finish(folder, task, curve)
+    trainer.strategy.barrier("the run is written")  # the next recipe may build on it in every process
     return folder
 
 

@@ -121,6 +121,18 @@ def test_only_the_focus_trains_where_the_recipe_says_so(data, runs):
     assert trained["cascade.stages.0.focus.body.out.weight"].abs().max() > 0
 
 
+def test_two_processes_train_one_network(data, runs):
+    """Lightning's DDP starts the command again for the second process, so this needs a command."""
+    command = [str(Path(sys.executable).with_name("lfmri-lab")), "train", "net-c-f2", "lf-mri-f2"]
+    options = ["--data", str(data), "--runs", str(runs), "--devices", "2", "--threads", "1"]
+    sizes = ["--max-steps", "4", "--limit", "3"]
+    done = subprocess.run([*command, *options, *sizes], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert "MEMBER: 2/2" in done.stderr
+    for name in ("net-c-f2", "lf-mri-f2"):
+        assert load_run(runs / name).recipe.steps == 4
+
+
 def test_a_run_is_not_overwritten_by_another_recipe_of_its_name(data, runs):
     with pytest.raises(LabError) as caught:
         train(dataclasses.replace(small("lf-mri-f0"), seed=5), data, runs, QUIET)
