@@ -84,6 +84,10 @@ def train(
         Literal["simulated", "fastmri", "skm-tea"],
         typer.Option(help="Scans of the networks: simulated, or measured ones below --data."),
     ] = "simulated",
+    vgg: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Weights of VGG-16, for a perceptual loss."),
+    ] = None,
     start_from: Annotated[
         str | None, typer.Option(help="Run or *.safetensors whose D_w the stages start from.")
     ] = None,
@@ -105,6 +109,7 @@ def train(
             precision=precision or recipe.precision,
             start_from=start_from or recipe.start_from,
             source=source if recipe.network != "classifier" else recipe.source,
+            vgg=str(vgg.resolve()) if vgg and recipe.losses.perceptual > 0 else None,
         )
         typer.echo(f"{name}: {train_one(recipe, data, runs, machine)}")
 
@@ -176,10 +181,12 @@ def export(
     import torch
 
     from lfmri_node.recon.train.card import export as export_run
-    from lfmri_node.recon.train.runs import load_run
+    from lfmri_node.recon.train.runs import load_run, training_pool
 
     torch.set_num_threads(threads)
-    typer.echo(str(export_run(load_run(runs / run), data, json.loads(training.read_text()), out, name, seed)))
+    finished, facts = load_run(runs / run), json.loads(training.read_text())
+    pool = training_pool(finished.recipe, data, runs)
+    typer.echo(str(export_run(finished, data, pool, facts, out, name, seed)))
 
 
 def main() -> None:

@@ -113,8 +113,3 @@ def measure(
     kspace += (noise_std / np.sqrt(2)) * noise
     kspace *= sampled[None, None, :] if sampled.ndim == 1 else sampled[None]
     return KSpace(data=np.ascontiguousarray(kspace, dtype=np.complex64), sampled=sampled)
-
-
-def truth_magnitude(image: Complex) -> Real:
-    """|image| f32: what a noise-free, fully sampled, coil-combined reconstruction shows."""
-    return np.abs(image).astype(np.float32)

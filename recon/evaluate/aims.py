@@ -21,7 +21,7 @@ from lfmri_node.recon.evaluate.aggregate import (
 from lfmri_node.recon.evaluate.evidence import Evidence
 from lfmri_node.recon.evaluate.measured import BRAIN
 from lfmri_node.recon.evaluate.simulated import HELD_OUT
-from lfmri_node.recon.evaluate.statistics import Difference
+from lfmri_node.recon.evaluate.statistics import MINIMUM_SUBJECTS, Difference
 from lfmri_node.recon.types import LesionWeighting
 
 LESION_GAIN_DB = 0.3
@@ -87,13 +87,14 @@ def _ahead(evidence: Evidence, metric: Metric, acceleration: float) -> Aim:
     statement = f"Ahead of every learned rival in {metric.heading} at {acceleration:g}x"
     if not gaps:
         return Aim(statement=statement, standing=Standing.OPEN, evidence="no learned rival was run")
+    missing = [rival for rival in evidence.rivals() if rival not in gaps]
     parts = [f"{rival} {_text(gap, metric)}" for rival, gap in sorted(gaps.items(), key=lambda g: g[1].mean)]
+    parts += [f"{rival} not run" for rival in missing]
     n_subjects = max(gap.n_subjects for gap in gaps.values())
-    return Aim(
-        statement=statement,
-        standing=_standing(list(gaps.values())),
-        evidence=f"{'; '.join(parts)}; {n_subjects} subjects",
-    )
+    standing = _standing(list(gaps.values()))
+    if missing and standing is not Standing.SHORT:
+        standing = Standing.OPEN
+    return Aim(statement=statement, standing=standing, evidence=f"{'; '.join(parts)}; {n_subjects} subjects")
 
 
 def _lesion_term(evidence: Evidence, weighting: LesionWeighting, acceleration: float) -> Aim:
@@ -135,10 +136,11 @@ def _map_aims(evidence: Evidence) -> list[Aim]:
             made.append(Aim(statement=statement, standing=Standing.OPEN, evidence="not run"))
             continue
         spread = "" if found.interval is None else f" [{found.interval[0]:.3f}, {found.interval[1]:.3f}]"
-        below = found.interval is None or found.interval[0] < threshold
-        reached = Standing.PARTLY if below else Standing.HOLDS
+        sure = found.interval is not None and found.interval[0] >= threshold
+        reached = Standing.HOLDS if sure and found.n_subjects >= MINIMUM_SUBJECTS else Standing.PARTLY
         standing = reached if found.mean >= threshold else Standing.SHORT
-        made.append(Aim(statement=statement, standing=standing, evidence=f"{found.mean:.3f}{spread}"))
+        figures = f"{found.mean:.3f}{spread}; {found.n_subjects} subjects"
+        made.append(Aim(statement=statement, standing=standing, evidence=figures))
     return made
 
 
@@ -168,12 +170,12 @@ def _measured(evidence: Evidence, acceleration: float) -> Aim:
 
 
 def _speed(evidence: Evidence) -> Aim:
-    """Samples a second times parameters, beside E2E-VarNet of the same folder."""
+    """Samples a second times the parameters that learnt, beside E2E-VarNet of the same folder."""
     statement = "Training at least as fast per parameter as E2E-VarNet"
 
     def rate(network: str, lesion: LesionWeighting) -> float | None:
         rates = [
-            run.recipe.steps * run.recipe.batch / run.seconds * run.n_parameters
+            run.samples_a_second * run.n_trained
             for run in evidence.runs
             if run.recipe.network == network
             and run.recipe.lesion is lesion

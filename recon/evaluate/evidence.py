@@ -16,6 +16,8 @@ from lfmri_node.recon.train.recipes import Recipe
 from lfmri_node.recon.types import LesionWeighting
 
 SIMULATED = (HELD_OUT, REAL)
+SHIPPED = "shipped"
+"""Name of the recipe of the weights for the node."""
 LEARNED_RIVALS = ("u-net", "ista-net+", "modl", "e2e-varnet")
 
 
@@ -23,14 +25,21 @@ LEARNED_RIVALS = ("u-net", "ista-net+", "modl", "e2e-varnet")
 class RunFacts:
     """A finished run: its recipe, first digits of its weights' SHA-256, size, and where its time went.
 
-    ``wait_s`` are the seconds, of all ``seconds``, that the training waited for data.
+    ``n_trained`` are the parameters that learnt: Net_c may be frozen. ``wait_s`` are the seconds, of all
+    ``seconds``, that the training waited for data.
     """
 
     recipe: Recipe
     weights: str
     n_parameters: int
+    n_trained: int
     seconds: float
-    wait_s: float | None = None
+    wait_s: float
+
+    @property
+    def samples_a_second(self) -> float:
+        """Of the steps alone: the first training of a folder also waits for its samples to be simulated."""
+        return self.recipe.steps * self.recipe.batch / max(self.seconds - self.wait_s, 1e-9)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +93,11 @@ class Evidence:
 
     def titles(self, table: int, *, classical: bool = False) -> list[str]:
         """Row labels of a table of the paper: the classical methods first, then recipes in their order."""
-        mine = [recipe for recipe in self.recipes if table in recipe.tables and recipe.fold in self.folds]
+        mine = [
+            recipe
+            for recipe in self.recipes
+            if table in recipe.tables and recipe.fold in self.folds and recipe.network != "classifier"
+        ]
         learned = list(dict.fromkeys(recipe.title for recipe in mine))
         return [*CLASSICAL, *learned] if classical else learned
 
@@ -105,9 +118,13 @@ class Evidence:
         return self.title_of(LesionWeighting.FOCUSED) or "LF-MRI"
 
     def rivals(self) -> list[str]:
-        """Row labels of the learned rivals of other groups that were run."""
+        """Row labels of the learned rivals of other groups, run or not."""
         found = [r.title for r in self.recipes if r.network in LEARNED_RIVALS and 1 in r.tables]
-        return [title for title in dict.fromkeys(found) if self.was_run(title)]
+        return list(dict.fromkeys(found))
+
+    def shipped(self) -> list[str]:
+        """Row label of the weights of the node where they were evaluated."""
+        return [r.title for r in self.recipes if r.name == SHIPPED and self.was_run(r.title)]
 
     def parameters(self, title: str) -> int | None:
         """Number of parameters of the runs of a row; None where there is none."""
@@ -130,6 +147,9 @@ class Evidence:
             f"{self.folds_of(chosen)}. Lesions inserted by the project's simulator in {n_inserted} slices; "
             f"real lesions in {drawn[1]} slices, with {drawn[2]} boxes drawn by eye, not by a radiologist."
         )
+        dropped = {(r.dataset, r.fold, r.acceleration, r.sample): r.boxes_dropped for r in chosen}
+        if n_dropped := sum(dropped.values()):
+            text += f" {n_dropped} boxes that hold no pixel of their image are left out."
         if published[1]:
             text += f" {published[1]} slices with {published[2]} boxes of the published annotations."
         return (

@@ -53,7 +53,7 @@ def reconstruction_examples(evidence: Evidence, acceleration: float) -> list[Exa
 def _gains(evidence: Evidence, acceleration: float) -> list[tuple[float, Row]]:
     """Gain and row of LF-MRI for each slice with a box, lowest gain first."""
     rivals: dict[Place, list[float]] = {}
-    for title in evidence.rivals():
+    for title in filter(evidence.was_run, evidence.rivals()):
         for row in evidence.of(title, acceleration=acceleration):
             if row.lf_psnr is not None:
                 rivals.setdefault(place_of(row), []).append(row.lf_psnr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,10 +90,11 @@ class Runs:
     facts: tuple[RunFacts, ...]
     steps: frozenset[str]
 
-    def methods(self, fold: int, *, any_size: bool = False) -> list[LearnedMethod]:
+    def methods(self, fold: int, learnt_lines: float | None = None) -> list[LearnedMethod]:
         """Reconstruction networks with the subjects of ``fold`` held out, in the order of the recipes.
 
-        ``any_size`` leaves out networks that learnt a mask, which fits one matrix only.
+        Networks that learnt their lines come only where those are of the acceleration ``learnt_lines``; and
+        they fit one matrix only.
         """
         made = []
         for run, facts in zip(self.runs, self.facts, strict=True):
@@ -103,7 +103,7 @@ class Runs:
             lines = (
                 read_mask(self.folder / run.name / "mask.txt") if run.recipe.sampling == "learned" else None
             )
-            if not (any_size and lines is not None):
+            if lines is None or learnt_lines == round(lines.size / lines.sum()):
                 made.append(
                     LearnedMethod(
                         name=run.recipe.title,
@@ -146,8 +146,9 @@ def read_runs(folder: Path, recipes: tuple[Recipe, ...]) -> Runs:
             recipe=run.recipe,
             weights=_weights_id(folder / run.name),
             n_parameters=run.n_parameters,
+            n_trained=run.n_trained,
             seconds=run.seconds,
-            wait_s=_wait_s(folder / run.name),
+            wait_s=run.wait_s,
         )
         for run in found
     )
@@ -158,9 +159,3 @@ def read_runs(folder: Path, recipes: tuple[Recipe, ...]) -> Runs:
 def _weights_id(folder: Path) -> str:
     """First 12 hex digits of the SHA-256 of the weights."""
     return hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()[:12]
-
-
-def _wait_s(folder: Path) -> float | None:
-    """Seconds that the training waited for data, where the run states it."""
-    value = json.loads((folder / "run.json").read_text()).get("wait_s")
-    return None if value is None else float(value)

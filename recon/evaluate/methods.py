@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 
 from lfmri_node.recon.baseline import (
     CG_SENSE_LAMBDA,
     L1_WAVELET_LAMBDA,
     cg_sense,
     l1_wavelet,
-    operator,
     zero_filled,
 )
 from lfmri_node.recon.evaluate.cases import Case
@@ -133,10 +131,3 @@ def _mean_psnr(solve: Callable[..., Complex], lamda: float, cases: list[Case]) -
             error = np.abs(case.view(solve(case.kspace, case.maps, lamda))) - np.abs(case.truth)
         values.append(10 * np.log10(case.peak**2 / max(float(np.mean(error**2)), 1e-30)))
     return float(np.mean(values))
-
-
-def adjoint_of(case: Case) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """k-space (1, c, r, p), mask (1, p) or (1, r, p), and A^H Y (1, r, p) of a case as tensors."""
-    kspace = torch.from_numpy(case.kspace.data)[None]
-    encoding = operator(case.kspace, case.maps)
-    return kspace, torch.from_numpy(case.kspace.sampled)[None], encoding.adjoint(kspace)

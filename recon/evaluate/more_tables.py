@@ -18,7 +18,7 @@ from lfmri_node.recon.evaluate.aggregate import (
     counted,
     summary,
 )
-from lfmri_node.recon.evaluate.evidence import Evidence, RunFacts
+from lfmri_node.recon.evaluate.evidence import Evidence
 from lfmri_node.recon.evaluate.lesion_metrics import diagnosis_quality
 from lfmri_node.recon.evaluate.measured import BRAIN, LOW_FIELD, PROSPECTIVE
 from lfmri_node.recon.evaluate.published import FASTMRI, SKM_TEA
@@ -63,8 +63,7 @@ def table_7(evidence: Evidence) -> Table:
         notes=(
             "A classifier of its own for each fold, trained on fully sampled images of training subjects "
             "alone; decision at 0.5, not tuned on any reconstruction. AUC: mean over folds. Inserted lesions "
-            "against slices without, half of which carry a sham insertion; slices with real lesions are "
-            "left out.",
+            "against slices without; slices with real lesions are left out.",
             *evidence.origin(every),
         ),
     )
@@ -125,7 +124,7 @@ def table_9(evidence: Evidence) -> Table:
 def map_table(evidence: Evidence) -> Table:
     """The activation map on each network's own reconstruction: all kinds, each kind, unseen kind, real."""
     scored = list(dict.fromkeys(row.method for row in evidence.rows if row.score is not None))
-    wanted = [title for title in evidence.titles(1) if title in scored]
+    wanted = [title for title in [*evidence.titles(1), *evidence.shipped()] if title in scored]
     made, every = [], []
     for method in wanted or [evidence.ours]:
         for acceleration in evidence.accelerations:
@@ -140,9 +139,8 @@ def map_table(evidence: Evidence) -> Table:
         notes=(
             INTERVALS,
             "On the network's own reconstructions of held-out subjects. A row of one kind sets its "
-            "positives against all negatives, half of which carry a sham insertion. Real lesions have no "
-            "negatives of their own: no AUC. Intersection over union: at the one threshold that is best "
-            "for the row.",
+            "positives against all negatives. Real lesions have no negatives of their own: no AUC. "
+            "Intersection over union: at the one threshold that is best for the row.",
             *evidence.origin(every),
         ),
     )
@@ -186,7 +184,7 @@ def measured_table(evidence: Evidence) -> Table:
     made: list[TableRow] = []
     every: list[Row] = []
     for group, dataset, chosen in _measured_parts(evidence):
-        for method in evidence.titles(1, classical=True):
+        for method in [*evidence.titles(1, classical=True), *evidence.shipped()]:
             mine = evidence.of(method, (dataset,), where=chosen)
             if not mine:
                 text = NOT_APPLICABLE if evidence.was_run(method) else NOT_RUN
@@ -233,28 +231,22 @@ def _measured_parts(evidence: Evidence) -> list[tuple[str, str, Callable[[Row], 
     return parts
 
 
-def _share_cell(run: RunFacts) -> Cell:
-    if run.wait_s is None or run.seconds <= 0:
-        return text_cell(NONE)
-    return Cell(text=f"{run.wait_s / run.seconds:.1%}", value=run.wait_s / run.seconds)
-
-
 def speed_table(evidence: Evidence) -> Table:
-    """Samples a second of every finished training; steps x batch over the seconds that Lightning ran."""
+    """Samples a second of every finished training, and where its time went."""
     made = []
     for run in sorted(evidence.runs, key=lambda run: run.recipe.name):
         recipe = run.recipe
-        rate = recipe.steps * recipe.batch / run.seconds if run.seconds > 0 else 0.0
+        rate, share = run.samples_a_second, run.wait_s / max(run.seconds, 1e-9)
         made.append(
             TableRow(
                 label=f"{recipe.title} (fold {recipe.fold})",
                 cells=(
-                    Cell(text=f"{run.n_parameters:,}", value=float(run.n_parameters)),
+                    Cell(text=f"{run.n_trained:,}", value=float(run.n_trained)),
                     Cell(text=f"{recipe.steps:,} x {recipe.batch}", value=float(recipe.steps * recipe.batch)),
                     Cell(text=f"{run.seconds / 60:.1f}", value=run.seconds / 60),
-                    _share_cell(run),
+                    Cell(text=f"{share:.1%}", value=share),
                     Cell(text=f"{rate:.2f}", value=rate),
-                    Cell(text=f"{rate * run.n_parameters / 1e6:.2f}", value=rate * run.n_parameters / 1e6),
+                    Cell(text=f"{rate * run.n_trained / 1e6:.2f}", value=rate * run.n_trained / 1e6),
                 ),
             )
         )
@@ -263,7 +255,7 @@ def speed_table(evidence: Evidence) -> Table:
         title="Training speed",
         columns=(
             "training",
-            "parameters",
+            "parameters that learnt",
             "steps x batch",
             "minutes",
             "waiting for data",
@@ -273,7 +265,9 @@ def speed_table(evidence: Evidence) -> Table:
         rows=tuple(made),
         notes=(
             "Of the trainings that the tables are made of, as they ran: other work on the same machine "
-            "slows some of them. The last column is the speed per parameter.",
+            "slows some of them. Samples a second: of the steps alone, without the wait for data, which in "
+            "the first training of a fold is the simulation of its samples. The last column is the speed "
+            "per parameter.",
             evidence.machine,
         ),
     )

@@ -2,7 +2,7 @@
 
 fastMRI: validation volumes under the published mask of each file name; truth is the root sum of squares
 that the file holds, 320 x 320, data range of the volume. SKM-TEA: planes of the first echo of test scans
-under their own Poisson masks and coil maps. No network of the laboratory's recipes has seen either.
+under their own Poisson masks and coil maps. `train --source` reads the training splits alone.
 """
 
 from __future__ import annotations

@@ -130,8 +130,8 @@ def _made(evidence: Evidence) -> str:
     )
     trainings = "".join(
         f"<li>{html.escape(run.recipe.name)}: {html.escape(run.recipe.title)}, fold {run.recipe.fold}, "
-        f"{run.recipe.steps} steps of {run.recipe.batch}, seed {run.recipe.seed}, weights "
-        f"{run.weights}</li>"
+        f"{run.recipe.steps} steps of {run.recipe.batch}, {run.recipe.n_samples} {run.recipe.source} "
+        f"samples, {run.recipe.precision}, seed {run.recipe.seed}, weights {run.weights}</li>"
         for run in evidence.runs
     )
     unseen = counted(row for row in evidence.rows if row.dataset == UNSEEN)[1]

@@ -35,7 +35,7 @@ from lfmri_node.recon.evaluate.tables import (
     table_2,
 )
 from lfmri_node.recon.train.data import FOLDS, REAL_LESIONS
-from lfmri_node.recon.train.recipes import all_recipes
+from lfmri_node.recon.train.recipes import Recipe, all_recipes
 
 UNSEEN_SHARE = 0.5
 """Slices with the unseen kind, as a share of the slices with trained kinds."""
@@ -84,6 +84,7 @@ def evaluate(
             "no reconstruction network of the folds asked for is finished",
             "train a recipe first, or name its fold",
         )
+    _refuse_unequal([facts.recipe for facts in trained.facts if facts.recipe.fold in folds])
     sources = make_sources(data, n_slices, seed, tuple(accelerations), tuple(folds), measured=measured)
     bench = Bench(
         sources=tuple(sources),
@@ -122,7 +123,7 @@ def make_sources(
 ) -> list[CaseSource]:
     """Held-out slices, the unseen kind and real lesions of every fold and acceleration; measured sets.
 
-    Published data sets, which no recipe trains on, are run with the networks of the first fold.
+    Published data sets are run with the networks of the first fold; `train --source` reads other splits.
     """
     sources = []
     for index in folds:
@@ -139,12 +140,26 @@ def make_sources(
     return [source for source in sources if source.samples]
 
 
+def _refuse_unequal(recipes: Sequence[Recipe]) -> None:
+    """Networks are compared at equal data and equal updates, or not at all."""
+    compared = [recipe for recipe in recipes if 1 in recipe.tables]
+    for field in ("source", "n_samples", "steps", "batch"):
+        found = {getattr(recipe, field): recipe.name for recipe in compared}
+        if len(found) > 1:
+            told = ", ".join(f"{name}: {value}" for value, name in found.items())
+            raise LabError(
+                "LF-LAB-024",
+                f"the runs differ in {field} ({told})",
+                "train those of a comparison alike, in one folder",
+            )
+
+
 def _methods(trained: Runs, source: CaseSource) -> list[Method]:
-    """Every network of the fold on its held-out slices; on other data those that take any matrix."""
+    """Every network of the fold; those with lines of their own where matrix and acceleration are theirs."""
     own = source.dataset == HELD_OUT
     simulated = source.setting.startswith("simulated")
     truth: list[Method] = [TruthMethod()] if own and trained.diagnosis(source.fold) is not None else []
-    learned = trained.methods(source.fold, any_size=not simulated)
+    learned = trained.methods(source.fold, source.acceleration if simulated else None)
     return [*truth, *(method for method in learned if method.has_map or not source.maps_only)]
 
 

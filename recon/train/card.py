@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from safetensors.torch import save_file
+from torch.utils.data import Dataset
 
 from lfmri_node.recon.coilmaps import calibrate, interpolate
 from lfmri_node.recon.errors import LabError
@@ -28,8 +29,8 @@ from lfmri_node.recon.train.data import FOLDS, ImageSource, load_subjects
 from lfmri_node.recon.train.domain import indicators_of, ranges, verdict_table
 from lfmri_node.recon.train.networks import LfMri
 from lfmri_node.recon.train.runs import PHANTOM_FRACTION, Run
-from lfmri_node.recon.train.samples import SimulatedScan, draw_scan, load_coils
-from lfmri_node.recon.types import Complex, Real
+from lfmri_node.recon.train.samples import ACCELERATIONS, Sample, SimulatedScan, draw_scan, load_coils
+from lfmri_node.recon.types import Complex, LesionWeighting, Real
 from lfmri_node.recon.weights import Model, config_to_card
 
 LIMITS = {"acceleration": (3.0, 8.7), "n_coils": (4.0, 32.0), "size": (96.0, 400.0)}
@@ -39,10 +40,10 @@ MAP_THRESHOLD = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """Slices behind the domain, the lesion figures and each row of the verdict table."""
+    """Slices behind the domain, the lesion figures of each acceleration, each row of the verdict table."""
 
     domain: int = 150
-    lesion: int = 160
+    lesion: int = 120
     table: int = 40
 
 
@@ -54,10 +55,12 @@ def lesion_answer(scan: SimulatedScan, model: Model) -> tuple[float, Real]:
     return float(result.scores.max()), result.activation
 
 
-def lesion_scans(source: ImageSource, measured: Complex, n: int, seed: int) -> list[SimulatedScan]:
+def lesion_scans(
+    source: ImageSource, measured: Complex, n: int, seed: int, acceleration: float
+) -> list[SimulatedScan]:
     """``n`` simulated scans, half of them with an inserted lesion of the kinds in `LESION_KINDS`."""
     rng = np.random.default_rng([seed, 99])
-    return [draw_scan(source, measured, rng, LESION_KINDS) for _ in range(n)]
+    return [draw_scan(source, measured, rng, LESION_KINDS, acceleration=acceleration) for _ in range(n)]
 
 
 def lesion_figures(scans: list[SimulatedScan], model: Model) -> dict[str, float]:
@@ -84,6 +87,7 @@ def lesion_figures(scans: list[SimulatedScan], model: Model) -> dict[str, float]
 def export(
     run: Run,
     data: Path,
+    pool: Dataset[Sample],
     training: Mapping[str, Any],
     out: Path,
     name: str,
@@ -96,13 +100,17 @@ def export(
     ----------
     run
         A finished LF-MRI run; its fold decides which subjects are held out.
+    pool
+        The samples that it was trained on (`runs.training_pool`): the domain is that of their measurements.
     training
         Data, licences, steps and what was tried, for the card.
 
     Raises LabError (LF-LAB-007) where the run is not a cascade with a classifier that the node can build.
     """
     sizes = sizes or Sizes()
-    if not isinstance(run.network, LfMri) or run.recipe.classifier != "compact":
+    recipe = run.recipe
+    plain = recipe.classifier != "compact" or recipe.lesion is LesionWeighting.OFF
+    if not isinstance(run.network, LfMri) or plain:
         raise LabError(
             "LF-LAB-007", f"{run.name} cannot be exported", "train an LF-MRI recipe, compact Net_c"
         )
@@ -112,37 +120,35 @@ def export(
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, weights)
 
     coils = load_coils(data)
-    sources = {
-        names: (
-            ImageSource(load_subjects(data, names), PHANTOM_FRACTION),
-            ImageSource(load_subjects(data, names), PHANTOM_FRACTION, real_lesions=False),
-        )
-        for names in (fold.trained, fold.held_out)
-    }
+    trained = ImageSource(load_subjects(data, fold.trained), PHANTOM_FRACTION, real_lesions=False)
+    held_out = ImageSource(load_subjects(data, fold.held_out), 0.0, real_lesions=False)
     architecture = config_to_card(network.config)
     draft = _card(weights, architecture, {}, {"operating_score": 0.0})
     model = Model(network=network, card=draft)
-    rng = np.random.default_rng([seed, 55])
-    rows = [
-        indicators_of(draw_scan(sources[fold.trained][0], coils, rng).kspace, model)
-        for _ in range(sizes.domain)
-    ]
+    n_domain = min(sizes.domain, recipe.n_samples)
+    rows = [indicators_of(pool[i].measured_kspace, model) for i in range(n_domain)]
     tuning, figures = (
-        lesion_figures(lesion_scans(sources[names][1], coils, sizes.lesion, seed + i), model)
-        for i, names in enumerate((fold.trained, fold.held_out))
+        {
+            f"{acceleration:g}x": lesion_figures(
+                lesion_scans(source, coils, sizes.lesion, seed + i, acceleration), model
+            )
+            for acceleration in ACCELERATIONS
+        }
+        for i, source in enumerate((trained, held_out))
     )
     lesion = {
-        "image_auc": figures["image_auc"],
-        "pointing_game": figures["pointing_game"],
-        "operating_score": tuning["score_at_specificity"],
+        "image_auc": min(found["image_auc"] for found in figures.values()),
+        "pointing_game": min(found["pointing_game"] for found in figures.values()),
+        "operating_score": max(found["score_at_specificity"] for found in tuning.values()),
         "threshold": MAP_THRESHOLD,
     }
     card = _card(weights, architecture, ranges(rows), lesion)
     model = Model(network=network, card=card)
-    table = verdict_table(sources[fold.held_out][0], coils, model, sizes.table, seed)
+    subjects = ImageSource(load_subjects(data, fold.held_out), 0.0)
+    table = verdict_table(subjects, coils, model, sizes.table, seed)
     record = {
         "training": training,
-        "recipe": run.recipe.to_json(),
+        "recipe": recipe.to_json(),
         "lesion_held_out": figures,
         "lesion_tuning": tuning,
         "verdicts": table,

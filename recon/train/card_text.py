@@ -88,15 +88,21 @@ Of the battery (all rows but the first and the last) {100 * caught:.1f} % fall b
 
 
 def _lesion(lesion: Mapping[str, float], record: Mapping[str, Any]) -> str:
-    held = record["lesion_held_out"]
+    rows = "\n".join(
+        f"| {acceleration} | {held['n_images']} | {held['n_lesions']} | {held['image_auc']:.3f} | "
+        f"{held['pointing_game']:.3f} |"
+        for acceleration, held in record["lesion_held_out"].items()
+    )
     return f"""## Lesion map
 
-Inserted {record["training"]["lesion_kinds"]} lesions, image-level labels only. On the network's own
-reconstructions (4x and 8x) of held-out subjects
-({held["n_images"]} slices, {held["n_lesions"]} with a lesion):
+Inserted {record["training"]["lesion_kinds"]} lesions, image-level labels only, on the network's own
+reconstructions of held-out subjects. Pointing game: the peak of the map lies within 4 px of the lesion.
 
-- image AUC {held["image_auc"]:.3f}
-- pointing game {held["pointing_game"]:.3f} (peak of the map within 4 px of the lesion)
+| acceleration | slices | with a lesion | image AUC | pointing game |
+|---|---|---|---|---|
+{rows}
+
+- the lowest image AUC decides whether the node says NOT VALIDATED
 - a slice whose score stays below {lesion["operating_score"]:.3f} (90 % specificity on training subjects)
   shows no map; the segmentation begins at an activation of {lesion["threshold"]:.3f}
 """

@@ -184,8 +184,8 @@ class ImageSource:
         """One image with its label, positives and negatives in equal parts.
 
         ``ease`` in [0, 1] is the curriculum: 1 gives lesions of 2.5 times the contrast and 1.8 times
-        the size, 0 the real ones. Half of the negatives carry a sham insertion (the same edit without
-        contrast), so that the edit itself tells nothing.
+        the size, 0 the real ones. Half of the negatives carry a sham insertion, the same edit without
+        contrast: it leaves the image as it was to the bit, so there is no trace of the edit to learn.
         """
         image, subject = self.draw(rng)
         name = PHANTOM if subject is None else subject.name
@@ -204,7 +204,7 @@ class ImageSource:
     def draw_pair(
         self, rng: np.random.Generator, ease: float = 0.0, kinds: tuple[str, ...] = LESION_KINDS
     ) -> tuple[LabelledImage, LabelledImage]:
-        """One image with a lesion, and the same image without: untouched, or with a sham insertion elsewhere.
+        """One image with a lesion, and the same image without, which a sham insertion leaves as it is.
 
         All that tells the two apart is the lesion, so few subjects suffice to learn from their labels.
         Subjects with real lesions must not be in the source.

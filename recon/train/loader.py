@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from lfmri_node.recon.coilmaps import interpolate
+from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.operators import fft_centred, ifft_centred
 from lfmri_node.recon.phantom import LESION_KINDS
 from lfmri_node.recon.train.data import Fold, ImageSource, class_labels, load_subjects
@@ -84,6 +85,8 @@ class Pool(Dataset[Sample]):
     """``n`` samples of the training subjects of a fold; made when first asked for, then read from ``folder``.
 
     Sample i has ``COIL_COUNTS[i % 3]`` coils, so that a batch of one coil count is known by its indices.
+
+    Raises LabError (LF-LAB-010) where ``folder`` holds samples of other data or of another simulation.
     """
 
     def __init__(
@@ -101,18 +104,30 @@ class Pool(Dataset[Sample]):
         self._source = ImageSource(load_subjects(data, fold.trained), phantom_fraction)
         self._coils = load_coils(data)
         folder.mkdir(parents=True, exist_ok=True)
+        first = self._path(0)
+        if first.exists() and not np.allclose(self._made(0).kspace, load_sample(first).kspace, atol=1e-3):
+            raise LabError(
+                "LF-LAB-010",
+                f"the samples in {folder.name} are of other data or of another version",
+                f"remove {folder}, or name another folder with --runs",
+            )
 
     def __len__(self) -> int:
         return self.n
 
     def __getitem__(self, index: int) -> Sample:
-        path = self.folder / f"{index:05d}.npz"
+        path = self._path(index)
         if not path.exists():
-            rng = np.random.default_rng([self._fold.index, index])
-            n_coils = COIL_COUNTS[index % len(COIL_COUNTS)]
-            scan = draw_scan(self._source, self._coils, rng, self._kinds, n_coils=n_coils)
-            save_sample(combine(scan), path)
+            save_sample(self._made(index), path)
         return load_sample(path)
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"{index:05d}.npz"
+
+    def _made(self, index: int) -> Sample:
+        rng = np.random.default_rng([self._fold.index, index])
+        n_coils = COIL_COUNTS[index % len(COIL_COUNTS)]
+        return combine(draw_scan(self._source, self._coils, rng, self._kinds, n_coils=n_coils))
 
 
 class Draws(Sampler[list[Draw]]):

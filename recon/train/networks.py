@@ -70,7 +70,8 @@ def build_network(recipe: Recipe) -> nn.Module:
 def start_stages(network: LfMri, state: dict[str, Tensor]) -> None:
     """Take over D_w and the penalties of a trained cascade with as many or fewer stages.
 
-    The last stage given serves the stages beyond it; G_u starts as a copy of D_w where it is not given.
+    The last stage given serves the stages beyond it; what is not given (G_u, where the lesion term was off)
+    stays as it was made. Raises LabError (LF-LAB-008) where a body given has another shape.
     """
     own = network.cascade.state_dict()
     given = {name.removeprefix("cascade."): value for name, value in state.items()}
@@ -80,8 +81,15 @@ def start_stages(network: LfMri, state: dict[str, Tensor]) -> None:
             continue
         stage, rest = name.split(".", 2)[1:]
         source = f"stages.{min(int(stage), n_given - 1)}.{rest}"
-        if source in given and given[source].shape == own[name].shape:
-            own[name] = given[source]
+        if source not in given:
+            continue
+        if given[source].shape != own[name].shape:
+            raise LabError(
+                "LF-LAB-008",
+                f"{source} is {tuple(given[source].shape)}, here {tuple(own[name].shape)}",
+                "start from a run with the same channels, tied or not as this one",
+            )
+        own[name] = given[source]
     network.cascade.load_state_dict(own)
 
 

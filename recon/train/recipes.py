@@ -52,6 +52,9 @@ class Recipe:
         Whether D_w is G_u too (`cascade.CascadeConfig`); else G_u has as many channels.
     classifier, classifier_from
         Family of Net_c (`classifiers.build_classifier`), and the recipe that pre-trains it.
+    vgg
+        File with the weights of a VGG-16 for the perceptual loss (`perceptual.vgg16`); without one its
+        features are those of Net_c.
     sampling
         ``random`` lines, or ``learned`` ones.
     source
@@ -82,6 +85,7 @@ class Recipe:
     start_from: str | None = None
     only_focus: bool = False
     losses: LossWeights = field(default_factory=LossWeights)
+    vgg: str | None = None
     sampling: str = "random"
     source: str = "simulated"
     fold: int = 0
@@ -170,7 +174,7 @@ def _of_fold(fold: int) -> Iterable[Recipe]:
             channels=channels,
             fold=fold,
         )
-    uniform = focused | {"lesion": LesionWeighting.UNIFORM, "losses": LossWeights()}
+    uniform = focused | {"lesion": LesionWeighting.UNIFORM}
     yield Recipe(
         name=f"lf-uniform{end}", title="LF-MRI, lesion term uniform (retrained)", tables=(1, 2, 7), **uniform
     )
@@ -193,8 +197,8 @@ def _ablations(fold: int, focused: dict[str, Any]) -> Iterable[Recipe]:
             tables=(4,),
             **focused | {"classifier": family, "classifier_from": f"net-c-{family}{end}"},
         )
-    for label, title, losses in _loss_rows():
-        yield Recipe(name=f"lf-mri-{label}{end}", title=title, tables=(5,), **focused | {"losses": losses})
+    for label, title, change in _loss_rows():
+        yield Recipe(name=f"lf-mri-{label}{end}", title=title, tables=(5,), **focused | change)
     perceptual = dataclasses.replace(FOCUSED_LOSSES, perceptual=0.02)
     yield Recipe(
         name=f"lf-mri-perceptual{end}",
@@ -224,10 +228,12 @@ def _net_c(family: str, label: str, fold: int) -> Iterable[Recipe]:
     )
 
 
-def _loss_rows() -> Iterable[tuple[str, str, LossWeights]]:
-    yield "plain", "LF-MRI, image loss alone", LossWeights()
-    yield "last", "LF-MRI, last stage alone", LossWeights(stages=0.0, lesion=1.0)
-    yield "joint", "LF-MRI, Net_c trained jointly", LossWeights(lesion=1.0, classification=0.02)
+def _loss_rows() -> Iterable[tuple[str, str, dict[str, Any]]]:
+    yield "plain", "LF-MRI, image loss alone", {"losses": LossWeights()}
+    yield "last", "LF-MRI, last stage alone", {"losses": LossWeights(stages=0.0, lesion=1.0)}
+    joint = LossWeights(lesion=1.0, classification=0.02)
+    # whole images: a strip need not show the lesion that its label is about
+    yield "joint", "LF-MRI, Net_c trained jointly", {"losses": joint, "n_rows": None}
 
 
 def _shipped() -> Iterable[Recipe]:

@@ -27,9 +27,10 @@ from lfmri_node.recon.train.learned_sampling import LearnedMask
 from lfmri_node.recon.train.loader import DrawnBatches, Draws, Pool
 from lfmri_node.recon.train.measured_pools import FastMriPool, SkmTeaPool
 from lfmri_node.recon.train.networks import LfMri, build_network, count_parameters, start_stages
+from lfmri_node.recon.train.perceptual import vgg16
 from lfmri_node.recon.train.recipes import Recipe, write_recipe
 from lfmri_node.recon.train.samples import CENTRE_LINES
-from lfmri_node.recon.train.tasks import ClassifierTask, ReconstructionTask, Task
+from lfmri_node.recon.train.tasks import ClassifierTask, ReconstructionTask, Task, freeze
 from lfmri_node.recon.types import LesionWeighting
 
 PHANTOM_FRACTION, NET_C_PHANTOM_FRACTION = 0.2, 0.1
@@ -40,13 +41,15 @@ _WEIGHTS, _RECIPE, _RUN, _CHECKPOINT = "weights.safetensors", "recipe.json", "ru
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A finished run; the network is in eval mode."""
+    """A finished run; the network is in eval mode. ``n_trained`` of its parameters learnt."""
 
     name: str
     recipe: Recipe
     network: nn.Module
     seconds: float
+    wait_s: float
     n_parameters: int
+    n_trained: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,15 +146,17 @@ def _task(recipe: Recipe, runs: Path) -> Task:
         if recipe.start_from is not None:
             network.load_state_dict(load_file(_weights_of(runs, recipe.start_from)))
         return ClassifierTask(recipe, network)
-    features = None
+    features: nn.Module | None = None
     if isinstance(network, LfMri):
         if recipe.start_from is not None:
             start_stages(network, load_file(_weights_of(runs, recipe.start_from)))
         if recipe.lesion is not LesionWeighting.OFF and recipe.classifier_from is not None:
             pre_trained = load_file(_weights_of(runs, recipe.classifier_from))
             network.cascade.classifier.load_state_dict(pre_trained)
-            if recipe.losses.perceptual > 0:
+            if recipe.losses.perceptual > 0 and recipe.vgg is None:
                 features = load_run(runs / recipe.classifier_from).network
+    if recipe.losses.perceptual > 0 and recipe.vgg is not None:
+        features = vgg16(Path(recipe.vgg))
     mask = LearnedMask(SIZE, CENTRE_LINES[LEARNED_ACCELERATION][0], LEARNED_ACCELERATION)
     return ReconstructionTask(
         recipe, network, features=features, mask=mask if recipe.sampling == "learned" else None
@@ -189,7 +194,7 @@ def _loader(
         )
         dataset = DrawnImages(source, recipe.kinds, recipe.degraded)
     else:
-        pool = _pool(recipe, data, runs)
+        pool = training_pool(recipe, data, runs)
         draws = Draws(len(pool), recipe.batch, recipe.seed, steps, recipe.epoch_steps, **ranks)
         dataset = DrawnBatches(pool, recipe.n_rows)
     return DataLoader(
@@ -201,7 +206,8 @@ def _loader(
     )
 
 
-def _pool(recipe: Recipe, data: Path, runs: Path) -> Pool | FastMriPool | SkmTeaPool:
+def training_pool(recipe: Recipe, data: Path, runs: Path) -> Pool | FastMriPool | SkmTeaPool:
+    """The samples that a recipe is trained on; simulated ones are kept below ``runs``."""
     if recipe.source == "fastmri":
         return FastMriPool(data, recipe.n_samples, recipe.seed)
     if recipe.source == "skm-tea":
@@ -216,7 +222,7 @@ def _finish(folder: Path, task: Task, curve: LearningCurve) -> None:
     if isinstance(task, ReconstructionTask) and task.mask is not None:
         task.mask.export(folder / "mask.txt")
     curve.draw()
-    facts = {"seconds": curve.seconds, "n_parameters": count_parameters(network)} | curve.split()
+    facts = {"seconds": curve.seconds} | curve.split()
     (folder / _RUN).write_text(json.dumps(facts, indent=1) + "\n")
     partial = folder / f"{_WEIGHTS}.part"
     save_file({name: value.contiguous() for name, value in network.state_dict().items()}, partial)
@@ -230,6 +236,8 @@ def load_run(folder: Path) -> Run:
     recipe = Recipe.from_json(json.loads((folder / _RECIPE).read_text()))
     network = build_network(recipe)
     network.load_state_dict(load_file(folder / _WEIGHTS))
+    freeze(network, recipe)
+    n_trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     network.eval().requires_grad_(False)
     facts = json.loads((folder / _RUN).read_text())
     return Run(
@@ -237,7 +245,9 @@ def load_run(folder: Path) -> Run:
         recipe=recipe,
         network=network,
         seconds=float(facts["seconds"]),
-        n_parameters=int(facts["n_parameters"]),
+        wait_s=float(facts["wait_s"]),
+        n_parameters=count_parameters(network),
+        n_trained=n_trained,
     )
 
 

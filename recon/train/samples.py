@@ -8,20 +8,16 @@ A sample keeps all of its noisy k-space, so that every pass of a training can me
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy import ndimage
 
 from lfmri_node.recon.coilmaps import CoarseMaps, calibrate, interpolate
-from lfmri_node.recon.operators import SenseOp
 from lfmri_node.recon.phantom import LESION_KINDS
 from lfmri_node.recon.simulate import loop_coils, measure, noise_factor, normalise_maps, tissue_phase
-from lfmri_node.recon.train.data import SIZE, Fold, ImageSource, LabelledImage, load_subjects
-from lfmri_node.recon.train.measurement import Measurement
+from lfmri_node.recon.train.data import SIZE, ImageSource, LabelledImage
 from lfmri_node.recon.types import Bool, Complex, KSpace
 
 COIL_COUNTS = (4, 6, 8)
@@ -66,6 +62,11 @@ class Sample:
     lesion_kind: str
     noise_std: float
     subject: str
+
+    @property
+    def measured_kspace(self) -> KSpace:
+        """What its own mask leaves."""
+        return KSpace(data=self.kspace * self.sampled, sampled=self.sampled)
 
     @property
     def has_real_lesion(self) -> bool:
@@ -183,35 +184,6 @@ def combine(scan: SimulatedScan) -> Sample:
         noise_std=scan.noise_std,
         subject=scan.entry.subject,
     )
-
-
-def measured(sample: Sample) -> Measurement:
-    """What a network sees of a sample under its own mask; a batch of one."""
-    maps = torch.from_numpy(interpolate(sample.coarse, sample.target.shape).maps)[None]
-    lines = torch.from_numpy(sample.sampled)[None]
-    kspace = torch.from_numpy(sample.kspace * sample.sampled)[None]
-    operator = SenseOp(maps, lines)
-    return Measurement(kspace=kspace, sampled=lines, operator=operator, adjoint=operator.adjoint(kspace))
-
-
-def held_out(
-    data: Path,
-    fold: Fold,
-    n: int,
-    seed: int,
-    acceleration: float,
-    kinds: tuple[str, ...] = LESION_KINDS,
-    *,
-    real_lesions: bool = False,
-    phantom_fraction: float = 0.0,
-) -> Iterator[Sample]:
-    """``n`` samples of the held-out subjects of ``fold``; the i-th depends on its own number alone."""
-    subjects = load_subjects(data, fold.held_out)
-    source = ImageSource(subjects, phantom_fraction, real_lesions=real_lesions)
-    coils = load_coils(data)
-    for index in range(n):
-        rng = np.random.default_rng([seed, fold.index, int(acceleration), index, 1])
-        yield combine(draw_scan(source, coils, rng, kinds, acceleration=acceleration))
 
 
 def load_coils(data: Path) -> Complex:

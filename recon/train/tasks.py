@@ -1,14 +1,16 @@
-"""What Lightning trains: the reconstruction networks, and Net_c alone on fully sampled images."""
+"""What Lightning trains: the reconstruction networks, and Net_c alone on images."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
+from lfmri_node.recon.cascade import Stage
 from lfmri_node.recon.train.images import ImageBatch
 from lfmri_node.recon.train.learned_sampling import LearnedMask
 from lfmri_node.recon.train.loader import Batch
@@ -17,12 +19,15 @@ from lfmri_node.recon.train.measurement import undersample
 from lfmri_node.recon.train.networks import NET_C, LfMri
 from lfmri_node.recon.train.perceptual import PerceptualLoss
 from lfmri_node.recon.train.recipes import Recipe
+from lfmri_node.recon.train.rivals import IstaNetPlus
 from lfmri_node.recon.types import LesionWeighting
 
 SCALARS = ("raw_mu", "raw_lambda", "raw_threshold", "step", "eta")
 SCALAR_RATE_FACTOR = 10.0
 """Penalties, thresholds and step lengths are single numbers: at the rate of the weights they hardly move."""
 WARM_UP = 0.05
+SYMMETRY_WEIGHT = 0.01
+"""Of the symmetry loss of ISTA-Net+, as in its paper."""
 
 
 class Task(L.LightningModule):
@@ -41,7 +46,10 @@ class Task(L.LightningModule):
         rate = self.recipe.learning_rate
         scalars = [p for name, p in named if name.endswith(SCALARS)]
         rest = [p for name, p in named if not name.endswith(SCALARS)]
-        groups = [{"params": rest, "lr": rate}, {"params": scalars, "lr": SCALAR_RATE_FACTOR * rate}]
+        groups: list[dict[str, Any]] = [
+            {"params": rest, "lr": rate},
+            {"params": scalars, "lr": SCALAR_RATE_FACTOR * rate, "weight_decay": 0.0},
+        ]
         return [group for group in groups if group["params"]]
 
     def configure_optimizers(self) -> Any:
@@ -57,11 +65,27 @@ class Task(L.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-class ReconstructionTask(Task):
-    """A network of `networks.build_network` under the losses of its recipe.
+def freeze(network: nn.Module, recipe: Recipe) -> None:
+    """Let only that learn which the recipe trains.
 
-    Net_c stays as it was pre-trained unless the recipe weighs the classification loss.
+    Net_c stays as it was pre-trained unless the recipe weighs the classification loss. With ``only_focus``
+    G_u learns, and mu2, the weight of its term.
     """
+    if not isinstance(network, LfMri) or network.weighting is LesionWeighting.OFF:
+        return
+    network.cascade.classifier.requires_grad_(recipe.losses.classification > 0)
+    if recipe.only_focus:
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(".focus." in name or name.endswith("raw_mu"))
+
+
+def _second_alone(gradient: Tensor) -> Tensor:
+    """Of (mu1, mu2) only mu2 learns."""
+    return gradient * gradient.new_tensor((0.0, 1.0))
+
+
+class ReconstructionTask(Task):
+    """A network of `networks.build_network` under the losses of its recipe; what learns: `freeze`."""
 
     def __init__(
         self,
@@ -74,17 +98,12 @@ class ReconstructionTask(Task):
         super().__init__(recipe, network)
         self.mask = mask
         self.perceptual = PerceptualLoss(features) if features is not None else None
-        self._freeze()
-
-    def _freeze(self) -> None:
         if self.perceptual is not None:
             self.perceptual.requires_grad_(False)
-        if not isinstance(self.network, LfMri) or self.network.weighting is LesionWeighting.OFF:
-            return
-        self.network.cascade.classifier.requires_grad_(self.recipe.losses.classification > 0)
-        if self.recipe.only_focus:
-            for name, parameter in self.network.named_parameters():
-                parameter.requires_grad_(".focus." in name)
+        freeze(network, recipe)
+        if recipe.only_focus and isinstance(network, LfMri):
+            for stage in network.cascade.stages:
+                cast(Stage, stage).raw_mu.register_hook(_second_alone)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         if isinstance(self.network, LfMri):
@@ -93,8 +112,14 @@ class ReconstructionTask(Task):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         measurement = batch.measurement
         if self.mask is not None:
-            lines = self.mask(len(batch))
+            seed = np.random.SeedSequence((self.recipe.seed, self.global_step, self.global_rank))
+            generator = torch.Generator(device=self.device).manual_seed(int(seed.generate_state(1)[0]))
+            lines = self.mask(len(batch), generator)
             measurement = undersample(batch.full, lines, measurement.operator.maps)
+        if isinstance(self.network, IstaNetPlus):
+            outputs, symmetry = self.network.with_symmetry(measurement)
+            losses = total_loss(outputs, batch, self.recipe.losses, self.perceptual)
+            return losses | {"loss": losses["loss"] + SYMMETRY_WEIGHT * symmetry}
         return total_loss(self.network(measurement), batch, self.recipe.losses, self.perceptual)
 
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -12,14 +13,16 @@ from safetensors.torch import save_file
 from lfmri_node.recon.baseline import zero_filled
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.evaluate import methods, real_lesions
+from lfmri_node.recon.evaluate.learned import read_runs
 from lfmri_node.recon.evaluate.methods import CG_SENSE, CLASSICAL, L1_WAVELET
 from lfmri_node.recon.evaluate.rows import read_rows
 from lfmri_node.recon.evaluate.runner import command_line, evaluate
 from lfmri_node.recon.evaluate.scoring import TRUTH
 from lfmri_node.recon.evaluate.simulated import setting_of
 from lfmri_node.recon.train.data import FOLDS
+from lfmri_node.recon.train.learned_sampling import write_mask
 from lfmri_node.recon.train.networks import build_network
-from lfmri_node.recon.train.recipes import find, write_recipe
+from lfmri_node.recon.train.recipes import all_recipes, find, write_recipe
 from lfmri_node.recon.train.stand_in import write_stand_in
 
 NAMES = ("net-c-f0", "judge-f0", "u-net-f0", "lf-mri-f0", "lf-off-f0")
@@ -36,7 +39,7 @@ def write_untrained(runs: Path, name: str) -> None:
     torch.manual_seed(0)
     network = build_network(recipe)
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, folder / "weights.safetensors")
-    (folder / "run.json").write_text(json.dumps({"seconds": 10.0, "n_parameters": 1000, "wait_s": 1.0}))
+    (folder / "run.json").write_text(json.dumps({"seconds": 10.0, "wait_s": 1.0}))
     (folder / "metrics.csv").write_text("step,loss,image\n50,0.2,0.2\n100,0.1,0.1\n")
 
 
@@ -101,6 +104,26 @@ def test_once_more_changes_no_row(done):
     before = (done / "out" / "slices.csv").read_bytes()
     run(done)
     assert (done / "out" / "slices.csv").read_bytes() == before
+
+
+def test_networks_of_unequal_training_are_not_compared(done, tmp_path):
+    for name, steps in (("u-net-f0", 700), ("lf-off-f0", 600)):
+        write_untrained(tmp_path, name)
+        path = tmp_path / name / "recipe.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"steps": steps}))
+    with pytest.raises(LabError, match="differ in steps") as refused:
+        evaluate(tmp_path, done / "data", tmp_path / "out", n_slices=1, seed=0, show=False)
+    assert refused.value.code == "LF-LAB-024"
+
+
+def test_learnt_lines_are_measured_at_their_own_acceleration_alone(tmp_path):
+    write_untrained(tmp_path, "lf-mri-learned-f0")
+    lines = np.zeros(160, dtype=bool)
+    lines[::4] = True
+    write_mask(lines, tmp_path / "lf-mri-learned-f0" / "mask.txt")
+    runs = read_runs(tmp_path, tuple(all_recipes().values()))
+    found = {acceleration: runs.methods(0, acceleration) for acceleration in (4.0, 8.0, None)}
+    assert [len(methods) for methods in found.values()] == [1, 0, 0]
 
 
 def test_nothing_to_evaluate_is_an_error(done, tmp_path):

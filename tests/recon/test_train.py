@@ -9,6 +9,8 @@ import torch
 
 from lfmri_node.recon.cascade import Cascade, CascadeConfig
 from lfmri_node.recon.denoiser import DenoiserConfig
+from lfmri_node.recon.errors import LabError
+from lfmri_node.recon.evaluate.simulated import held_out_source
 from lfmri_node.recon.lesion import ClassifierConfig
 from lfmri_node.recon.phantom import LESION_KINDS
 from lfmri_node.recon.train.data import (
@@ -32,9 +34,7 @@ from lfmri_node.recon.train.samples import (
     combine,
     draw_mask,
     draw_scan,
-    held_out,
     load_sample,
-    measured,
     save_sample,
 )
 from lfmri_node.recon.train.stand_in import write_stand_in
@@ -76,9 +76,12 @@ def test_training_draws_no_held_out_subject_and_evaluation_no_trained_one(fold, 
     pool = Pool(data, tmp_path, fold, 9)
     drawn = {pool[i].subject for i in range(9)}
     assert drawn <= {PHANTOM, *fold.trained}
-    judged = {sample.subject for sample in held_out(data, fold, 6, 0, 4.0)}
+    source = held_out_source(data, fold, 6, 0, 4.0)
+    judged = {source.load(sample).subject for sample in source.samples}
     assert judged <= set(fold.held_out)
     assert not judged & set(REAL_LESIONS)  # their labels would not be known
+    searched = {case.subject for case in source.search()}
+    assert searched <= set(fold.trained)
 
 
 def test_the_images_of_a_fold_share_no_array_with_the_held_out_ones(data):
@@ -189,11 +192,15 @@ def test_a_batch_depends_on_its_seed_alone(scans):
     assert one.target.shape == (2, 48, 160)
 
 
-def test_what_a_network_sees_in_evaluation_is_the_simulated_measurement(scans):
-    scan = scans[0]
-    seen = measured(combine(scan))
-    np.testing.assert_array_equal(seen.kspace[0].numpy(), scan.kspace.data)
-    torch.testing.assert_close(seen.adjoint, seen.operator.adjoint(seen.kspace))
+def test_samples_of_another_simulation_are_not_trained_on(data, tmp_path):
+    pool = Pool(data, tmp_path, FOLDS[0], 2)
+    sample = pool[0]
+    assert np.array_equal(Pool(data, tmp_path, FOLDS[0], 2)[0].kspace, sample.kspace)
+    (tmp_path / "00000.npz").unlink()
+    save_sample(dataclasses.replace(sample, kspace=1.1 * sample.kspace), tmp_path / "00000.npz")
+    with pytest.raises(LabError) as caught:
+        Pool(data, tmp_path, FOLDS[0], 2)
+    assert caught.value.code == "LF-LAB-010"
 
 
 def test_a_sample_survives_the_disk(scans, tmp_path):

@@ -19,7 +19,7 @@ from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.train.card import Sizes, export
 from lfmri_node.recon.train.networks import LfMri, build_network, count_parameters, start_stages
 from lfmri_node.recon.train.recipes import NETWORKS, Recipe, all_recipes, find
-from lfmri_node.recon.train.runs import Machine, finished, load_run, train
+from lfmri_node.recon.train.runs import Machine, finished, load_run, train, training_pool
 from lfmri_node.recon.train.stand_in import write_stand_in
 from lfmri_node.recon.types import LesionWeighting
 from lfmri_node.recon.weights import load_model
@@ -117,7 +117,12 @@ def test_only_the_focus_trains_where_the_recipe_says_so(data, runs):
     )
     given = load_file(folder / "weights.safetensors")
     trained = load_run(train(recipe, data, runs, QUIET)).network.state_dict()
-    assert all(torch.equal(trained[name], value) for name, value in given.items())
+    for name, value in given.items():
+        if name.endswith("raw_mu"):  # mu1 stays, mu2 is the weight of the lesion term
+            assert trained[name][0] == value[0]
+            assert trained[name][1] != value[1]
+        else:
+            assert torch.equal(trained[name], value), name
     assert trained["cascade.stages.0.focus.body.out.weight"].abs().max() > 0
 
 
@@ -153,6 +158,9 @@ def test_the_last_stage_given_serves_the_stages_beyond_it():
     start_stages(longer, short.state_dict())
     for stage in longer.cascade.stages:
         assert torch.equal(stage.denoise.body.out.weight, short.cascade.stages[0].denoise.body.out.weight)
+    with pytest.raises(LabError) as caught:
+        start_stages(build_network(small("lf-mri-f0")), short.state_dict())  # tied: D_w sees a map
+    assert caught.value.code == "LF-LAB-008"
 
 
 TRAIN = """
@@ -198,19 +206,27 @@ def test_exported_weights_load_in_the_node_with_a_card_that_was_measured(data, r
         "lesion_kinds": "bright",
     }
     run = load_run(runs / "lf-mri-f0")
-    weights = export(run, data, training, tmp_path, "toy", 0, Sizes(domain=3, lesion=8, table=1))
+    pool = training_pool(run.recipe, data, runs)
+    weights = export(run, data, pool, training, tmp_path, "toy", 0, Sizes(domain=3, lesion=8, table=1))
     model = load_model(weights)
     state = run.network.cascade.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in model.network.state_dict().items())
     assert model.card.domain["noise"][0] < model.card.domain["noise"][1]
     assert "toy" in weights.with_suffix(".md").read_text()
+    held_out = json.loads(weights.with_suffix(".json").read_text())["record"]["lesion_held_out"]
+    assert set(held_out) == {"4x", "8x"}
+    assert model.card.lesion["image_auc"] == min(found["image_auc"] for found in held_out.values())
 
 
-def test_only_a_cascade_can_be_exported(data, runs, tmp_path):
-    run = load_run(runs / "net-c-f0")
+@pytest.mark.parametrize("name", ["net-c-f0", "lf-off-f0"])
+def test_only_a_cascade_with_its_lesion_term_can_be_exported(data, runs, tmp_path, name):
+    recipe = find(name) if name.startswith("net-c") else small(name)
+    folder = runs / name if name.startswith("net-c") else train(recipe, data, runs, QUIET)
+    run = load_run(folder)
     with pytest.raises(LabError) as caught:
-        export(run, data, {}, tmp_path, "toy", 0)
+        export(run, data, training_pool(run.recipe, data, runs), {}, tmp_path, "toy", 0)
     assert caught.value.code == "LF-LAB-007"
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_without_weights_is_not_a_finished_one(data, runs, tmp_path):
