@@ -75,7 +75,7 @@ def load_model(weights: Path | None = None, *, sha256: str | None = None) -> Mod
         raise InvalidModel(
             "LF-MOD-005",
             f"the weights do not fit the architecture of their card: {type(error).__name__}",
-            "use a card and weights of the same training run",
+            "use card and weights of one training run of this version",
         ) from error
     network.eval()
     for parameter in network.parameters():
