@@ -21,7 +21,7 @@ from lfmri_node.recon.types import Bool, Complex, KSpace
 
 BRAIN, LOW_FIELD, PROSPECTIVE = "measured brain, 13 coils", "measured brain, 0.055 T", "prospective, 8 coils"
 CENTRE_FRACTION = {2.0: 0.08, 4.0: 0.08, 8.0: 0.04}
-N_MASKS = 5
+N_MASKS = 2
 SEARCH_MASKS = (1000, 1001)
 """Mask seeds of the search of the rivals' regularisation: not among those that are reported."""
 LOW_FIELD_SUBJECTS = ("F6A", "F6B", "F7A", "S6A")
