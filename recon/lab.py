@@ -78,12 +78,16 @@ def train(
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare batches.")] = 0,
     threads: ThreadsOption = 2,
     max_steps: Annotated[int | None, typer.Option(min=4, help="Stop there; for a try.")] = None,
-    limit: Annotated[int | None, typer.Option(min=3, help="Samples of the pool; for a try.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=3, help="Samples of the pool: fewer for a try, or more.")
+    ] = None,
     precision: Annotated[str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = None,
     source: Annotated[
-        Literal["simulated", "fastmri", "skm-tea"],
-        typer.Option(help="Scans of the networks: simulated, or measured ones below --data."),
-    ] = "simulated",
+        list[Literal["simulated", "fastmri", "skm-tea"]] | None,
+        typer.Option(
+            help="Scans: simulated, or measured ones below --data; several by turns, repeated for share."
+        ),
+    ] = None,
     vgg: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Weights of VGG-16, for a perceptual loss."),
@@ -108,7 +112,7 @@ def train(
             recipe,
             precision=precision or recipe.precision,
             start_from=start_from or recipe.start_from,
-            source=source if recipe.network != "classifier" else recipe.source,
+            source="+".join(source) if source and recipe.network != "classifier" else recipe.source,
             vgg=str(vgg.resolve()) if vgg and recipe.losses.perceptual > 0 else None,
         )
         typer.echo(f"{name}: {train_one(recipe, data, runs, machine)}")
