@@ -91,7 +91,7 @@ class Recipe:
     source: str = "simulated"
     kinds: tuple[str, ...] = LESION_KINDS
     n_samples: int = 4000
-    n_rows: int | None = 56
+    n_rows: int | None = 48
     steps: int = 25000
     batch: int = 1
     learning_rate: float = 1e-3
@@ -237,8 +237,8 @@ def _shipped() -> Iterable[Recipe]:
     yield Recipe(
         name="shipped-denoiser",
         title="shipped weights, D_w",
-        steps=18000,
-        learning_rate=8e-4,
+        steps=14000,
+        learning_rate=1e-3,
         **shape,
     )
     longer: dict[str, Any] = {"start_from": "shipped-denoiser", "steps": 4000, "learning_rate": 2e-4}

@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lfmri_node.recon.errors import LabError
-from lfmri_node.recon.train.curves import AtomicCheckpoints, LearningCurve
+from lfmri_node.recon.train.curves import AtomicCheckpoints, LearningCurve, StepWeights
 from lfmri_node.recon.train.data import SIZE, source_of
 from lfmri_node.recon.train.images import DrawnImages, ImageDraws
 from lfmri_node.recon.train.learned_sampling import LearnedMask
@@ -37,6 +37,7 @@ from lfmri_node.recon.types import LesionWeighting
 
 GRADIENT_LIMIT = 1.0
 LEARNED_ACCELERATION = 4.0
+N_KEPT = 20
 _WEIGHTS, _RECIPE, _RUN, _CHECKPOINT = "weights.safetensors", "recipe.json", "run.json", "last.ckpt"
 
 
@@ -126,6 +127,7 @@ def _trainer(recipe: Recipe, folder: Path, machine: Machine, curve: LearningCurv
         use_distributed_sampler=False,
         callbacks=[
             curve,
+            StepWeights(folder, max(recipe.epoch_steps, recipe.steps // N_KEPT)),
             ModelCheckpoint(
                 dirpath=folder,
                 filename=Path(_CHECKPOINT).stem,
