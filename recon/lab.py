@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -20,6 +21,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+class Source(StrEnum):
+    """Where the scans of a training come from; see `recipes.Recipe.source`."""
+
+    SIMULATED = "simulated"
+    FASTMRI = "fastmri"
+    SKM_TEA = "skm-tea"
+
 
 Folder = Annotated[Path, typer.Argument(exists=True, file_okay=False)]
 DataOption = Annotated[
@@ -83,7 +93,7 @@ def train(
     ] = None,
     precision: Annotated[str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = None,
     source: Annotated[
-        list[Literal["simulated", "fastmri", "skm-tea"]] | None,
+        list[Source] | None,
         typer.Option(
             help="Scans: simulated, or measured ones below --data; several by turns, repeated for share."
         ),
