@@ -87,7 +87,9 @@ def train(
     devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes on the CPU.")] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare batches.")] = 0,
     threads: ThreadsOption = 2,
-    max_steps: Annotated[int | None, typer.Option(min=4, help="Stop there; for a try.")] = None,
+    max_steps: Annotated[
+        int | None, typer.Option(min=4, help="Stop there: earlier for a try, or later.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=3, help="Samples of the pool: fewer for a try, or more.")
     ] = None,

@@ -274,9 +274,9 @@ def finished(runs: Path) -> list[Run]:
 
 
 def limited(recipe: Recipe, *, max_steps: int | None, limit: int | None) -> Recipe:
-    """The same recipe with at most ``max_steps`` steps and a pool of ``limit`` samples, None for its own."""
+    """The same recipe with ``max_steps`` steps and a pool of ``limit`` samples, None for its own."""
     return dataclasses.replace(
         recipe,
-        steps=min(recipe.steps, max_steps or recipe.steps),
+        steps=max_steps or recipe.steps,
         n_samples=limit or recipe.n_samples,
     )
