@@ -14,6 +14,7 @@ _ELLIPSIS = "..."
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\\]+")
 _METHOD_NAMES = {
     Method.LF_MRI: "LF-MRI",
+    Method.WAVELET: "Wavelet SENSE",
     Method.L1_WAVELET: "L1-wavelet",
     Method.CG_SENSE: "CG-SENSE",
     Method.ZERO_FILLED: "zero-filled",

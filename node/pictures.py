@@ -57,7 +57,7 @@ def write_pictures(
     """
     out.mkdir(parents=True, exist_ok=True)
     panels = panels_of(reconstruction, truth)
-    titles = {**TITLES, "fallback": f"fallback ({_fallback_method(reconstruction)})"}
+    titles = {**TITLES, "fallback": f"fallback ({reconstruction.provenance.fallback})"}
     written = []
     for kind, volume in panels.items():
         path = out / f"{FILES.get(kind, kind.replace('_', '-'))}.png"
@@ -106,14 +106,6 @@ def panels_of(reconstruction: Reconstruction, truth: Real | None) -> dict[str, P
             if kind in volumes:
                 panels[f"error_{kind}"] = _grey(_ERROR_GAIN * np.abs(volumes[kind] - truth) / white)
     return panels
-
-
-def _fallback_method(reconstruction: Reconstruction) -> str:
-    """Method of the fallback image; named by the settings where it is not the delivered one."""
-    if reconstruction.quality.verdict is not Verdict.TRUSTED:
-        return reconstruction.provenance.method.value
-    settings = dict(entry.split("=", 1) for entry in reconstruction.provenance.settings.split(";"))
-    return settings["fallback"]
 
 
 def overlay(image: Real, lesion: LesionMap) -> Pixels:
