@@ -56,7 +56,7 @@ def wavelet(
     lamda: float = WAVELET_LAMBDA,
     n_iterations: int = N_ITERATIONS,
 ) -> Complex:
-    """Wavelet-regularised SENSE with random shifts (`wavelets`), c64 (r, p); zero outside the maps' support."""
+    """Wavelet-regularised SENSE with random shifts (`wavelets`), c64 (r, p); zero where no coil map is."""
     encoding = operator(kspace, maps)
     with torch.inference_mode():
         adjoint = encoding.adjoint(torch.from_numpy(kspace.data)[None])

@@ -1,4 +1,4 @@
-"""The fallback of a scan: wavelets or CG-SENSE, whichever predicts better what was left out of the scan itself.
+"""The fallback of a scan: wavelets or CG-SENSE, whichever predicts better what was left out of the scan.
 
 Wavelets are mostly far ahead, but their weight is one number for all scans. So a tenth of the samples outside
 the calibration centre are left out, both methods reconstruct from the rest, and what they say of the samples
@@ -78,7 +78,7 @@ def choose(
 
 
 def judge(slices: Iterable[tuple[KSpace, CoilMaps]], solvers: Mapping[Name, Solver]) -> dict[Name, float]:
-    """Each solver's squared error over the energy of the samples, mean over ``slices``, as the samples tell it.
+    """Squared error over energy of each solver, as samples left out tell it; mean over ``slices``.
 
     Other samples are left out of each entry of ``slices``, the same for all solvers. Empty where no entry has
     samples to leave out.
@@ -110,7 +110,7 @@ def leave_out(kspace: KSpace, rng: np.random.Generator) -> Bool | None:
 
 
 def _estimated_error(image: Complex, kspace: KSpace, held: Bool, maps: CoilMaps) -> float:
-    """The samples left out stand for all that were not measured; of the others counts what exceeds their noise.
+    """Samples left out stand for all that were not measured; of the others counts what exceeds their noise.
 
     Without the others an empty image would do well: far from the centre CG-SENSE predicts little but noise.
     """
