@@ -93,7 +93,7 @@ def test_a_shift_displaces_the_grid_alone():
 
 
 def test_a_flat_image_loses_the_weight_of_its_coarsest_coefficient():
-    """All of a flat image c is in coefficients of size c 2^L, whatever the shift: c - weight / 2^L is left."""
+    """All of a flat image c is in coefficients c 2^L, whatever the shift: c - weight / 2^L is left."""
     encoding, flat = whole((48, 32)), torch.full((1, 48, 32), 2.0 - 1.0j)
     left = wavelet_sense(encoding, flat, torch.tensor([4.0]), 30)
     expected = flat * (1 - 4.0 / BLOCK / abs(2.0 - 1.0j))
