@@ -24,7 +24,13 @@ from lfmri_node.recon.compression import compress
 from lfmri_node.recon.conditions import Scale
 from lfmri_node.recon.fallback import SOLVERS, Choice, choose, judged_slices
 from lfmri_node.recon.geometry import apply_display
-from lfmri_node.recon.indicators import Indicators, data_residual, measure_slice, network_residual, noise_per_coil
+from lfmri_node.recon.indicators import (
+    Indicators,
+    data_residual,
+    measure_slice,
+    network_residual,
+    noise_per_coil,
+)
 from lfmri_node.recon.sampling import acceleration
 from lfmri_node.recon.types import (
     Bool,

@@ -25,11 +25,11 @@ from lfmri_node.recon.train.data import SIZE, source_of
 from lfmri_node.recon.train.images import DrawnImages, ImageDraws
 from lfmri_node.recon.train.learned_sampling import LearnedMask
 from lfmri_node.recon.train.loader import DrawnBatches, Draws, MixedPool, Pool, SizedPool
-from lfmri_node.recon.train.masks import centre_lines
 from lfmri_node.recon.train.measured_pools import FastMriPool, SkmTeaPool
 from lfmri_node.recon.train.networks import LfMri, build_network, count_parameters, start_stages
 from lfmri_node.recon.train.perceptual import vgg16
 from lfmri_node.recon.train.recipes import Recipe, write_recipe
+from lfmri_node.recon.train.masks import centre_lines
 from lfmri_node.recon.train.samples import SIZES
 from lfmri_node.recon.train.split import Part
 from lfmri_node.recon.train.tasks import ClassifierTask, ReconstructionTask, Task, freeze
