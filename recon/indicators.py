@@ -14,11 +14,10 @@ import torch
 
 from lfmri_node.recon.baseline import cg_sense, operator
 from lfmri_node.recon.coilmaps import CoarseMaps, calibration_data, calibration_images
+from lfmri_node.recon.noise import noise_per_coil
 from lfmri_node.recon.types import CoilMaps, Complex, KSpace, Real
 
 _ITERATIONS = 12
-_EDGE_FRACTION = 0.1
-_MEDIAN_OF_RAYLEIGH = math.sqrt(math.log(2))
 _SIGNAL_TO_NOISE = 5.0
 _EXPECTED_NOISE = 0.8
 _CENTRE_FRACTION = 0.06
@@ -62,22 +61,6 @@ class Indicators:
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)
-
-
-def noise_per_coil(kspace: KSpace) -> Real:
-    """Standard deviation f32 (c,) of the complex noise, from the outer tenth of the readout.
-
-    The median of the magnitude there over ``sqrt(ln 2)`` (Rayleigh); exact zeros are padding, not
-    measurements. For sampling in two phase directions the outer tenth of the first direction serves.
-    """
-    n_readout = kspace.data.shape[1]
-    edge = max(1, round(_EDGE_FRACTION * n_readout / 2))
-    rows = np.concatenate((kspace.data[:, :edge], kspace.data[:, -edge:]), axis=1)
-    levels = []
-    for coil in np.abs(rows).reshape(rows.shape[0], -1):
-        measured = coil[coil > 0]
-        levels.append(float(np.median(measured)) / _MEDIAN_OF_RAYLEIGH if measured.size else 0.0)
-    return np.asarray(levels, dtype=np.float32)
 
 
 def measure_slice(kspace: KSpace, coarse: CoarseMaps, maps: CoilMaps) -> Indicators:

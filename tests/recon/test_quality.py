@@ -5,11 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lfmri_node.recon.indicators import Indicators, noise_per_coil
+from lfmri_node.recon.indicators import Indicators
 from lfmri_node.recon.modelcard import read_card
 from lfmri_node.recon.quality import network_reasons, scan_reasons, slice_reasons
-from lfmri_node.recon.sampling import centre_lines
-from lfmri_node.recon.types import KSpace, Method, ReconSettings
+from lfmri_node.recon.types import Method, ReconSettings
 
 GOOD = Indicators(
     signal=1.0,
@@ -91,12 +90,3 @@ def test_a_network_that_does_not_explain_the_data_is_not_believed(card):
     assert (reason.code, reason.slices) == ("LF-QUA-118", (3,))
     assert codes(network_reasons({0: float("nan")}, card)) == ["LF-QUA-118"]
 
-
-def test_noise_is_read_from_the_edges_of_the_readout_and_padding_is_not_noise():
-    rng = np.random.default_rng(0)
-    data = 0.3 * (rng.standard_normal((2, 400, 40)) + 1j * rng.standard_normal((2, 400, 40)))
-    data[:, 150:250] += 100
-    data[:, :10] = 0
-    lines = centre_lines(40, 0.5)
-    sigma = noise_per_coil(KSpace(data=(data * lines).astype(np.complex64), sampled=lines))
-    np.testing.assert_allclose(sigma, 0.3 * np.sqrt(2), rtol=0.08)
