@@ -25,15 +25,15 @@ from lfmri_node.recon.modelcard import ModelCard
 from lfmri_node.recon.phantom import LESION_KINDS
 from lfmri_node.recon.reconstruct import run_network
 from lfmri_node.recon.train.card_text import card_text
-from lfmri_node.recon.train.data import FOLDS, ImageSource, load_subjects
-from lfmri_node.recon.train.domain import indicators_of, ranges, verdict_table
+from lfmri_node.recon.train.data import ImageSource, source_of
+from lfmri_node.recon.train.domain import limits, measure_domain, verdict_table
 from lfmri_node.recon.train.networks import LfMri
-from lfmri_node.recon.train.runs import PHANTOM_FRACTION, Run
-from lfmri_node.recon.train.samples import ACCELERATIONS, Sample, SimulatedScan, draw_scan, load_coils
+from lfmri_node.recon.train.runs import Run
+from lfmri_node.recon.train.samples import ACCELERATIONS, SimulatedScan, draw_scan, load_coils
+from lfmri_node.recon.train.split import Part
 from lfmri_node.recon.types import Complex, LesionWeighting, Real
 from lfmri_node.recon.weights import Model, config_to_card
 
-LIMITS = {"acceleration": (3.0, 8.7), "n_coils": (4.0, 32.0), "size": (96.0, 400.0)}
 SPECIFICITY = 0.9
 MAP_THRESHOLD = 0.5
 
@@ -183,7 +183,7 @@ def _card(
         sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         architecture=architecture,
         domain=domain,
-        limits=LIMITS,
+        limits=limits(),
         lesion=lesion,
         record={},
     )
