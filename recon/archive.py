@@ -42,6 +42,7 @@ def save_reconstruction(reconstruction: Reconstruction, directory: Path) -> None
         arrays |= {"activation": lesion.activation, "scores": lesion.scores}
         facts["lesion"] = {
             "labels": lesion.labels,
+            "operating_score": lesion.operating_score,
             "threshold": lesion.threshold,
             "validated": lesion.validated,
         }
@@ -74,6 +75,7 @@ def _build(facts: dict[str, Any], arrays: dict[str, Any]) -> Reconstruction:
             activation=arrays["activation"],
             scores=arrays["scores"],
             labels=tuple(facts["lesion"]["labels"]),
+            operating_score=facts["lesion"]["operating_score"],
             threshold=facts["lesion"]["threshold"],
             validated=facts["lesion"]["validated"],
         )
@@ -81,6 +83,7 @@ def _build(facts: dict[str, Any], arrays: dict[str, Any]) -> Reconstruction:
         key: tuple(v) if isinstance(v, list) else v for key, v in facts["geometry"].items()
     }
     quality, provenance = facts["quality"], facts["provenance"]
+    methods = {key: Method(provenance[key]) for key in ("method", "fallback") if provenance[key] is not None}
     return Reconstruction(
         image=arrays["image"],
         reference=arrays.get("reference"),
@@ -98,5 +101,5 @@ def _build(facts: dict[str, Any], arrays: dict[str, Any]) -> Reconstruction:
                 for r in quality["reasons"]
             ),
         ),
-        provenance=Provenance(**(provenance | {"method": Method(provenance["method"])})),
+        provenance=Provenance(**(provenance | methods)),
     )

@@ -1,9 +1,9 @@
 """How well the calibration samples of a slice agree with one set of coil maps.
 
-A square of ``side`` samples around the centre of k-space holds most of a slice's energy, far above the noise, and
-all of it was measured: with c coils there are c samples for each unknown. So the least-squares image of that square
-alone tells whether its lines belong together, whatever the acceleration. Pixels of truncated coil images are no
-such test: they disagree with the maps by the truncation alone.
+A square of ``side`` samples around the centre of k-space holds most of a slice's energy, far above the noise,
+and all of it was measured: with c coils there are c samples for each unknown. So the least-squares image of
+that square alone tells whether its lines belong together, whatever the acceleration. Pixels of truncated coil
+images are no such test: they disagree with the maps by the truncation alone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What is measured of each slice before the network may touch it.
 
-Every indicator is a plain number with a meaning of its own; `quality` compares it with the range that
-the model card states. All are free of the scale of the data, and none is worse for a slice that merely has few
-calibration lines or much noise: what noise alone gives is taken off.
+Every indicator is a plain number with a meaning of its own; `quality` compares it with the range that the
+model card states. All are free of the scale of the data. Noise is no contradiction: what it leaves of
+residuals is taken off; what few calibration lines do to them is in the card's limits for such slices.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Indicators:
     calibration_side
         Side of the calibration square.
     noise
-        Standard deviation of the complex noise over the brightness of the brightest tissue, as the calibration
-        square shows it.
+        Standard deviation of the complex noise over the brightness of the brightest tissue, as the
+        calibration square shows it.
     weakest_coil
-        Noise over all that the weakest coil receives at the centre of k-space: 1 for a coil of noise alone.
+        Noise over all that the weakest coil receives at the centre of k-space: 1 for noise alone.
     calibration_residual
-        Part of the calibration samples that one image seen by the coil maps cannot explain beyond their noise,
-        relative to them.
+        Part of the calibration samples that one image seen by the coil maps cannot explain beyond their
+        noise, relative to them.
     centre_energy
         Share of the energy in the central 6 % of the phase-encode lines.
     """
@@ -107,8 +107,8 @@ def data_residual(kspace: KSpace, maps: CoilMaps, image: Complex) -> tuple[float
 def network_residual(kspace: KSpace, misfit: float, energy: float) -> float:
     """Part of the measured samples that the network's image leaves unexplained beyond their noise, over them.
 
-    Motion and other contradictions between lines stay in this residual: the network, unlike least squares with
-    its one unknown a pixel, does not bend the image to them.
+    Motion and other contradictions between lines stay in this residual: the network, unlike least squares
+    with its one unknown a pixel, does not bend the image to them.
     """
     return _beyond(misfit, _variance(noise_per_coil(kspace)) * _samples_per_coil(kspace), energy)
 

@@ -1,13 +1,14 @@
 """The verdict: may the network reconstruct this measurement, and is its answer to be believed?
 
-[our reading] The figures that the model card states hold for measurements like those that it was trained for, and
-for measurements that agree with themselves. The gate asks these two questions, and all reasons that were found are
-told together: the acquisition (acceleration, coils, size), the slices (noise, a dead coil, contradictions among the
-calibration lines) and the network's own image (what it leaves of the data). It does not guess which of two images
-has the smaller error: without a truth nobody knows, and a scan with motion is delivered as the fallback with its
-reasons even where the network's image might be the better one, because a reader must know that the data contradict
-each other, and no figure of the card speaks of such data. Outside, the fallback is delivered and the reasons stand
-in the objects. Properties of slices decide when more than a tenth of the slices with signal are outside.
+[our reading] The figures that the model card states hold for measurements like those that it was trained for,
+and for measurements that agree with themselves. The gate asks these two questions, and all reasons that were
+found are told together: the acquisition (acceleration, coils, size), the slices (noise, a dead coil,
+contradictions among the calibration lines) and the network's own image (what it leaves of the data). It does
+not guess which of two images has the smaller error: without a truth nobody knows, and a scan with motion is
+delivered as the fallback with its reasons even where the network's image might be the better one, because a
+reader must know that the data contradict each other, and no figure of the card speaks of such data. Outside,
+the fallback is delivered and the reasons stand in the objects. Properties of slices decide when more than a
+tenth of the slices with signal are outside.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ TOLERATED_FRACTION = 0.1
 MINIMUM_CALIBRATION_SIDE = 8.0
 
 FEW_LINES = 12
-"""Below this side of the calibration square ESPIRiT finds coarser maps, and residuals have limits of their own."""
+"""Below this side of the calibration square maps are coarser, and residuals have limits of their own."""
 RESIDUALS = ("calibration_residual", "network_residual")
 SUFFIX_FEW = "_few_lines"
 
@@ -38,7 +39,7 @@ _SHOWN = {"points": "acceleration in two phase directions", "n_coils": "number o
 
 
 def limit_name(name: str, calibration_side: float) -> str:
-    """The card's entry that holds the range of indicator ``name`` for a slice with this calibration square."""
+    """The card's entry with the range of indicator ``name`` for a slice with this calibration square."""
     return name + SUFFIX_FEW if name in RESIDUALS and calibration_side < FEW_LINES else name
 
 

@@ -1,9 +1,9 @@
 """Was the gate right? Its decisions against the truth, and a battery of damaged scans.
 
 A decision on an undamaged scan is wrong where the network's image was refused although it is more than 0.3 dB
-better than the fallback (PSNR of the magnitude), or trusted although it is more than 0.3 dB worse. On a damaged
-scan the gate is right where it refuses, whichever image has the smaller error: the data contradict each other or
-lie outside all that was measured of the network, and the reader must be told.
+better than the fallback (PSNR of the magnitude), or trusted although it is more than 0.3 dB worse. On a
+damaged scan the gate is right where it refuses, whichever image has the smaller error: the data contradict
+each other or lie outside all that was measured of the network, and the reader must be told.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from pathlib import Path
 
 import numpy as np
 
-from lfmri_node.recon.baseline import l1_wavelet, zero_filled
+from lfmri_node.recon.baseline import zero_filled
 from lfmri_node.recon.coilmaps import estimate
 from lfmri_node.recon.compression import compress
+from lfmri_node.recon.fallback import JUDGED, SOLVERS, choose
 from lfmri_node.recon.sampling import acceleration as acceleration_of
 from lfmri_node.recon.sampling import equispaced_fraction_lines, random_lines
 from lfmri_node.recon.train.data import source_of
 from lfmri_node.recon.train.domain import BATTERY, four_times_its_own_noise, gate_scans, judge
 from lfmri_node.recon.train.samples import load_coils
 from lfmri_node.recon.train.split import Part
-from lfmri_node.recon.types import CoilMaps, Complex, KSpace, Real
+from lfmri_node.recon.types import CoilMaps, Complex, KSpace, Real, ReconSettings
 from lfmri_node.recon.weights import Model, load_model
 
 TOLERANCE_DB = 0.3
@@ -124,7 +125,8 @@ def simulated_cases(data: Path, n: int, seed: int) -> Iterator[TruthCase]:
 
 
 def measured_cases(data: Path, n_masks: int) -> Iterator[TruthCase]:
-    """Both flip angles of the measured brain, all its coils and compressed ones; nothing where it is missing."""
+    """Both flip angles of the measured brain, all its coils and compressed ones; nothing where it is
+    missing."""
     if not (data / _BRAIN).is_file():
         return
     with np.load(data / _BRAIN) as arrays:
@@ -167,8 +169,10 @@ def decide(case: TruthCase, model: Model) -> Decision:
 
 
 def fallback_image(kspace: KSpace, maps: CoilMaps) -> Complex:
-    """What the node delivers where it does not trust the network, on the support of the maps."""
-    return l1_wavelet(kspace, maps) * maps.support
+    """What the node delivers where it does not trust the network: the default fallback, judged on this
+    slice."""
+    choice = choose(JUDGED * [(kspace, maps)], ReconSettings().fallback)
+    return SOLVERS[choice.method](kspace, maps)
 
 
 def _psnr(image: Complex, truth: Real) -> float:
@@ -217,8 +221,8 @@ def report(model: Model, decisions: list[Decision], battery: list[dict[str, obje
     )
     return f"""# Decisions of the gate, {model.name}
 
-`lfmri-lab gate-study`, seed {seed}. A decision is wrong where the network's image is more than {TOLERANCE_DB} dB
-better than the fallback but refused, or more than {TOLERANCE_DB} dB worse but trusted.
+`lfmri-lab gate-study`, seed {seed}. A decision is wrong where the network's image is more than {TOLERANCE_DB}
+dB better than the fallback but refused, or more than {TOLERANCE_DB} dB worse but trusted.
 
 | scans | n | network better | of these refused | network worse | of these trusted | wrong | wrong reasons |
 |---|---|---|---|---|---|---|---|

@@ -149,7 +149,7 @@ def export(
 
 
 def measure_gate(weights: Path, data: Path, seed: int, sizes: Sizes | None = None) -> Path:
-    """Measure domain, limits and verdict table of weights anew and write them into their card; returns its path.
+    """Measure domain, limits and verdicts of weights anew and write them into their card; returns its path.
 
     Raises InvalidModel as `weights.load_model` does.
     """

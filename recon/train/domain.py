@@ -1,9 +1,9 @@
 """The domain of a model: ranges of the indicators met in training, and how well they guard.
 
-`measure_domain` draws slices of the training subjects, measured as the training measures them, and takes the range
-of every indicator; `limits` is the range of the conditions themselves. Nothing here is set by hand for one model,
-and nothing is chosen on held-out subjects or on measured sets. `verdict_table` counts verdicts on held-out
-subjects and on a battery of measurements that the network must not be trusted with.
+`measure_domain` draws slices of the training subjects, measured as the training measures them, and takes the
+range of every indicator; `limits` is the range of the conditions themselves. Nothing here is set by hand for
+one model, and nothing is chosen on held-out subjects or on measured sets. `verdict_table` counts verdicts on
+held-out subjects and on a battery of measurements that the network must not be trusted with.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from lfmri_node.recon.weights import Model
 
 BOUNDED_ABOVE = ("noise", "weakest_coil")
 TAIL, MARGIN = 0.01, 0.1
-"""[our reading] Conditions are guarded a little beyond what the training met ..."""
+"""[our reading] Conditions are guarded by the outermost hundredth, widened by a tenth of the range."""
 RESIDUAL_TAIL = 0.05
-"""... contradictions strictly: a twentieth of the training's own measurements, those that disagree most, is refused."""
+"""Contradictions strictly: of the training's own measurements the twentieth that agrees least is refused."""
 GATE_SIZES = (96, 128, 160, 192, 224)
 _POINTS_EVERY = 5
 _FEWEST_ROWS = 8
@@ -75,7 +75,7 @@ def judge(kspace: KSpace, model: Model) -> Judgement:
 
 
 def limits() -> dict[str, tuple[float, float]]:
-    """Ranges of acceleration, coils and matrix in training, each widened by a tenth of its octaves either way.
+    """Ranges of acceleration, coils and matrix in training, each wider by a tenth of its octaves either way.
 
     ``points`` are points in two phase directions, which the training holds at the same accelerations.
     """
@@ -95,7 +95,7 @@ def limits() -> dict[str, tuple[float, float]]:
 def gate_scans(
     source: ImageSource, coils: Complex, n: int, rng: np.random.Generator
 ) -> Iterator[SimulatedScan]:
-    """``n`` slices measured with all that the training varies: size, coils, lines, noise, errors between lines."""
+    """``n`` slices with all that the training varies: size, coils, lines, noise, errors between lines."""
     for _ in range(n):
         yield draw_scan(source, coils, rng, size=int(rng.choice(GATE_SIZES)), disturbed=True)
 
@@ -127,8 +127,8 @@ def ranges(rows: Iterable[dict[str, float]]) -> dict[str, tuple[float, float]]:
     """(low, high) of each indicator over the rows with signal.
 
     Noise and the share of noise in the weakest coil are bounded above, the energy at the centre below: by the
-    outermost hundredth, widened by a tenth of the range. Residuals are bounded above by the outermost twentieth,
-    for few calibration lines and for more of them by themselves; too few such rows, and all rows serve.
+    outermost hundredth, widened by a tenth of the range. Residuals are bounded above by the outermost
+    twentieth, for few calibration lines and for more of them by themselves; too few such rows, and all serve.
     """
     table = [row for row in rows if row["signal"] > 0]
 

@@ -76,12 +76,14 @@ def test_trusted_scan_has_everything(scan, write_model):
     assert result.provenance.method is Method.LF_MRI
     assert result.provenance.weights_sha256 == model.sha256
     assert result.lesion is not None
-    assert result.lesion.validated
+    assert (result.lesion.operating_score, result.lesion.threshold) == (0.0, 0.2)
+    assert not result.lesion.validated  # its card has no figures on real lesions
     assert result.lesion.activation.shape == result.image.shape == (N_SLICES, 40, 48)
     assert result.lesion.labels == ("bright lesion", "dark lesion")
     assert result.lesion.scores.shape == (N_SLICES, 2)
     assert result.reference is not None
     assert result.fallback is not None
+    assert result.provenance.fallback in (Method.WAVELET, Method.CG_SENSE)
     assert done == [(1, 3), (2, 3), (3, 3)]
 
 
@@ -123,7 +125,8 @@ def test_a_network_that_misses_the_data_falls_back(scan, write_model):
     model = load_model(write_model(network_residual=(0.0, 1e-6), network_residual_few_lines=(0.0, 1e-6)))
     result = reconstruct(scan, model, ReconSettings())
     assert [reason.code for reason in result.quality.reasons] == ["LF-QUA-118"]
-    assert result.provenance.method is Method.L1_WAVELET
+    assert result.provenance.method is result.provenance.fallback is Method.WAVELET
+    assert "wavelet" in result.provenance.choice
 
 
 def test_all_reasons_are_told_together(scan, write_model):
@@ -170,7 +173,8 @@ def test_archive_round_trip(scan, write_model, tmp_path, trusted):
             np.testing.assert_array_equal(left, right)
         elif field.name == "lesion" and left is not None:
             np.testing.assert_array_equal(left.activation, right.activation)
-            assert (left.labels, left.threshold) == (right.labels, right.threshold)
+            for name in ("labels", "operating_score", "threshold", "validated"):
+                assert getattr(left, name) == getattr(right, name)
         else:
             assert left == right
 
