@@ -1,4 +1,4 @@
-"""What the gate measures of a slice: damage is seen, few calibration lines and noise are not taken for damage."""
+"""What the gate measures of a slice: damage is seen; few calibration lines and noise are not taken for it."""
 
 import dataclasses
 
