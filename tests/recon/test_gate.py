@@ -46,7 +46,7 @@ def test_neither_noise_nor_few_calibration_lines_are_a_contradiction(image, coil
     for n_centre in (8, 12, 24):
         for noise_std in (0.001, 0.05):
             found = seen(measure(image, coils, lines_of(n_centre), noise_std, rng))
-            assert found.calibration_side == n_centre
+            assert n_centre <= found.calibration_side <= n_centre + 1
             assert found.calibration_residual < 0.03
 
 

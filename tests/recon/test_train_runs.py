@@ -19,7 +19,7 @@ from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.train.card import Sizes, export
 from lfmri_node.recon.train.networks import LfMri, build_network, count_parameters, start_stages
 from lfmri_node.recon.train.recipes import NETWORKS, Recipe, all_recipes, find
-from lfmri_node.recon.train.runs import Machine, finished, load_run, train, training_pool
+from lfmri_node.recon.train.runs import Machine, finished, load_run, train
 from lfmri_node.recon.train.stand_in import write_stand_in
 from lfmri_node.recon.types import LesionWeighting
 from lfmri_node.recon.weights import load_model
