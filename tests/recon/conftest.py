@@ -22,12 +22,11 @@ WIDE = (-1e9, 1e9)
 INDICATORS = (
     "noise",
     "weakest_coil",
-    "residual",
+    "calibration_residual",
+    "calibration_residual_few_lines",
     "centre_energy",
-    "explained",
-    "foreground",
-    "contrast",
     "network_residual",
+    "network_residual_few_lines",
 )
 
 

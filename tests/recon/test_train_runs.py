@@ -19,7 +19,7 @@ from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.train.card import Sizes, export
 from lfmri_node.recon.train.networks import LfMri, build_network, count_parameters, start_stages
 from lfmri_node.recon.train.recipes import NETWORKS, Recipe, all_recipes, find
-from lfmri_node.recon.train.runs import Machine, finished, load_run, train, training_pool
+from lfmri_node.recon.train.runs import Machine, finished, load_run, train
 from lfmri_node.recon.train.stand_in import write_stand_in
 from lfmri_node.recon.types import LesionWeighting
 from lfmri_node.recon.weights import load_model
@@ -206,8 +206,7 @@ def test_exported_weights_load_in_the_node_with_a_card_that_was_measured(data, r
         "lesion_kinds": "bright",
     }
     run = load_run(runs / "lf-mri-f0")
-    pool = training_pool(run.recipe, data, runs)
-    weights = export(run, data, pool, training, tmp_path, "toy", 0, Sizes(domain=3, lesion=8, table=1))
+    weights = export(run, data, training, tmp_path, "toy", 0, Sizes(domain=3, lesion=8, table=1))
     model = load_model(weights)
     state = run.network.cascade.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in model.network.state_dict().items())
@@ -224,7 +223,7 @@ def test_only_a_cascade_with_its_lesion_term_can_be_exported(data, runs, tmp_pat
     folder = runs / name if name.startswith("net-c") else train(recipe, data, runs, QUIET)
     run = load_run(folder)
     with pytest.raises(LabError) as caught:
-        export(run, data, training_pool(run.recipe, data, runs), {}, tmp_path, "toy", 0)
+        export(run, data, {}, tmp_path, "toy", 0)
     assert caught.value.code == "LF-LAB-007"
     assert not list(tmp_path.iterdir())
 
