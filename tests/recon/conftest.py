@@ -53,7 +53,7 @@ class Problem(NamedTuple):
 
 @pytest.fixture(scope="session")
 def problem() -> Callable[..., Problem]:
-    """``problem(shape, batch, n_coils, points=False)``: random maps, image, half of the samples; always alike."""
+    """``problem(shape, batch, n_coils, points=False)``: random maps, image and half of the samples."""
 
     def make(
         shape: tuple[int, int] = (24, 20), batch: int = 2, n_coils: int = 4, *, points: bool = False

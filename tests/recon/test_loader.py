@@ -1,4 +1,4 @@
-"""Batches: one shape, dependent on their seed alone; pools of one simulation; maps in the place of Net_c's."""
+"""Batches: one shape, dependent on their seed alone; pools of one simulation; maps in Net_c's place."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -68,7 +68,7 @@ class TestDraws:
 
     def test_every_combination_is_met(self):
         drawn = {draw.index % N_SHAPES for draws in Draws(4000, 1, 0, range(2000), 250) for draw in draws}
-        assert len(drawn) == N_SHAPES == len(COIL_COUNTS) * len(SIZES)
+        assert len(drawn) == N_SHAPES
 
     def test_ranks_share_the_steps_and_a_later_start_draws_the_same(self):
         def drawn(rank: int, n_ranks: int, steps: range) -> list[list[Draw]]:
