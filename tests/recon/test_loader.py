@@ -143,7 +143,7 @@ class TestGuide:
         given = [guide for guide in guides if guide is not None]
         assert len(given) / 200 == pytest.approx(OUTLINES + BLOBS, abs=0.1)
         assert all(guide.dtype == torch.float32 and guide.shape[:2] == (1, 1) for guide in given)
-        assert all(0 <= guide.min() and guide.max() <= 1 for guide in given)
+        assert all(guide.min() >= 0 and guide.max() <= 1 for guide in given)
 
     @pytest.mark.parametrize("seed", range(10))
     def test_an_outline_is_blurred_where_it_is_and_nothing_gives_nothing(self, seed):
@@ -152,7 +152,7 @@ class TestGuide:
         soft = blurred(mask, np.random.default_rng(seed))
         assert soft.dtype == np.float32
         assert 0 <= soft.min() <= soft.max() <= 1
-        assert soft[24:26, 34:38].min() > 0.5
+        assert soft[24:26, 34:38].min() > 0.4
         assert soft[:8].max() < 0.01
         assert not blurred(np.zeros_like(mask), np.random.default_rng(seed)).any()
 
