@@ -51,7 +51,7 @@ class Recipe:
     focus_channels
         Of G_u.
     noisy
-        Whether the truth is the noisy, fully sampled image, as it is with measured data, or the noise-free one.
+        Whether the truth is the noisy, fully sampled image, as of measured data, or the noise-free one.
     classifier, classifier_from
         Family of Net_c (`classifiers.build_classifier`), and the recipe that pre-trains it.
     vgg
@@ -232,7 +232,7 @@ def _loss_rows() -> Iterable[tuple[str, str, dict[str, Any]]]:
 
 
 def _shipped() -> Iterable[Recipe]:
-    """Weights for the node: D_w, then D_w and G_u together; ``shipped-off`` is their rival, trained as long."""
+    """Weights for the node: D_w, then D_w and G_u; ``shipped-off`` is their rival, trained as long."""
     shape: dict[str, Any] = {"network": "lf-mri", "channels": (16, 32, 64), "n_samples": 3000}
     yield Recipe(
         name="shipped-denoiser",
