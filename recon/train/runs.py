@@ -22,7 +22,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.train.curves import AtomicCheckpoints, LearningCurve
 from lfmri_node.recon.train.data import FOLDS, SIZE, ImageSource, load_subjects
-from lfmri_node.recon.train.images import DrawnImages, ImageDraws
+from lfmri_node.recon.train.images import DrawnPairs, ImageDraws
+from lfmri_node.recon.train.lesion_images import pair_source
 from lfmri_node.recon.train.learned_sampling import LearnedMask
 from lfmri_node.recon.train.loader import DrawnBatches, Draws, Pool
 from lfmri_node.recon.train.measured_pools import FastMriPool, SkmTeaPool
@@ -182,7 +183,6 @@ def _loader(
     draws: Sampler[Any]
     dataset: Dataset[Any]
     if recipe.network == "classifier":
-        source = ImageSource(load_subjects(data, fold.trained), NET_C_PHANTOM_FRACTION, real_lesions=False)
         draws = ImageDraws(
             recipe.batch,
             recipe.seed,
@@ -192,7 +192,7 @@ def _loader(
             recipe.epoch_steps,
             **ranks,
         )
-        dataset = DrawnImages(source, recipe.kinds, recipe.degraded)
+        dataset = DrawnPairs(pair_source(data, recipe.kinds, recipe.seed), recipe.degraded)
     else:
         pool = training_pool(recipe, data, runs)
         draws = Draws(len(pool), recipe.batch, recipe.seed, steps, recipe.epoch_steps, **ranks)
