@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from sigpy.mri.app import EspiritCalib
 from lfmri_node.recon.errors import UnsupportedAcquisition
 from lfmri_node.recon.sampling import calibration_box
 from lfmri_node.recon.types import CoilMaps, Complex, KSpace, Real
+
+Planes = TypeVar("Planes", Complex, Real)
 
 CALIBRATION_LIMIT = 24
 """Upper side of the calibration square, as in SigPy's and BART's defaults."""
@@ -164,25 +167,29 @@ def _reference_phase(maps: Complex, data: Complex) -> Complex:
     return np.asarray(maps * turn, dtype=np.complex64)
 
 
-@lru_cache(maxsize=16)
-def _spline_matrix(coarse: int, fine: int) -> NDArray[np.float32]:
-    """f32 (fine, coarse): periodic cubic spline through ``coarse`` points, read at ``fine`` points.
+@lru_cache(maxsize=64)
+def _spline_matrix(coarse: int, fine: int, mode: str) -> NDArray[np.float32]:
+    """f32 (fine, coarse): cubic spline through ``coarse`` points, read at ``fine`` points.
 
     Both grids span the same field of view with index n // 2 at its centre.
     """
     positions = (np.arange(fine) - fine // 2) * (coarse / fine) + coarse // 2
-    columns = [
-        ndimage.map_coordinates(row, positions[None], order=3, mode="grid-wrap") for row in np.eye(coarse)
-    ]
+    columns = [ndimage.map_coordinates(row, positions[None], order=3, mode=mode) for row in np.eye(coarse)]
     return np.stack(columns, axis=1).astype(np.float32)
+
+
+def resample(planes: Planes, shape: tuple[int, int], *, periodic: bool = True) -> Planes:
+    """(..., h, w) brought to (..., r, p) by cubic splines, periodic as what a Fourier transform gave."""
+    mode = "grid-wrap" if periodic else "nearest"
+    rows = _spline_matrix(planes.shape[-2], shape[0], mode)
+    columns = _spline_matrix(planes.shape[-1], shape[1], mode)
+    return (rows @ planes) @ columns.T  # type: ignore[return-value]
 
 
 def interpolate(coarse: CoarseMaps, shape: tuple[int, int]) -> CoilMaps:
     """Maps on the (r, p) grid of the image, renormalised to unit sum of squares on the support."""
-    rows = _spline_matrix(coarse.maps.shape[1], shape[0])
-    columns = _spline_matrix(coarse.maps.shape[2], shape[1])
-    maps = (rows @ coarse.maps) @ columns.T
-    support = (rows @ coarse.eigenvalue) @ columns.T > EIGENVALUE_FLOOR
+    maps = resample(coarse.maps, shape)
+    support = resample(coarse.eigenvalue, shape) > EIGENVALUE_FLOOR
     norm = np.sqrt((maps.real**2 + maps.imag**2).sum(0))
     scale = np.where(support, 1.0 / np.maximum(norm, 1e-6), 0.0).astype(np.float32)
     return CoilMaps(maps=np.asarray(maps * scale, dtype=np.complex64), support=support)

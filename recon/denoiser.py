@@ -13,7 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lfmri_node.recon.conditions import N_CONDITIONS
+
 _EPS, _TINY = 1e-6, 1e-30
+_WINDOW = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,19 +35,32 @@ class DenoiserConfig:
     demodulate: bool = False
 
 
-def _convolutions(n_in: int, n_out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(n_in, n_out, 3, padding=1, bias=False),
-        nn.InstanceNorm2d(n_out, affine=True),
-        nn.SiLU(inplace=True),
-        nn.Conv2d(n_out, n_out, 3, padding=1, bias=False),
-        nn.InstanceNorm2d(n_out, affine=True),
-        nn.SiLU(inplace=True),
-    )
+class Block(nn.Module):
+    """Two convolutions; the gain and the bias of the second norm follow the conditions of the measurement.
+
+    f32 (b, n_in, r, p), conditions f32 (b, n) -> f32 (b, n_out, r, p). Source of the modulation: Perez et al.,
+    FiLM, AAAI 2018; it starts at none.
+    """
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.first = nn.Sequential(
+            nn.Conv2d(n_in, n_out, 3, padding=1, bias=False),
+            nn.InstanceNorm2d(n_out, affine=True),
+            nn.SiLU(inplace=True),
+            nn.Conv2d(n_out, n_out, 3, padding=1, bias=False),
+            nn.InstanceNorm2d(n_out, affine=True),
+        )
+        self.modulation = nn.Linear(N_CONDITIONS, 2 * n_out, bias=False)
+        nn.init.zeros_(self.modulation.weight)
+
+    def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
+        gain, bias = self.modulation(conditions)[:, :, None, None].chunk(2, dim=1)
+        return functional.silu(self.first(x) * (1 + gain) + bias)
 
 
 class ResidualUNet(nn.Module):
-    """f32 (b, n_in, r, p) -> f32 (b, 2, r, p). Any r, p: odd sizes are padded and cropped back.
+    """f32 (b, n_in, r, p), conditions f32 (b, n) -> f32 (b, 2, r, p). Odd sizes are padded and cropped back.
 
     The last convolution starts at zero, so an untrained body is the identity of the residual.
     """
@@ -53,28 +69,27 @@ class ResidualUNet(nn.Module):
         super().__init__()
         widths = config.channels
         self.down = nn.ModuleList(
-            _convolutions(before, width) for before, width in zip((n_in, *widths[:-1]), widths, strict=True)
+            Block(before, width) for before, width in zip((n_in, *widths[:-1]), widths, strict=True)
         )
         self.up = nn.ModuleList(
-            _convolutions(wide + narrow, narrow)
-            for wide, narrow in zip(widths[:0:-1], widths[-2::-1], strict=True)
+            Block(wide + narrow, narrow) for wide, narrow in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
         self.out = nn.Conv2d(widths[0], 2, 1)
         for parameter in self.out.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
         rows, columns = x.shape[-2:]
         step = 2 ** len(self.up)
         x = functional.pad(x, (0, -columns % step, 0, -rows % step))
         skips: list[Tensor] = []
         for i, block in enumerate(self.down):
-            x = block(functional.avg_pool2d(x, 2) if i else x)
+            x = block(functional.avg_pool2d(x, 2) if i else x, conditions)
             skips.append(x)
         skips.pop()
         for block in self.up:
             finer = skips.pop()
-            x = block(torch.cat((functional.interpolate(x, scale_factor=2.0), finer), dim=1))
+            x = block(torch.cat((functional.interpolate(x, scale_factor=2.0), finer), dim=1), conditions)
         return self.out(x)[..., :rows, :columns]
 
 
@@ -84,42 +99,49 @@ def slice_scale(image: Tensor) -> Tensor:
 
 
 def smooth_phase(image: Tensor) -> Tensor:
-    """Unit-magnitude c64 (b, r, p): the phase of the image's local mean, two passes of a 9 x 9 window.
+    """Unit-magnitude c64 (b, r, p): the phase of the image's local sum, two passes of a 9 x 9 window.
 
     [our reading] The phase of an MR image is smooth and arbitrary. With it taken out, the real channel holds
     nearly all of the signal, and a network need not learn every contrast once for every phase: in our
     training the loss began to fall within tens of steps instead of hundreds.
     """
-    parts = torch.view_as_real(image.detach()).movedim(-1, 1)
-    for _ in range(2):  # row means of column means: one mean over the window, at a fifth of its cost
-        parts = functional.avg_pool2d(parts, (9, 1), stride=1, padding=(4, 0), count_include_pad=False)
-        parts = functional.avg_pool2d(parts, (1, 9), stride=1, padding=(0, 4), count_include_pad=False)
-    mean = torch.view_as_complex(parts.movedim(1, -1).contiguous())
-    return mean / mean.abs().clamp_min(_TINY)
+    local = image.detach()
+    for _ in range(2):
+        local = _running_sum(_running_sum(local, -2), -1)
+    return local / local.abs().clamp_min(_TINY)
+
+
+def _running_sum(x: Tensor, dim: int) -> Tensor:
+    """Sum over the 9 entries around each along ``dim``, fewer at the ends, as a difference of running sums."""
+    n, half = x.shape[dim], _WINDOW // 2
+    total = torch.cumsum(x, dim)
+    upper = total.index_select(dim, torch.arange(n, device=x.device).add(half).clamp_max(n - 1))
+    lower = total.narrow(dim, 0, max(n - half - 1, 0))
+    before = x.new_zeros([min(half + 1, n) if i == dim % x.ndim else size for i, size in enumerate(x.shape)])
+    return upper - torch.cat((before, lower), dim)
 
 
 class Denoiser(nn.Module):
-    """X c64 (b, r, p) [, C f32 (b, 1, r, p)] -> image c64 (b, r, p); D(a X) = a D(X) for a > 0.
+    """X c64 (b, r, p), conditions f32 (b, n), further images, a map C f32 (b, 1, r, p) -> image c64 (b, r, p).
 
-    Where it demodulates, also for any complex a.
-
-    D_w with ``guided=False``. With ``guided=True`` it is the body of G_u, which sees the activation
-    map as a third channel; without a map it sees an empty one.
+    D(a X) = a D(X) for a > 0 where all images are scaled alike; where it demodulates, also for any complex a.
+    D_w sees X and the start of the cascade; G_u also the activation map.
     """
 
-    def __init__(self, config: DenoiserConfig, *, guided: bool) -> None:
+    def __init__(self, config: DenoiserConfig, *, n_images: int, guided: bool) -> None:
         super().__init__()
-        self.guided = guided
-        self.body = ResidualUNet(3 if guided else 2, config)
+        self.body = ResidualUNet(2 * n_images + guided, config)
         self.demodulate = config.demodulate
 
-    def forward(self, image: Tensor, guide: Tensor | None = None) -> Tensor:
+    def forward(
+        self, image: Tensor, conditions: Tensor, *others: Tensor, guide: Tensor | None = None
+    ) -> Tensor:
         scale = slice_scale(image)
         phase = smooth_phase(image) if self.demodulate else torch.ones_like(image)
-        channels = torch.view_as_real(image / scale * phase.conj()).movedim(-1, 1)
-        if self.guided:
-            seen = torch.zeros_like(channels[:, :1]) if guide is None else guide
-            channels = torch.cat((channels, seen), dim=1)
-        residual = self.body(channels)
+        turn = phase.conj() / scale
+        channels = [torch.view_as_real(x * turn).movedim(-1, 1) for x in (image, *others)]
+        if guide is not None:
+            channels.append(guide)
+        residual = self.body(torch.cat(channels, dim=1), conditions)
         real_last = residual.movedim(1, -1).to(torch.float32).contiguous()
         return image + scale * phase * torch.view_as_complex(real_last)

@@ -6,14 +6,16 @@ import csv
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from matplotlib.figure import Figure
-from torch import Tensor
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
+STEPS = "steps"
 _FIELDS = ("step", "loss", "image", "lesion", "classification", "perceptual", "rate", "wait_s", "step_s")
 
 
@@ -30,6 +32,24 @@ class AtomicCheckpoints(TorchCheckpointIO):
             file.flush()
             os.fsync(file.fileno())
         partial.rename(target)
+
+
+class StepWeights(L.Callback):
+    """Keeps the weights at about twenty points of a training, for the curve of its quality (`evaluate.curve`)."""
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self._folder, self._every = folder / STEPS, every
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, task: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step = trainer.global_step
+        if step % self._every or not trainer.is_global_zero:
+            return
+        self._folder.mkdir(exist_ok=True)
+        path = self._folder / f"step-{step:06d}.safetensors"
+        network = cast(nn.Module, task.network)
+        save_file({name: value.contiguous() for name, value in network.state_dict().items()}, path)
 
 
 class LearningCurve(L.Callback):

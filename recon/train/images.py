@@ -19,7 +19,8 @@ from torch.utils.data import Dataset, Sampler
 
 from lfmri_node.recon.train.data import class_labels
 from lfmri_node.recon.train.lesion_images import LesionPair, PairSource
-from lfmri_node.recon.train.samples import ACCELERATIONS, CENTRE_LINES, draw_mask
+from lfmri_node.recon.train.masks import centre_lines, draw_mask
+from lfmri_node.recon.train.samples import ACCELERATIONS
 from lfmri_node.recon.types import Real
 
 SIDE = 176
@@ -104,7 +105,7 @@ def degrade(image: Real, rng: np.random.Generator) -> Real:
     """
     acceleration = ACCELERATIONS[rng.integers(len(ACCELERATIONS))]
     n = image.shape[1]
-    lines = draw_mask(rng, int(rng.integers(*CENTRE_LINES[acceleration])), acceleration, n)
+    lines = draw_mask(rng, int(rng.integers(*centre_lines(acceleration))), acceleration, n)
     distance = np.abs(np.arange(n) - n // 2) / (n / 2)
     kept = np.where(
         lines, 1.0, 1.0 - rng.uniform(0.1, 0.9) * np.minimum(1.0, distance * rng.uniform(1.0, 2.5))

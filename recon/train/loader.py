@@ -1,4 +1,4 @@
-"""Batches for the cascade: samples made on first touch and kept on disk, other lines in every pass.
+"""Batches for the networks: samples made on first touch and kept on disk, measured anew in every pass.
 
 What a batch holds depends on the recipe's seed and the number of the step alone; so a training that is killed
 and resumed at its last checkpoint goes on as if nothing had happened, with any number of workers.
@@ -7,31 +7,39 @@ and resumed at its last checkpoint goes on as if nothing had happened, with any 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from lfmri_node.recon.coilmaps import interpolate
 from lfmri_node.recon.errors import LabError
-from lfmri_node.recon.operators import fft_centred, ifft_centred
-from lfmri_node.recon.phantom import LESION_KINDS
-from lfmri_node.recon.train.data import Fold, ImageSource, class_labels, load_subjects
+from lfmri_node.recon.train.data import class_labels, source_of
+from lfmri_node.recon.train.examples import Example, Simulated, Trainable
 from lfmri_node.recon.train.measurement import Measurement, undersample
 from lfmri_node.recon.train.samples import (
     COIL_COUNTS,
+    SIZES,
     Sample,
-    combine,
-    draw_mask,
-    draw_scan,
+    draw_sample,
     load_coils,
     load_sample,
     save_sample,
 )
-from lfmri_node.recon.types import Bool
+from lfmri_node.recon.train.split import Part
+from lfmri_node.recon.types import Bool, Real
+
+N_SHAPES = len(COIL_COUNTS) * len(SIZES)
+"""Sample i has coils and columns by the remainders of i, eleven and ten of them: so many combinations."""
+POINTS, LARGEST_OF_POINTS = 0.1, 160
+"""Share of the batches that are sampled at points in two phase directions, and their largest matrix."""
+OUTLINES, BLOBS = 0.25, 0.2
+"""Shares of the batches whose C is the blurred outline of the lesion, or a blob anywhere, instead of Net_c's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +53,9 @@ class Batch:
     labels
         f32 (b, k), image-level, one for each class of `data.CLASSES`.
     counted
-        f32 (b, 1), zero for the few subjects with real lesions, which a classifier would learn to
-        recognise by anything but the lesion.
+        f32 (b, 1), zero where the label says nothing of a class.
     full
-        c64 (b, c, r, p), all lines, for learnt masks; ``n_centre`` of them are always measured.
+        c64 (b, c, r, p), all lines, for learned masks.
     """
 
     measurement: Measurement
@@ -62,50 +69,46 @@ class Batch:
 
     def to(self, device: torch.device, **_: object) -> Batch:
         """On another device; Lightning asks for it."""
-        operator = self.measurement.operator
-        return _batch(
-            full=self.full.to(device),
-            sampled=self.measurement.sampled.to(device),
-            maps=operator.maps.to(device),
+        m = self.measurement
+        moved = undersample(
+            self.full.to(device),
+            m.sampled.to(device),
+            m.operator.maps.to(device),
+            m.scale.noise.to(device),
+            m.scale.level.to(device),
+        )
+        return Batch(
+            measurement=replace(moved, guide=None if m.guide is None else m.guide.to(device)),
             target=self.target.to(device),
             labels=self.labels.to(device),
             counted=self.counted.to(device),
+            full=self.full.to(device),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """One entry of a batch: which sample, and the seed of the batch's lines, flips and strip."""
+    """One entry of a batch: which sample, and the seed of all that is drawn for the batch."""
 
     index: int
     seed: tuple[int, ...]
 
 
-class Pool(Dataset[Sample]):
-    """``n`` samples of the training subjects of a fold; made when first asked for, then read from ``folder``.
-
-    Sample i has ``COIL_COUNTS[i % 3]`` coils, so that a batch of one coil count is known by its indices.
+class Pool(Dataset[Trainable]):
+    """``n`` simulated samples of the training patients; made when first asked for, then read from ``folder``.
 
     Raises LabError (LF-LAB-010) where ``folder`` holds samples of other data or of another simulation.
     """
 
     def __init__(
-        self,
-        data: Path,
-        folder: Path,
-        fold: Fold,
-        n: int,
-        *,
-        kinds: tuple[str, ...] = LESION_KINDS,
-        phantom_fraction: float = 0.2,
+        self, data: Path, folder: Path, n: int, *, noisy: bool = True, sizes: tuple[int, ...] = SIZES
     ) -> None:
-        self.folder, self.n = folder, n
-        self._fold, self._kinds = fold, kinds
-        self._source = ImageSource(load_subjects(data, fold.trained), phantom_fraction)
+        self.folder, self.n, self._noisy, self._sizes = folder, n, noisy, sizes
+        self._source = source_of(data, Part.TRAIN)
         self._coils = load_coils(data)
         folder.mkdir(parents=True, exist_ok=True)
         first = self._path(0)
-        if first.exists() and not np.allclose(self._made(0).kspace, load_sample(first).kspace, atol=1e-3):
+        if first.exists() and not np.allclose(self._made(0).image, load_sample(first).image, atol=1e-3):
             raise LabError(
                 "LF-LAB-010",
                 f"the samples in {folder.name} are of other data or of another version",
@@ -115,23 +118,23 @@ class Pool(Dataset[Sample]):
     def __len__(self) -> int:
         return self.n
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> Trainable:
         path = self._path(index)
         if not path.exists():
             save_sample(self._made(index), path)
-        return load_sample(path)
+        return Simulated(sample=load_sample(path), noisy=self._noisy)
 
     def _path(self, index: int) -> Path:
         return self.folder / f"{index:05d}.npz"
 
     def _made(self, index: int) -> Sample:
-        rng = np.random.default_rng([self._fold.index, index])
-        n_coils = COIL_COUNTS[index % len(COIL_COUNTS)]
-        return combine(draw_scan(self._source, self._coils, rng, self._kinds, n_coils=n_coils))
+        rng = np.random.default_rng([17, index])
+        n_coils, size = COIL_COUNTS[index % len(COIL_COUNTS)], self._sizes[index % len(self._sizes)]
+        return draw_sample(self._source, self._coils, rng, n_coils, size)
 
 
 class Draws(Sampler[list[Draw]]):
-    """Batches of the steps ``start`` to ``stop``, each of one coil count; of these, every ``n_ranks``-th.
+    """Batches of the steps ``start`` to ``stop``, each of one shape; of these, every ``n_ranks``-th.
 
     A training that resumes at step ``start`` draws what it would have drawn without the interruption.
     """
@@ -160,98 +163,87 @@ class Draws(Sampler[list[Draw]]):
             epoch, place = divmod(step, self._epoch_steps)
             key = (self._seed, epoch, place * self._n_ranks + self._rank)
             rng = np.random.default_rng(key)
-            offset = int(rng.integers(min(len(COIL_COUNTS), self._n_samples)))
-            indices = np.arange(offset, self._n_samples, len(COIL_COUNTS))
-            yield [Draw(index=int(i), seed=key) for i in rng.choice(indices, size=self._batch)]
+            first = int(rng.integers(self._n_samples))
+            indices = np.arange(first % N_SHAPES, self._n_samples, N_SHAPES)
+            others = rng.choice(indices, size=self._batch - 1)
+            yield [Draw(index=int(i), seed=key) for i in (first, *others)]
 
 
 class DrawnBatches(Dataset[Batch]):
     """Answers the draws of a batch with the batch; a strip of ``n_rows`` rows of it, None for all."""
 
-    def __init__(self, pool: Dataset[Sample], n_rows: int | None) -> None:
+    def __init__(self, pool: Dataset[Trainable], n_rows: int | None) -> None:
         self._pool, self._n_rows = pool, n_rows
 
     def __getitem__(self, draws: list[Draw]) -> Batch:
         return collate([self._pool[draw.index] for draw in draws], draws[0].seed, n_rows=self._n_rows)
 
 
-def collate(samples: list[Sample], seed: tuple[int, ...], *, n_rows: int | None = None) -> Batch:
-    """Batch of samples under newly drawn lines, flipped, and cut to ``n_rows`` rows along the readout.
-
-    Line sampling leaves the readout transform unitary and untouched, so that a strip of rows is a
-    measurement of its own: cutting is exact, and a training step costs what the strip costs. Slices that
-    are sampled at points are not cut.
-    """
+def collate(samples: list[Trainable], seed: tuple[int, ...], *, n_rows: int | None = None) -> Batch:
+    """Batch of samples of one shape, measured anew, of strips of ``n_rows`` rows, at random flipped."""
     rng = np.random.default_rng([*seed, 7])
-    masks = [_mask(rng, sample) for sample in samples]
-    batch = assemble(samples, masks)
-    rows, lines = batch.target.shape[1], masks[0].ndim == 1
-    if n_rows is not None and n_rows < rows and lines:
-        start = int(rng.integers(rows - n_rows + 1))
-        batch = cut(batch, slice(start, start + n_rows))
-    return flip(batch, tuple(axis for axis in (-2, -1) if rng.uniform() < 0.5))
+    small = all(isinstance(s, Simulated) and s.sample.image.size <= LARGEST_OF_POINTS**2 for s in samples)
+    points = bool(rng.uniform() < POINTS) and small
+    axes = tuple(axis for axis in (-2, -1) if rng.uniform() < 0.5)
+    examples = [flip(sample.example(rng, n_rows, points=points), axes) for sample in samples]
+    return assemble(examples, _guide(examples, rng))
 
 
-def _mask(rng: np.random.Generator, sample: Sample) -> Bool:
-    """Other lines in every pass; points (r, p) stay as they are."""
-    if sample.sampled.ndim == 2:
-        return sample.sampled
-    return draw_mask(rng, sample.n_centre, sample.acceleration, sample.sampled.size)
+def _guide(examples: list[Example], rng: np.random.Generator) -> Real | None:
+    """C f32 (b, 1, r, p) in place of Net_c's, or None: so G_u learns what C is worth."""
+    kind = rng.uniform()
+    if kind >= OUTLINES + BLOBS:
+        return None
+    maps = [blurred(e.lesion, rng) if kind < OUTLINES else blob(e.lesion.shape, rng) for e in examples]
+    return np.stack(maps)[:, None]
 
 
-def assemble(samples: list[Sample], masks: list[Bool]) -> Batch:
-    """Samples of one coil count, each under its mask bool (p,) or (r, p)."""
-    maps = np.stack([interpolate(s.coarse, (s.target.shape[0], s.target.shape[1])).maps for s in samples])
-    return _batch(
-        full=torch.from_numpy(np.stack([s.kspace for s in samples])),
-        sampled=torch.from_numpy(np.stack(masks)),
-        maps=torch.from_numpy(maps),
-        target=torch.from_numpy(np.stack([s.target for s in samples])),
-        labels=torch.tensor([class_labels(s.lesion_kind) for s in samples]),
-        counted=torch.tensor([[float(not s.has_real_lesion)] for s in samples]),
+def blurred(mask: Bool, rng: np.random.Generator) -> Real:
+    """An outline bool (r, p) as a map of stride 4 would show it, f32 (r, p) in [0, 1]."""
+    soft = ndimage.gaussian_filter(mask.astype(np.float32), rng.uniform(1.0, 3.0))
+    return np.asarray(np.clip(rng.uniform(1.0, 2.0) * soft, 0, 1) * rng.uniform(0.6, 1.0), dtype=np.float32)
+
+
+def blob(shape: tuple[int, ...], rng: np.random.Generator) -> Real:
+    """A soft disc of a lesion's size anywhere, f32 (r, p) in [0, 1]."""
+    rows, columns = np.indices(shape)
+    middle, radius = rng.uniform(0, 1, 2) * shape, rng.uniform(3.0, 14.0)
+    distance = np.hypot(rows - middle[0], columns - middle[1]) - radius
+    return np.asarray(rng.uniform(0.4, 1.0) / (1 + np.exp(np.clip(distance, -30, 30))), dtype=np.float32)
+
+
+def assemble(examples: list[Example], guide: Real | None = None) -> Batch:
+    """Examples of one shape as a batch; ``guide`` f32 (b, 1, r, p) takes the place of Net_c's map."""
+    full = torch.from_numpy(np.stack([e.full for e in examples]))
+    measurement = undersample(
+        full,
+        torch.from_numpy(np.stack([e.sampled for e in examples])),
+        torch.from_numpy(np.stack([e.maps for e in examples])),
+        torch.tensor([e.noise for e in examples]),
+        torch.tensor([e.level for e in examples]),
     )
-
-
-def cut(batch: Batch, rows: slice) -> Batch:
-    """The same measurement of a strip of rows."""
-    strip = ifft_centred(batch.full, (-2,))[..., rows, :]
-    return _batch(
-        full=fft_centred(strip, (-2,)),
-        sampled=batch.measurement.sampled,
-        maps=batch.measurement.operator.maps[..., rows, :].contiguous(),
-        target=batch.target[..., rows, :].contiguous(),
-        labels=batch.labels,
-        counted=batch.counted,
-    )
-
-
-def flip(batch: Batch, axes: tuple[int, ...]) -> Batch:
-    """Reverse image axes (-2 readout, -1 phase) about index n // 2, which commutes with the transform."""
-    if not axes:
-        return batch
-
-    def turn(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-        shifts = [1 - x.shape[dim] % 2 for dim in dims]
-        return torch.roll(torch.flip(x, dims), shifts, dims) if dims else x
-
-    sampled = batch.measurement.sampled
-    return _batch(
-        full=turn(batch.full, axes),
-        sampled=turn(sampled, axes if sampled.ndim == 3 else tuple(axis for axis in axes if axis == -1)),
-        maps=turn(batch.measurement.operator.maps, axes),
-        target=turn(batch.target, axes),
-        labels=batch.labels,
-        counted=batch.counted,
-    )
-
-
-def _batch(
-    *, full: Tensor, sampled: Tensor, maps: Tensor, target: Tensor, labels: Tensor, counted: Tensor
-) -> Batch:
     return Batch(
-        measurement=undersample(full, sampled, maps),
-        target=target,
-        labels=labels,
-        counted=counted,
+        measurement=replace(measurement, guide=None if guide is None else torch.from_numpy(guide)),
+        target=torch.from_numpy(np.stack([e.target for e in examples])),
+        labels=torch.tensor([class_labels(e.lesion_kind) for e in examples]),
+        counted=torch.tensor([[float(e.counted)] for e in examples]),
         full=full,
+    )
+
+
+def flip(example: Example, axes: tuple[int, ...]) -> Example:
+    """Reverse image axes (-2 readout, -1 phase) about index n // 2, which commutes with the transform."""
+
+    def turn(x: NDArray[Any], dims: tuple[int, ...]) -> NDArray[Any]:
+        shifts = tuple(1 - x.shape[dim] % 2 for dim in dims)
+        return np.roll(np.flip(x, dims), shifts, dims) if dims else x
+
+    of_mask = axes if example.sampled.ndim == 2 else tuple(axis for axis in axes if axis == -1)
+    return replace(
+        example,
+        full=turn(example.full, axes),
+        sampled=turn(example.sampled, of_mask),
+        maps=turn(example.maps, axes),
+        target=turn(example.target, axes),
+        lesion=turn(example.lesion, axes),
     )

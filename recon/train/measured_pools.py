@@ -15,20 +15,19 @@ import numpy as np
 from sigpy.mri import poisson
 from torch.utils.data import Dataset
 
-from lfmri_node.recon.coilmaps import calibrate, interpolate
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.fourier import fft_axis, fit_axis, ifft_axis
 from lfmri_node.recon.train import fastmri, skm_tea
-from lfmri_node.recon.train.real import RealSlice
-from lfmri_node.recon.train.samples import ACCELERATIONS, Sample, draw_mask
+from lfmri_node.recon.train.examples import Measured, Trainable
+from lfmri_node.recon.train.samples import ACCELERATIONS
 from lfmri_node.recon.train.skm_tea_boxes import read_boxes
-from lfmri_node.recon.types import Bool, Complex, KSpace
+from lfmri_node.recon.types import Bool, Complex
 
 N_POISSON, POISSON_CENTRE = 8, 24
 """Poisson-disc masks of each acceleration, and their fully sampled centre, as wide as the data set's own."""
 
 
-class FastMriPool(Dataset[Sample]):
+class FastMriPool(Dataset[Trainable]):
     """``n`` slices of the volumes in ``multicoil_train`` below ``data``, drawn once by ``seed``.
 
     The readout is cut to the rows of the published target and k-space to the columns that were measured
@@ -49,7 +48,7 @@ class FastMriPool(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self._places)
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> Trainable:
         path, place = self._places[index]
         volume = self._volume(path)
         acceleration = ACCELERATIONS[index % len(ACCELERATIONS)]
@@ -60,11 +59,16 @@ class FastMriPool(Dataset[Sample]):
         rows = fit_axis(ifft_axis(kspace, -2), -2, min(volume.image_shape[0], volume.shape[2]))
         kspace = (fft_axis(rows, -2) / one.data_range).astype(np.complex64)
         n_centre = round(kspace.shape[2] * fastmri.CENTRE_FRACTION[int(acceleration)])
-        lines = draw_mask(np.random.default_rng(index), n_centre, acceleration, kspace.shape[2])
-        return _sample(one, kspace, lines, n_centre, acceleration)
+        return Measured(
+            kspace=kspace,
+            n_centre=n_centre,
+            acceleration=acceleration,
+            mask=None,
+            label=one.label is not False,
+        )
 
 
-class SkmTeaPool(Dataset[Sample]):
+class SkmTeaPool(Dataset[Trainable]):
     """``n`` planes of the first echo of SKM-TEA's training scans below ``data``, drawn once by ``seed``.
 
     The annotations tell which scans are training ones (``train.json``): all splits lie in one folder.
@@ -88,14 +92,20 @@ class SkmTeaPool(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self._places)
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> Trainable:
         path, x = self._places[index]
         scan, known = self._scan(path), self._brightest(path)
         acceleration = ACCELERATIONS[index % len(ACCELERATIONS)]
         (one,) = skm_tea.slices(path, echoes=(0,), which=[x], known=known)
         mask = self._mask(scan.acquired, acceleration, index % N_POISSON)
         points = skm_tea.padded(mask, scan.matrix[1:])
-        return _sample(one, one.kspace, points, POISSON_CENTRE, acceleration)
+        return Measured(
+            kspace=one.kspace,
+            n_centre=POISSON_CENTRE,
+            acceleration=acceleration,
+            mask=points,
+            label=one.label is not False,
+        )
 
 
 def _nothing(what: str, data: Path, where: str) -> LabError:
@@ -121,26 +131,6 @@ def _brightest(path: Path) -> skm_tea.Statistics:
 def _poisson(shape: tuple[int, int], acceleration: float, seed: int) -> Bool:
     side = min(POISSON_CENTRE, *shape)
     return np.asarray(poisson(shape, acceleration, calib=(side, side), seed=seed) != 0)
-
-
-def _sample(one: RealSlice, kspace: Complex, sampled: Bool, n_centre: int, acceleration: float) -> Sample:
-    """Fully sampled k-space c64 (c, r, p), its largest magnitude in the image about 1, under ``sampled``."""
-    coarse = calibrate(KSpace(data=kspace * sampled, sampled=sampled))
-    shape = (kspace.shape[1], kspace.shape[2])
-    images = ifft_axis(ifft_axis(kspace, -2), -1)
-    return Sample(
-        kspace=kspace,
-        target=(interpolate(coarse, shape).maps.conj() * images).sum(0).astype(np.complex64),
-        coarse=coarse,
-        sampled=sampled,
-        n_centre=n_centre,
-        acceleration=acceleration,
-        label=one.label is not False,
-        lesion=np.zeros(shape, dtype=bool),
-        lesion_kind="",
-        noise_std=0.0,
-        subject=one.subject,
-    )
 
 
 def centred(kspace: Complex, measured: Bool) -> Complex:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from lfmri_node.recon.cascade import Cascade, CascadeConfig, StageOutput
+from lfmri_node.recon.cascade import Cascade, CascadeConfig, LesionTerm, StageOutput
 from lfmri_node.recon.denoiser import DenoiserConfig
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.lesion import ClassifierConfig
@@ -35,7 +35,8 @@ class LfMri(nn.Module):
             self.cascade.classifier = nn.Identity()  # type: ignore[assignment]
 
     def forward(self, measurement: Measurement) -> list[StageOutput]:
-        return self.cascade(measurement.adjoint, measurement.operator, self.weighting)
+        term = LesionTerm(self.weighting, given=measurement.guide)
+        return self.cascade(measurement.adjoint, measurement.operator, measurement.scale, term)
 
 
 def cascade_config(recipe: Recipe) -> CascadeConfig:
@@ -44,7 +45,7 @@ def cascade_config(recipe: Recipe) -> CascadeConfig:
         n_stages=recipe.n_stages,
         n_cg=N_CG,
         denoiser=DenoiserConfig(channels=recipe.channels, demodulate=True),
-        tied=recipe.tied and recipe.lesion is not LesionWeighting.OFF,
+        focus=DenoiserConfig(channels=recipe.focus_channels, demodulate=True),
         classifier=NET_C,
     )
 
@@ -87,7 +88,7 @@ def start_stages(network: LfMri, state: dict[str, Tensor]) -> None:
             raise LabError(
                 "LF-LAB-008",
                 f"{source} is {tuple(given[source].shape)}, here {tuple(own[name].shape)}",
-                "start from a run with the same channels, tied or not as this one",
+                "start from a run with the same channels",
             )
         own[name] = given[source]
     network.cascade.load_state_dict(own)

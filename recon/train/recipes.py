@@ -16,18 +16,18 @@ from typing import Any
 
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.phantom import LESION_KINDS
-from lfmri_node.recon.train.data import FOLDS
 from lfmri_node.recon.train.losses import LossWeights
 from lfmri_node.recon.types import LesionWeighting
 
 NETWORKS = ("lf-mri", "u-net", "ista-net+", "modl", "e2e-varnet")
 FOCUSED_LOSSES = LossWeights(lesion=1.0)
+_OFF_CHANNELS = (16, 32, 64)
 _RIVALS = (
     ("u-net", "U-Net", "u-net", (27, 54, 108)),
     ("ista-net", "ISTA-Net+", "ista-net+", (55,)),
     ("modl", "MoDL", "modl", (27, 54, 108)),
     ("varnet", "E2E-VarNet", "e2e-varnet", (15, 30, 60)),
-    ("lf-off", "LF-MRI, lesion term off (retrained)", "lf-mri", (16, 32, 64)),
+    ("lf-off", "LF-MRI, lesion term off (retrained)", "lf-mri", _OFF_CHANNELS),
 )
 """Name, title, network and channels: as many parameters as LF-MRI, to within a tenth."""
 
@@ -48,8 +48,10 @@ class Recipe:
         The lesion term of LF-MRI; ``off`` for all others.
     n_stages, channels
         Of the cascade and its D_w; for the rivals what corresponds to them.
-    tied
-        Whether D_w is G_u too (`cascade.CascadeConfig`); else G_u has as many channels.
+    focus_channels
+        Of G_u.
+    noisy
+        Whether the truth is the noisy, fully sampled image, as it is with measured data, or the noise-free one.
     classifier, classifier_from
         Family of Net_c (`classifiers.build_classifier`), and the recipe that pre-trains it.
     vgg
@@ -60,8 +62,6 @@ class Recipe:
     source
         ``simulated`` scans, or the user's own ``fastmri`` or ``skm-tea`` k-space (`measured_pools`); Net_c
         needs none of them.
-    fold
-        Which subjects are held out (`data.FOLDS`).
     n_samples, n_rows
         Size of the pool; rows of the strip that a step sees, None for whole images.
     degraded
@@ -79,7 +79,8 @@ class Recipe:
     lesion: LesionWeighting = LesionWeighting.OFF
     n_stages: int = 3
     channels: tuple[int, ...] = (13, 26, 52)
-    tied: bool = False
+    focus_channels: tuple[int, ...] = (8, 16, 32)
+    noisy: bool = True
     classifier: str = "compact"
     classifier_from: str | None = None
     start_from: str | None = None
@@ -88,17 +89,16 @@ class Recipe:
     vgg: str | None = None
     sampling: str = "random"
     source: str = "simulated"
-    fold: int = 0
     kinds: tuple[str, ...] = LESION_KINDS
-    n_samples: int = 400
-    n_rows: int | None = 64
-    steps: int = 700
+    n_samples: int = 4000
+    n_rows: int | None = 48
+    steps: int = 25000
     batch: int = 1
     learning_rate: float = 1e-3
     degraded: float = 0.7
     curriculum: float = 0.6
     ease: float = 1.0
-    epoch_steps: int = 50
+    epoch_steps: int = 250
     precision: str = "32-true"
     seed: int = 0
 
@@ -110,7 +110,7 @@ class Recipe:
     def from_json(cls, entry: dict[str, Any]) -> Recipe:
         """What `to_json` gave. Raises LabError (LF-LAB-003) where fields are missing, unknown or wrong."""
         try:
-            lists = {key: tuple(entry[key]) for key in ("tables", "channels", "kinds")}
+            lists = {key: tuple(entry[key]) for key in ("tables", "channels", "focus_channels", "kinds")}
             losses = LossWeights(**entry["losses"])
             return cls(**entry | lists | {"losses": losses, "lesion": LesionWeighting(entry["lesion"])})
         except (KeyError, TypeError, ValueError) as error:
@@ -125,11 +125,8 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
 
 
 def all_recipes() -> dict[str, Recipe]:
-    """Name -> recipe; names end in ``-f`` and the fold."""
-    made: list[Recipe] = []
-    for fold in FOLDS:
-        made += _of_fold(fold.index)
-    return {recipe.name: recipe for recipe in [*made, *_shipped()]}
+    """Name -> recipe."""
+    return {recipe.name: recipe for recipe in (*_compared(), *_shipped())}
 
 
 def find(name: str) -> Recipe:
@@ -140,91 +137,84 @@ def find(name: str) -> Recipe:
     return recipes[name]
 
 
-def _of_fold(fold: int) -> Iterable[Recipe]:
-    """The experiments of tables 1 to 9 with the subjects of one fold held out."""
-    end = f"-f{fold}"
-    net_c = f"net-c{end}"
+def _compared() -> Iterable[Recipe]:
+    """The experiments of tables 1 to 9."""
     focused: dict[str, Any] = {
         "network": "lf-mri",
         "lesion": LesionWeighting.FOCUSED,
-        "classifier_from": net_c,
+        "classifier_from": "net-c",
         "losses": FOCUSED_LOSSES,
-        "tied": True,
-        "fold": fold,
     }
-    yield from _net_c("compact", "", fold)
+    yield from _net_c("compact", "")
     yield Recipe(
-        name=f"judge{end}",
+        name="judge",
         title="Diagnosis, trained on fully sampled images",
         network="classifier",
         tables=(7,),
-        fold=fold,
         degraded=0.0,
         batch=12,
         learning_rate=2e-3,
-        steps=800,
+        steps=3000,
         seed=2,
     )
     for label, title, network, channels in _RIVALS:
-        yield Recipe(
-            name=f"{label}{end}",
-            title=title,
-            network=network,
-            tables=(1, 2, 7, 9),
-            channels=channels,
-            fold=fold,
-        )
+        yield Recipe(name=label, title=title, network=network, tables=(1, 2, 7, 9), channels=channels)
     uniform = focused | {"lesion": LesionWeighting.UNIFORM}
     yield Recipe(
-        name=f"lf-uniform{end}", title="LF-MRI, lesion term uniform (retrained)", tables=(1, 2, 7), **uniform
+        name="lf-uniform", title="LF-MRI, lesion term uniform (retrained)", tables=(1, 2, 7), **uniform
     )
-    yield Recipe(name=f"lf-mri{end}", title="LF-MRI", tables=(1, 2, 3, 4, 5, 6, 7, 8, 9), **focused)
-    yield from _ablations(fold, focused)
+    yield Recipe(name="lf-mri", title="LF-MRI", tables=(1, 2, 3, 4, 5, 6, 7, 8, 9), **focused)
+    yield from _ablations(focused)
 
 
-def _ablations(fold: int, focused: dict[str, Any]) -> Iterable[Recipe]:
-    """Tables 3 to 6 and 8: LF-MRI with one thing changed."""
-    end = f"-f{fold}"
+def _ablations(focused: dict[str, Any]) -> Iterable[Recipe]:
+    """Tables 3 to 6 and 8: LF-MRI with one thing changed; and the truth of the training."""
     for n in (1, 2, 4, 5):
         yield Recipe(
-            name=f"lf-mri-t{n}{end}", title=f"LF-MRI, {n} stages", tables=(3,), **focused | {"n_stages": n}
+            name=f"lf-mri-t{n}", title=f"LF-MRI, {n} stages", tables=(3,), **focused | {"n_stages": n}
         )
     for family in ("resnet", "densenet", "efficientnet"):
-        yield from _net_c(family, f"-{family}", fold)
+        yield from _net_c(family, f"-{family}")
         yield Recipe(
-            name=f"lf-mri-{family}{end}",
+            name=f"lf-mri-{family}",
             title=f"LF-MRI, Net_c of {family}",
             tables=(4,),
-            **focused | {"classifier": family, "classifier_from": f"net-c-{family}{end}"},
+            **focused | {"classifier": family, "classifier_from": f"net-c-{family}"},
         )
     for label, title, change in _loss_rows():
-        yield Recipe(name=f"lf-mri-{label}{end}", title=title, tables=(5,), **focused | change)
+        yield Recipe(name=f"lf-mri-{label}", title=title, tables=(5,), **focused | change)
     perceptual = dataclasses.replace(FOCUSED_LOSSES, perceptual=0.02)
     yield Recipe(
-        name=f"lf-mri-perceptual{end}",
+        name="lf-mri-perceptual",
         title="LF-MRI, perceptual loss",
         tables=(6,),
         **focused | {"losses": perceptual},
     )
     yield Recipe(
-        name=f"lf-mri-learned{end}",
-        title="LF-MRI, learnt lines",
+        name="lf-mri-learned",
+        title="LF-MRI, learned lines",
         tables=(8,),
         **focused | {"sampling": "learned"},
     )
+    yield Recipe(
+        name="lf-off-clean",
+        title="LF-MRI, lesion term off, noise-free truth",
+        network="lf-mri",
+        channels=_OFF_CHANNELS,
+        noisy=False,
+    )
 
 
-def _net_c(family: str, label: str, fold: int) -> Iterable[Recipe]:
+def _net_c(family: str, label: str) -> Iterable[Recipe]:
     """Net_c alone, lesions made easy at first."""
     yield Recipe(
-        name=f"net-c{label}-f{fold}",
+        name=f"net-c{label}",
         title=f"Net_c, {family}",
         network="classifier",
         classifier=family,
-        fold=fold,
         batch=12,
         learning_rate=2e-3,
-        steps=1400,
+        steps=3000,
     )
 
 
@@ -237,33 +227,24 @@ def _loss_rows() -> Iterable[tuple[str, str, dict[str, Any]]]:
 
 
 def _shipped() -> Iterable[Recipe]:
-    """Weights for the node: D_w, a longer Net_c, then G_u with all else frozen; fold 0 held out."""
-    shape: dict[str, Any] = {
-        "network": "lf-mri",
-        "n_stages": 4,
-        "channels": (16, 32, 64),
-        "n_rows": 80,
-    }
-    yield Recipe(name="shipped-denoiser", title="shipped weights, D_w", steps=2400, **shape)
+    """Weights for the node: D_w, then D_w and G_u together; ``shipped-off`` is their rival, trained as long."""
+    shape: dict[str, Any] = {"network": "lf-mri", "channels": (16, 32, 64), "n_samples": 3000}
     yield Recipe(
-        name="shipped-net-c",
-        title="shipped weights, Net_c",
-        network="classifier",
-        start_from="net-c-f0",
-        ease=0.0,
-        batch=12,
+        name="shipped-denoiser",
+        title="shipped weights, D_w",
+        steps=14000,
         learning_rate=1e-3,
-        steps=1500,
-        seed=1,
+        **shape,
     )
+    longer: dict[str, Any] = {"start_from": "shipped-denoiser", "steps": 4000, "learning_rate": 2e-4}
     yield Recipe(
         name="shipped",
         title="shipped weights",
         lesion=LesionWeighting.FOCUSED,
-        start_from="shipped-denoiser",
-        classifier_from="shipped-net-c",
+        classifier_from="net-c",
         losses=FOCUSED_LOSSES,
-        only_focus=True,
-        steps=300,
-        **shape,
+        **shape | longer,
+    )
+    yield Recipe(
+        name="shipped-off", title="shipped weights, lesion term off, trained as long", **shape | longer
     )

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from lfmri_node.recon.cascade import StageOutput, data_consistency
 from lfmri_node.recon.denoiser import Denoiser, DenoiserConfig, slice_scale, smooth_phase
-from lfmri_node.recon.train.measurement import Measurement
+from lfmri_node.recon.train.measurement import Measurement, conditions_of
 
 
 class UNet(nn.Module):
@@ -33,11 +33,11 @@ class UNet(nn.Module):
 
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
-        self.denoise = Denoiser(DenoiserConfig(channels=channels, demodulate=True), guided=False)
+        self.denoise = Denoiser(DenoiserConfig(channels=channels, demodulate=True), n_images=1, guided=False)
 
     def forward(self, measurement: Measurement) -> list[StageOutput]:
         """One output, c64 (b, r, p)."""
-        return [StageOutput(self.denoise(measurement.adjoint), None, None)]
+        return [StageOutput(self.denoise(measurement.adjoint, conditions_of(measurement)), None, None)]
 
 
 class MoDL(nn.Module):
@@ -62,7 +62,7 @@ class MoDL(nn.Module):
     def __init__(self, n_stages: int, channels: tuple[int, ...], n_cg: int) -> None:
         super().__init__()
         self.n_stages, self.n_cg = n_stages, n_cg
-        self.denoise = Denoiser(DenoiserConfig(channels=channels, demodulate=True), guided=False)
+        self.denoise = Denoiser(DenoiserConfig(channels=channels, demodulate=True), n_images=1, guided=False)
         self.raw_lambda = nn.Parameter(torch.tensor(math.log(math.expm1(self.INITIAL_LAMBDA))))
 
     @property
@@ -72,9 +72,9 @@ class MoDL(nn.Module):
 
     def forward(self, measurement: Measurement) -> list[StageOutput]:
         """One output a stage, c64 (b, r, p); starts at A^H Y as the paper does."""
-        image, outputs = measurement.adjoint, []
+        image, outputs, conditions = measurement.adjoint, [], conditions_of(measurement)
         for _ in range(self.n_stages):
-            denoised = self.denoise(image)
+            denoised = self.denoise(image, conditions)
             right = measurement.adjoint + self.penalty * denoised
             image = data_consistency(measurement.operator, right, self.penalty, denoised.detach(), self.n_cg)
             outputs.append(StageOutput(image, None, None))

@@ -20,23 +20,24 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lfmri_node.recon.errors import LabError
-from lfmri_node.recon.train.curves import AtomicCheckpoints, LearningCurve
-from lfmri_node.recon.train.data import FOLDS, SIZE, ImageSource, load_subjects
+from lfmri_node.recon.train.data import SIZE
 from lfmri_node.recon.train.images import DrawnPairs, ImageDraws
-from lfmri_node.recon.train.lesion_images import pair_source
 from lfmri_node.recon.train.learned_sampling import LearnedMask
+from lfmri_node.recon.train.lesion_images import pair_source
 from lfmri_node.recon.train.loader import DrawnBatches, Draws, Pool
 from lfmri_node.recon.train.measured_pools import FastMriPool, SkmTeaPool
 from lfmri_node.recon.train.networks import LfMri, build_network, count_parameters, start_stages
 from lfmri_node.recon.train.perceptual import vgg16
 from lfmri_node.recon.train.recipes import Recipe, write_recipe
-from lfmri_node.recon.train.samples import CENTRE_LINES
+from lfmri_node.recon.train.masks import centre_lines
+from lfmri_node.recon.train.samples import SIZES
+from lfmri_node.recon.train.split import Part
 from lfmri_node.recon.train.tasks import ClassifierTask, ReconstructionTask, Task, freeze
 from lfmri_node.recon.types import LesionWeighting
 
-PHANTOM_FRACTION, NET_C_PHANTOM_FRACTION = 0.2, 0.1
 GRADIENT_LIMIT = 1.0
 LEARNED_ACCELERATION = 4.0
+N_KEPT = 20
 _WEIGHTS, _RECIPE, _RUN, _CHECKPOINT = "weights.safetensors", "recipe.json", "run.json", "last.ckpt"
 
 
@@ -126,6 +127,7 @@ def _trainer(recipe: Recipe, folder: Path, machine: Machine, curve: LearningCurv
         use_distributed_sampler=False,
         callbacks=[
             curve,
+            StepWeights(folder, max(recipe.epoch_steps, recipe.steps // N_KEPT)),
             ModelCheckpoint(
                 dirpath=folder,
                 filename=Path(_CHECKPOINT).stem,
@@ -158,7 +160,7 @@ def _task(recipe: Recipe, runs: Path) -> Task:
                 features = load_run(runs / recipe.classifier_from).network
     if recipe.losses.perceptual > 0 and recipe.vgg is not None:
         features = vgg16(Path(recipe.vgg))
-    mask = LearnedMask(SIZE, CENTRE_LINES[LEARNED_ACCELERATION][0], LEARNED_ACCELERATION)
+    mask = LearnedMask(SIZE, centre_lines(LEARNED_ACCELERATION)[0], LEARNED_ACCELERATION)
     return ReconstructionTask(
         recipe, network, features=features, mask=mask if recipe.sampling == "learned" else None
     )
@@ -177,7 +179,6 @@ def _weights_of(runs: Path, source: str) -> Path:
 def _loader(
     recipe: Recipe, data: Path, runs: Path, machine: Machine, trainer: L.Trainer, start: int
 ) -> DataLoader:
-    fold = FOLDS[recipe.fold]
     steps = range(start, recipe.steps)
     ranks = {"rank": trainer.global_rank, "n_ranks": trainer.world_size}
     draws: Sampler[Any]
@@ -212,9 +213,9 @@ def training_pool(recipe: Recipe, data: Path, runs: Path) -> Pool | FastMriPool 
         return FastMriPool(data, recipe.n_samples, recipe.seed)
     if recipe.source == "skm-tea":
         return SkmTeaPool(data, recipe.n_samples, recipe.seed)
-    fold = FOLDS[recipe.fold]
-    pools = runs / "pools" / f"fold-{fold.index}"
-    return Pool(data, pools, fold, recipe.n_samples, kinds=recipe.kinds, phantom_fraction=PHANTOM_FRACTION)
+    sizes = (SIZE,) if recipe.sampling == "learned" else SIZES
+    folder = runs / "pools" / ("learned" if recipe.sampling == "learned" else "simulated")
+    return Pool(data, folder, recipe.n_samples, noisy=recipe.noisy, sizes=sizes)
 
 
 def _finish(folder: Path, task: Task, curve: LearningCurve) -> None:

@@ -1,8 +1,8 @@
-"""Simulated multi-coil samples: an image with a random phase, seen by coils, with correlated noise.
+"""Simulated multi-coil measurements: an image with a random phase, seen by coils, with noise and line errors.
 
-The coils are loops or a measured array; the coil maps of a sample are estimated from its undersampled
-data by the same ESPIRiT as in service. The truth is the noise-free, fully sampled, coil-combined image.
-A sample keeps all of its noisy k-space, so that every pass of a training can measure other lines of it.
+A `SimulatedScan` is a whole measurement, for evaluation and for the gate. A `Sample` is what a training keeps of
+one: image, coil maps as they are and as ESPIRiT estimated them. Its k-space is measured anew in every pass, for the
+strip of rows that a step sees: along the readout the transform is unitary and does not know the mask.
 """
 
 from __future__ import annotations
@@ -14,91 +14,87 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from lfmri_node.recon.coilmaps import CoarseMaps, calibrate, interpolate
+from lfmri_node.recon.coilmaps import CoarseMaps, calibrate, interpolate, resample
 from lfmri_node.recon.phantom import LESION_KINDS
-from lfmri_node.recon.simulate import loop_coils, measure, noise_factor, normalise_maps, tissue_phase
+from lfmri_node.recon.simulate import (
+    line_errors,
+    loop_coils,
+    measure,
+    noise_factor,
+    normalise_maps,
+    tissue_phase,
+)
 from lfmri_node.recon.train.data import SIZE, ImageSource, LabelledImage
-from lfmri_node.recon.types import Bool, Complex, KSpace
+from lfmri_node.recon.train.masks import ACCELERATION_RANGE, centre_lines, draw_mask
+from lfmri_node.recon.types import Bool, Complex, KSpace, Real
 
-COIL_COUNTS = (4, 6, 8)
-NOISE_RANGE = (0.004, 0.03)
+COIL_COUNTS = (4, 4, 5, 6, 6, 8, 8, 10, 12, 16, 20)
+SIZES = (96, 128, 144, 160, 176, 192, 208, 224, 256, 384)
+"""Rows and columns of the matrices in training; half of them between 144 and 224."""
+NOISE_RANGE = (0.001, 0.05)
 """Standard deviation of the complex noise, in units of the brightest tissue."""
 ACCELERATIONS = (4.0, 8.0)
-
-
-CENTRE_LINES = {4.0: (12, 26), 8.0: (8, 13)}
-"""Acceleration -> fewest and most centre lines. The numbers of lines, not the fractions, are those of
-clinical matrices (224 to 400 lines with 8 % and 4 %): they decide how well the maps can be estimated."""
+"""Those at which networks are compared."""
+COIL_GRID = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One simulated slice.
+    """One simulated slice, before it is measured.
 
     Parameters
     ----------
-    kspace
-        c64 (c, r, p), all lines, noisy.
-    target
-        c64 (r, p): the truth, combined with the estimated maps.
+    image
+        c64 (r, p), the brightest tissue about 1.
+    true_maps
+        c64 (c, h, w), the coils on a coarse grid.
     coarse
-        Maps estimated from the lines in ``sampled``.
-    sampled
-        bool (p,): the sample's own mask; ``n_centre`` lines in its centre. Or points bool (r, p).
+        Maps estimated from noisy data of the mask's centre lines.
+    n_centre, acceleration
+        Of the masks that are drawn for it.
+    noise_std, noise_factor, line_factor
+        Standard deviation of the complex noise, its correlation c64 (c, c), the factor of each line c64 (p,).
     label
         Image-level: a lesion is in the image.
     lesion, lesion_kind
-        bool (r, p) and kind of the inserted lesion, for evaluation only; empty where there is none.
+        bool (r, p) and kind of a lesion whose place is known; empty where there is none.
     """
 
-    kspace: Complex
-    target: Complex
+    image: Complex
+    true_maps: Complex
     coarse: CoarseMaps
-    sampled: Bool
     n_centre: int
     acceleration: float
+    noise_std: float
+    noise_factor: Complex
+    line_factor: Complex
     label: bool
     lesion: Bool
     lesion_kind: str
-    noise_std: float
     subject: str
 
     @property
-    def measured_kspace(self) -> KSpace:
-        """What its own mask leaves."""
-        return KSpace(data=self.kspace * self.sampled, sampled=self.sampled)
-
-    @property
-    def has_real_lesion(self) -> bool:
-        """A positive without an inserted lesion comes from a subject with a real one."""
+    def has_unplaced_lesion(self) -> bool:
+        """A positive whose lesion nobody has outlined."""
         return self.label and not self.lesion.any()
 
-
-def draw_mask(rng: np.random.Generator, n_centre: int, acceleration: float, n: int = SIZE) -> Bool:
-    """bool (n,): ``n / acceleration`` lines, the centre among them, the others random or equispaced."""
-    lines = np.zeros(n, dtype=bool)
-    start = n // 2 - n_centre // 2
-    lines[start : start + n_centre] = True
-    budget = max(round(n / acceleration) - n_centre, 4)
-    outside = np.flatnonzero(~lines)
-    if rng.uniform() < 0.7:
-        lines[rng.choice(outside, size=budget, replace=False)] = True
-    else:
-        step = outside.size / budget
-        lines[outside[np.floor(np.arange(rng.uniform(0, step), outside.size, step)).astype(int)]] = True
-    return lines
+    @property
+    def n_coils(self) -> int:
+        return self.true_maps.shape[0]
 
 
 def draw_coils(n_coils: int, measured: Complex, rng: np.random.Generator) -> Complex:
-    """Coil maps c64 (c, SIZE, SIZE): loops, or a turned, zoomed and compressed measured array."""
+    """Coil maps c64 (c, COIL_GRID, COIL_GRID): loops, or a turned, zoomed and compressed measured array."""
     if rng.uniform() < 0.5:
-        return loop_coils(n_coils, (SIZE, SIZE), rng)
-    channels = rng.choice(measured.shape[0], size=min(measured.shape[0], 2 * n_coils), replace=False)
-    angle, zoom = rng.uniform(0, 2 * np.pi), rng.uniform(0.7, 1.0) * measured.shape[1] / SIZE
+        return loop_coils(n_coils, (COIL_GRID, COIL_GRID), rng)
+    n_channels = min(measured.shape[0], max(n_coils, int(rng.uniform(1.0, 2.5) * n_coils)))
+    channels = rng.choice(measured.shape[0], size=n_channels, replace=False)
+    angle, zoom = rng.uniform(0, 2 * np.pi), rng.uniform(0.7, 1.0) * measured.shape[1] / COIL_GRID
     turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    offset = np.full(2, measured.shape[1] / 2) - turn @ np.full(2, SIZE / 2)
+    offset = np.full(2, measured.shape[1] / 2) - turn @ np.full(2, COIL_GRID / 2)
+    grid = (COIL_GRID, COIL_GRID)
     parts = [
-        ndimage.affine_transform(part, turn, offset, output_shape=(SIZE, SIZE), order=1, mode="nearest")
+        ndimage.affine_transform(part, turn, offset, output_shape=grid, order=1, mode="nearest")
         for channel in measured[channels]
         for part in (channel.real, channel.imag)
     ]
@@ -112,8 +108,8 @@ def draw_coils(n_coils: int, measured: Complex, rng: np.random.Generator) -> Com
 class SimulatedScan:
     """One measured slice and everything that is known of it.
 
-    ``image`` c64 (r, p), ``maps`` c64 (c, r, p) as simulated, ``noise_factor`` c64 (c, c), ``full`` all
-    lines of k-space c64 (c, r, p), of which ``sampled`` bool (p,) are measured.
+    ``image`` c64 (r, p), ``maps`` c64 (c, r, p) as simulated, ``noise_factor`` c64 (c, c), ``line_factor`` c64
+    (p,), ``full`` all lines of k-space c64 (c, r, p), of which ``sampled`` bool (p,) are measured.
     """
 
     full: Complex
@@ -124,6 +120,7 @@ class SimulatedScan:
     maps: Complex
     noise_std: float
     noise_factor: Complex
+    line_factor: Complex
     entry: LabelledImage
 
     @property
@@ -140,49 +137,74 @@ def draw_scan(
     *,
     acceleration: float | None = None,
     n_coils: int | None = None,
+    size: int = SIZE,
+    disturbed: bool = False,
 ) -> SimulatedScan:
     """Draw one slice: image, with a lesion of one of ``kinds`` in half of them, phase, coils, mask, noise.
 
-    Where ``acceleration`` or ``n_coils`` is None it is drawn as well.
+    Where ``acceleration`` or ``n_coils`` is None it is drawn as well. A ``disturbed`` measurement has the line
+    errors of a real one (`simulate.line_errors`); without, noise is all that is wrong with it.
     """
-    entry = source.draw_labelled(rng, kinds=kinds)
+    entry = source.draw_labelled(rng, kinds=kinds, size=size)
     image = (entry.image * tissue_phase(entry.image, rng)).astype(np.complex64)
     n_coils = n_coils or int(rng.choice(COIL_COUNTS))
-    acceleration = acceleration or ACCELERATIONS[rng.integers(len(ACCELERATIONS))]
-    n_centre = int(rng.integers(CENTRE_LINES[acceleration][0], CENTRE_LINES[acceleration][1] + 1))
-    maps = draw_coils(n_coils, measured, rng)
+    if acceleration is None:
+        acceleration = float(np.exp(rng.uniform(*np.log(ACCELERATION_RANGE))))
+    fewest, most = centre_lines(acceleration)
+    n_centre = int(rng.integers(fewest, most + 1))
+    maps = normalise_maps(resample(draw_coils(n_coils, measured, rng), (size, size), periodic=False))
     noise_std = float(np.exp(rng.uniform(*np.log(NOISE_RANGE))))
     factor = noise_factor(n_coils, rng)
+    lines = line_errors(size, rng) if disturbed else np.ones(size, dtype=np.complex64)
+    whole = np.ones(size, dtype=bool)
     return SimulatedScan(
-        full=measure(image, maps, np.ones(SIZE, dtype=bool), noise_std, rng, factor=factor).data,
-        sampled=draw_mask(rng, n_centre, acceleration),
+        full=measure(image, maps, whole, noise_std, rng, factor=factor, line_factor=lines).data,
+        sampled=draw_mask(rng, n_centre, acceleration, size),
         n_centre=n_centre,
         acceleration=acceleration,
         image=image,
         maps=maps,
         noise_std=noise_std,
         noise_factor=factor,
+        line_factor=lines,
         entry=entry,
     )
 
 
-def combine(scan: SimulatedScan) -> Sample:
-    """Estimate the maps from the measured lines; combine the noise-free image with them."""
-    coarse = calibrate(scan.kspace)
-    estimated = interpolate(coarse, (scan.image.shape[0], scan.image.shape[1])).maps
-    lesion = scan.entry.lesion
+def true_image(scan: SimulatedScan, estimated: Complex) -> Complex:
+    """The noise-free image c64 (r, p), combined with the ``estimated`` maps c64 (c, r, p)."""
+    return ((estimated.conj() * scan.maps).sum(0) * scan.image).astype(np.complex64)
+
+
+def draw_sample(
+    source: ImageSource, measured: Complex, rng: np.random.Generator, n_coils: int, size: int
+) -> Sample:
+    """One slice of a training; the maps are estimated by the same ESPIRiT as in service."""
+    entry = source.draw_labelled(rng, size=size)
+    image = (entry.image * tissue_phase(entry.image, rng)).astype(np.complex64)
+    acceleration = float(np.exp(rng.uniform(*np.log(ACCELERATION_RANGE))))
+    fewest, most = centre_lines(acceleration)
+    n_centre = int(rng.integers(fewest, most + 1))
+    coils = draw_coils(n_coils, measured, rng)
+    noise_std = float(np.exp(rng.uniform(*np.log(NOISE_RANGE))))
+    factor, lines = noise_factor(n_coils, rng), line_errors(size, rng)
+    maps = normalise_maps(resample(coils, (size, size), periodic=False))
+    centre = draw_mask(rng, n_centre, float(size), size)
+    seen = measure(image, maps, centre, noise_std, rng, factor=factor, line_factor=lines)
+    lesion = entry.lesion
     return Sample(
-        kspace=scan.full,
-        target=((estimated.conj() * scan.maps).sum(0) * scan.image).astype(np.complex64),
-        coarse=coarse,
-        sampled=scan.sampled,
-        n_centre=scan.n_centre,
-        acceleration=scan.acceleration,
-        label=scan.entry.label,
-        lesion=np.zeros(scan.image.shape, dtype=bool) if lesion is None else lesion.mask,
+        image=image,
+        true_maps=coils,
+        coarse=calibrate(seen),
+        n_centre=n_centre,
+        acceleration=acceleration,
+        noise_std=noise_std,
+        noise_factor=factor,
+        line_factor=lines,
+        label=entry.label,
+        lesion=np.zeros(image.shape, dtype=bool) if lesion is None else lesion.mask,
         lesion_kind="" if lesion is None else lesion.kind,
-        noise_std=scan.noise_std,
-        subject=scan.entry.subject,
+        subject=entry.subject,
     )
 
 
@@ -192,23 +214,29 @@ def load_coils(data: Path) -> Complex:
         return np.asarray(file["sens"])
 
 
+def estimated_maps(sample: Sample) -> Complex:
+    """ESPIRiT's maps on the image's grid, c64 (c, r, p)."""
+    return interpolate(sample.coarse, (sample.image.shape[0], sample.image.shape[1])).maps
+
+
 def save_sample(sample: Sample, path: Path) -> None:
     """Write one sample; the name appears only when the file is whole."""
     partial = path.with_name(f"{path.stem}.{os.getpid()}.part.npz")
     np.savez(
         partial,
-        kspace=sample.kspace,
-        target=sample.target,
+        image=sample.image,
+        true_maps=sample.true_maps,
         maps=sample.coarse.maps,
         eigenvalue=sample.coarse.eigenvalue,
         side=sample.coarse.side,
-        sampled=sample.sampled,
         n_centre=sample.n_centre,
         acceleration=sample.acceleration,
-        label=sample.label,
-        lesion=sample.lesion,
-        lesion_kind=sample.lesion_kind,
         noise_std=sample.noise_std,
+        noise_factor=sample.noise_factor,
+        line_factor=sample.line_factor,
+        label=sample.label,
+        lesion=np.packbits(sample.lesion, axis=1),
+        lesion_kind=sample.lesion_kind,
         subject=sample.subject,
     )
     partial.rename(path)
@@ -217,16 +245,18 @@ def save_sample(sample: Sample, path: Path) -> None:
 def load_sample(path: Path) -> Sample:
     """Read what `save_sample` wrote."""
     with np.load(path) as f:
+        image = f["image"]
         return Sample(
-            kspace=f["kspace"],
-            target=f["target"],
+            image=image,
+            true_maps=f["true_maps"],
             coarse=CoarseMaps(maps=f["maps"], eigenvalue=f["eigenvalue"], side=int(f["side"])),
-            sampled=f["sampled"],
             n_centre=int(f["n_centre"]),
             acceleration=float(f["acceleration"]),
-            label=bool(f["label"]),
-            lesion=f["lesion"],
-            lesion_kind=str(f["lesion_kind"]),
             noise_std=float(f["noise_std"]),
+            noise_factor=f["noise_factor"],
+            line_factor=f["line_factor"],
+            label=bool(f["label"]),
+            lesion=np.unpackbits(f["lesion"], axis=1)[:, : image.shape[1]].astype(bool),
+            lesion_kind=str(f["lesion_kind"]),
             subject=str(f["subject"]),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from lfmri_node.recon.cascade import Stage
-from lfmri_node.recon.lesion import Tissue, tissue
+from lfmri_node.recon.lesion import tissue
 from lfmri_node.recon.train.images import ImageBatch
 from lfmri_node.recon.train.learned_sampling import LearnedMask
 from lfmri_node.recon.train.loader import Batch
@@ -23,7 +22,7 @@ from lfmri_node.recon.train.recipes import Recipe
 from lfmri_node.recon.train.rivals import IstaNetPlus
 from lfmri_node.recon.types import LesionWeighting
 
-SCALARS = ("raw_mu", "raw_lambda", "raw_threshold", "step", "eta")
+SCALARS = ("raw_mu", "mu_slopes", "raw_delta", "delta_slopes", "raw_lambda", "raw_threshold", "step", "eta")
 SCALAR_RATE_FACTOR = 10.0
 """Penalties, thresholds and step lengths are single numbers: at the rate of the weights they hardly move."""
 WARM_UP = 0.05
@@ -70,19 +69,14 @@ def freeze(network: nn.Module, recipe: Recipe) -> None:
     """Let only that learn which the recipe trains.
 
     Net_c stays as it was pre-trained unless the recipe weighs the classification loss. With ``only_focus``
-    G_u learns, and mu2, the weight of its term.
+    G_u learns, and delta, the weight of its term.
     """
     if not isinstance(network, LfMri) or network.weighting is LesionWeighting.OFF:
         return
     network.cascade.classifier.requires_grad_(recipe.losses.classification > 0)
     if recipe.only_focus:
         for name, parameter in network.named_parameters():
-            parameter.requires_grad_(".focus." in name or name.endswith("raw_mu"))
-
-
-def _second_alone(gradient: Tensor) -> Tensor:
-    """Of (mu1, mu2) only mu2 learns."""
-    return gradient * gradient.new_tensor((0.0, 1.0))
+            parameter.requires_grad_(".focus." in name or "delta" in name)
 
 
 class ReconstructionTask(Task):
@@ -102,9 +96,6 @@ class ReconstructionTask(Task):
         if self.perceptual is not None:
             self.perceptual.requires_grad_(False)
         freeze(network, recipe)
-        if recipe.only_focus and isinstance(network, LfMri):
-            for stage in network.cascade.stages:
-                cast(Stage, stage).raw_mu.register_hook(_second_alone)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         if isinstance(self.network, LfMri):
@@ -116,7 +107,8 @@ class ReconstructionTask(Task):
             seed = np.random.SeedSequence((self.recipe.seed, self.global_step, self.global_rank))
             generator = torch.Generator(device=self.device).manual_seed(int(seed.generate_state(1)[0]))
             lines = self.mask(len(batch), generator)
-            measurement = undersample(batch.full, lines, measurement.operator.maps)
+            known = measurement.scale
+            measurement = undersample(batch.full, lines, measurement.operator.maps, known.noise, known.level)
         if isinstance(self.network, IstaNetPlus):
             outputs, symmetry = self.network.with_symmetry(measurement)
             losses = total_loss(outputs, batch, self.recipe.losses, self.perceptual)

@@ -15,7 +15,7 @@ from torch.nn import functional
 from lfmri_node.recon.cascade import StageOutput
 from lfmri_node.recon.denoiser import Denoiser, DenoiserConfig, slice_scale
 from lfmri_node.recon.operators import fft_centred, ifft_centred
-from lfmri_node.recon.train.measurement import Measurement
+from lfmri_node.recon.train.measurement import Measurement, conditions_of
 
 _FLOOR = 1e-6
 """Lowest root sum of squares of the coils, in units of the slice's, that is scaled to one."""
@@ -53,11 +53,12 @@ class SensitivityNet(nn.Module):
 
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
-        self.refine = Denoiser(DenoiserConfig(channels=channels, demodulate=True), guided=False)
+        self.refine = Denoiser(DenoiserConfig(channels=channels, demodulate=True), n_images=1, guided=False)
 
-    def forward(self, coils: Tensor) -> Tensor:
+    def forward(self, coils: Tensor, conditions: Tensor) -> Tensor:
         """c64 (b, c, r, p) -> c64 (b, c, r, p); zero in a slice without signal."""
-        maps = self.refine(coils.flatten(0, 1)).unflatten(0, coils.shape[:2])
+        each = conditions.repeat_interleave(coils.shape[1], dim=0)
+        maps = self.refine(coils.flatten(0, 1), each).unflatten(0, coils.shape[:2])
         total = torch.linalg.vector_norm(maps, dim=1, keepdim=True)
         return maps / torch.maximum(total, _FLOOR * slice_scale(total[:, 0].detach())[:, None])
 
@@ -70,13 +71,21 @@ class KspaceCascade(nn.Module):
 
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
-        self.refine = Denoiser(DenoiserConfig(channels=channels, demodulate=True), guided=False)
+        self.refine = Denoiser(DenoiserConfig(channels=channels, demodulate=True), n_images=1, guided=False)
         self.eta = nn.Parameter(torch.tensor(1.0))
 
-    def forward(self, k: Tensor, data: Tensor, mask: Tensor, maps: Tensor, dims: tuple[int, ...]) -> Tensor:
+    def forward(
+        self,
+        k: Tensor,
+        data: Tensor,
+        mask: Tensor,
+        maps: Tensor,
+        conditions: Tensor,
+        dims: tuple[int, ...],
+    ) -> Tensor:
         """Next k-space c64 (b, c, r, p), a Fourier space along ``dims``; ``data`` is zero off ``mask``."""
         reduced = (maps.conj() * ifft_centred(k, dims)).sum(1)
-        refinement = self.refine(reduced) - reduced
+        refinement = self.refine(reduced, conditions) - reduced
         return k - self.eta * (mask * k - data) + fft_centred(maps * refinement[:, None], dims)
 
 
@@ -104,9 +113,11 @@ class VarNet(nn.Module):
         dims: tuple[int, ...] = (-1,) if lines else (-2, -1)
         data = ifft_centred(measurement.kspace, (-2,)) if lines else measurement.kspace
         mask, combine = measurement.operator.mask, measurement.operator.maps.conj()
-        maps = self.sensitivity(ifft_centred(centre_weight(measurement.sampled) * data, dims))
+        conditions = conditions_of(measurement)
+        centre = ifft_centred(centre_weight(measurement.sampled) * data, dims)
+        maps = self.sensitivity(centre, conditions)
         k, outputs = data, []
         for cascade in self.cascades:
-            k = cascade(k, data, mask, maps, dims)
+            k = cascade(k, data, mask, maps, conditions, dims)
             outputs.append(StageOutput((combine * ifft_centred(k, dims)).sum(1), None, None))
         return outputs
