@@ -17,12 +17,13 @@ import numpy as np
 import torch
 
 from lfmri_node.recon import baseline, quality
-from lfmri_node.recon.cascade import StageOutput
+from lfmri_node.recon.cascade import LesionTerm, StageOutput
 from lfmri_node.recon.coilmaps import CoarseMaps, interpolate
 from lfmri_node.recon.coilmaps import calibrate as calibrate_slice
 from lfmri_node.recon.compression import compress
+from lfmri_node.recon.conditions import Scale
 from lfmri_node.recon.geometry import apply_display
-from lfmri_node.recon.indicators import Indicators, data_residual, measure_slice, network_residual
+from lfmri_node.recon.indicators import Indicators, data_residual, measure_slice, network_residual, noise_per_coil
 from lfmri_node.recon.sampling import acceleration
 from lfmri_node.recon.types import (
     Bool,
@@ -44,6 +45,7 @@ from lfmri_node.recon.types import (
 from lfmri_node.recon.weights import Model
 
 Progress = Callable[[int, int], None]
+LEVEL_ITERATIONS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +143,14 @@ def _maps_of(coarse: CoarseMaps, kspace: KSpace) -> CoilMaps:
     return interpolate(coarse, (kspace.data.shape[1], kspace.data.shape[2]))
 
 
+def scale_of(kspace: KSpace, maps: CoilMaps) -> Scale:
+    """Noise, brightest tissue and energy of one slice, as the network is told of them."""
+    noise = float(np.sqrt(np.mean(noise_per_coil(kspace) ** 2)))
+    image = np.abs(baseline.cg_sense(kspace, maps, n_iterations=LEVEL_ITERATIONS))
+    numbers = (noise, float(np.percentile(image, 99.5)), float(np.vdot(kspace.data, kspace.data).real))
+    return Scale(*(torch.tensor([number]) for number in numbers))
+
+
 def run_network(
     model: Model, kspace: KSpace, maps: CoilMaps, weighting: LesionWeighting = LesionWeighting.FOCUSED
 ) -> _SliceResult:
@@ -151,9 +161,10 @@ def run_network(
     """
     encoding = baseline.operator(kspace, maps)
     gate = model.card.lesion["operating_score"]
+    scale = scale_of(kspace, maps)
     with torch.inference_mode():
         adjoint = encoding.adjoint(torch.from_numpy(kspace.data)[None])
-        stages = model.network(adjoint, encoding, weighting, gate)
+        stages = model.network(adjoint, encoding, scale, LesionTerm(weighting, gate))
         image = stages[-1].image[0].numpy()
         if weighting is LesionWeighting.OFF:
             n_classes = len(model.network.config.classifier.classes)
@@ -162,7 +173,8 @@ def run_network(
             return _SliceResult(image, image, empty, scores, data_residual(kspace, maps, image))
         reference = image
         if weighting is LesionWeighting.UNIFORM or _lesion_term_acted(stages, gate):
-            reference = model.network(adjoint, encoding, LesionWeighting.OFF)[-1].image[0].numpy()
+            off = LesionTerm(LesionWeighting.OFF)
+            reference = model.network(adjoint, encoding, scale, off)[-1].image[0].numpy()
     scores = torch.sigmoid(stages[-1].slice_logits[0]).numpy()
     shown = stages[-1].activation[0].numpy() * (scores >= gate)[:, None, None]
     activation = np.where(maps.support, shown.max(axis=0), 0.0).astype(np.float32)

@@ -43,17 +43,20 @@ def config_from_card(entry: Mapping[str, Any]) -> CascadeConfig:
     return CascadeConfig(
         n_stages=int(entry["n_stages"]),
         n_cg=int(entry["n_cg"]),
-        initial_mu=(float(entry["initial_mu"][0]), float(entry["initial_mu"][1])),
+        initial_mu=float(entry["initial_mu"]),
         start_mu=float(entry["start_mu"]),
-        denoiser=DenoiserConfig(
-            channels=tuple(entry["denoiser"]["channels"]), demodulate=bool(entry["denoiser"]["demodulate"])
-        ),
-        tied=bool(entry.get("tied", False)),
+        start_iterations=int(entry["start_iterations"]),
+        denoiser=_body(entry["denoiser"]),
+        focus=_body(entry["focus"]),
         classifier=ClassifierConfig(
             channels=tuple(entry["classifier"]["channels"]),
             classes=tuple(entry["classifier"]["classes"]),
         ),
     )
+
+
+def _body(entry: Mapping[str, Any]) -> DenoiserConfig:
+    return DenoiserConfig(channels=tuple(entry["channels"]), demodulate=bool(entry["demodulate"]))
 
 
 def load_model(weights: Path | None = None, *, sha256: str | None = None) -> Model:
@@ -70,7 +73,7 @@ def load_model(weights: Path | None = None, *, sha256: str | None = None) -> Mod
     try:
         network = Cascade(config_from_card(card.architecture))
         network.load_state_dict(load_file(path))
-    except (KeyError, RuntimeError, SafetensorError) as error:
+    except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise InvalidModel(
             "LF-MOD-005",
             f"the weights do not fit the architecture of their card: {type(error).__name__}",
