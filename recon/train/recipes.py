@@ -147,7 +147,7 @@ def _compared() -> Iterable[Recipe]:
         "classifier_from": "net-c",
         "losses": FOCUSED_LOSSES,
     }
-    yield from _net_c("compact", "", steps=4500)
+    yield from _net_c("compact", "")
     for seed in (1, 2, 3):
         yield from _net_c("compact", f"-seed{seed}", seed=seed)
     yield Recipe(
@@ -209,7 +209,7 @@ def _ablations(focused: dict[str, Any]) -> Iterable[Recipe]:
     )
 
 
-def _net_c(family: str, label: str, *, steps: int = 1500, seed: int = 0) -> Iterable[Recipe]:
+def _net_c(family: str, label: str, *, seed: int = 0) -> Iterable[Recipe]:
     """Net_c alone, lesions made easy at first."""
     yield Recipe(
         name=f"net-c{label}",
@@ -218,7 +218,8 @@ def _net_c(family: str, label: str, *, steps: int = 1500, seed: int = 0) -> Iter
         classifier=family,
         batch=12,
         learning_rate=2e-3,
-        steps=steps,
+        steps=1400,
+        epoch_steps=100,
         seed=seed,
         **NET_C_IMAGES,
     )
