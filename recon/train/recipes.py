@@ -218,7 +218,7 @@ def _net_c(family: str, label: str, *, seed: int = 0) -> Iterable[Recipe]:
         classifier=family,
         batch=12,
         learning_rate=2e-3,
-        steps=2400,
+        steps=2200,
         epoch_steps=100,
         seed=seed,
         **NET_C_IMAGES,
