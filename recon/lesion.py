@@ -4,8 +4,7 @@
 where a lesion is suspected. [our reading] fully convolutional, with a logit for each cell of 4 x 4 pixels, so
 that the activation map is the map of class logits itself. The image score is the log of the sum of their
 exponentials over the tissue: the soft "is there one anywhere" (Pinheiro and Collobert, CVPR 2015), in which a
-small lesion is not averaged away. A pyramid gives every cell the context of the whole organ. One class for each
-appearance that a lesion can have.
+small lesion is not averaged away. A pyramid gives every cell the context of the whole organ.
 """
 
 from __future__ import annotations
