@@ -154,14 +154,22 @@ def judge_net_c(
     run: Annotated[str, typer.Argument(help="A finished net-c run.")],
     data: DataOption,
     runs: RunsOption = Path("runs/lab"),
-    images: Annotated[int, typer.Option(min=8, help="Images of held-out subjects.")] = 160,
+    part: Annotated[Literal["tune", "test"], typer.Option(help="Whose images; choose on tune.")] = "test",
+    images: Annotated[int, typer.Option(min=8, help="Images that lesions are inserted into.")] = 160,
     seed: SeedOption = 5,
+    threads: ThreadsOption = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Image AUC and pointing game of Net_c alone, by kind of lesion, as JSON."""
-    from lfmri_node.recon.evaluate.net_c import judge
-    from lfmri_node.recon.train.runs import load_run
+    """Net_c alone: image AUC and pointing game on real strokes and on inserted lesions, offset of the map."""
+    import torch
 
-    typer.echo(json.dumps(judge(load_run(runs / run), data, images, seed), indent=1))
+    from lfmri_node.recon.evaluate.net_c import judge, lines
+    from lfmri_node.recon.train.runs import load_run
+    from lfmri_node.recon.train.split import Part
+
+    torch.set_num_threads(threads)
+    judged = judge(load_run(runs / run).network, data, Part(part), images, seed)
+    typer.echo(json.dumps(judged, indent=1) if as_json else "\n".join(lines(judged)))
 
 
 @app.command()

@@ -20,10 +20,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lfmri_node.recon.errors import LabError
-from lfmri_node.recon.train.curves import AtomicCheckpoints, LearningCurve, StepWeights
-from lfmri_node.recon.train.data import SIZE, source_of
-from lfmri_node.recon.train.images import DrawnImages, ImageDraws
+from lfmri_node.recon.train.data import SIZE
+from lfmri_node.recon.train.images import DrawnPairs, ImageDraws
 from lfmri_node.recon.train.learned_sampling import LearnedMask
+from lfmri_node.recon.train.lesion_images import pair_source
 from lfmri_node.recon.train.loader import DrawnBatches, Draws, Pool
 from lfmri_node.recon.train.measured_pools import FastMriPool, SkmTeaPool
 from lfmri_node.recon.train.networks import LfMri, build_network, count_parameters, start_stages
@@ -184,7 +184,6 @@ def _loader(
     draws: Sampler[Any]
     dataset: Dataset[Any]
     if recipe.network == "classifier":
-        source = source_of(data, Part.TRAIN)
         draws = ImageDraws(
             recipe.batch,
             recipe.seed,
@@ -194,7 +193,7 @@ def _loader(
             recipe.epoch_steps,
             **ranks,
         )
-        dataset = DrawnImages(source, recipe.kinds, recipe.degraded)
+        dataset = DrawnPairs(pair_source(data, recipe.kinds, recipe.seed), recipe.degraded)
     else:
         pool = training_pool(recipe, data, runs)
         draws = Draws(len(pool), recipe.batch, recipe.seed, steps, recipe.epoch_steps, **ranks)

@@ -63,7 +63,7 @@ def write_model(tmp_path: Path) -> Callable[..., Path]:
             n_stages=1,
             denoiser=DenoiserConfig(channels=(8, 8)),
             classifier=ClassifierConfig(
-                channels=(8, 8), classes=("bright lesion", "dark lesion"), n_pooled=4
+                channels=(8, 8), classes=("bright lesion", "dark lesion")
             ),
         )
         torch.manual_seed(0)

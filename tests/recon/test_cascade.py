@@ -12,11 +12,9 @@ from scipy import ndimage
 from lfmri_node.recon.cascade import Cascade, CascadeConfig, data_consistency
 from lfmri_node.recon.denoiser import Denoiser, DenoiserConfig, smooth_phase
 from lfmri_node.recon.lesion import (
-    TOP_HAT_WIDTHS,
     ClassifierConfig,
     LesionClassifier,
     activation_map,
-    top_hats,
 )
 from lfmri_node.recon.operators import SenseOp, fft_centred
 from lfmri_node.recon.solvers import conjugate_gradient
@@ -25,7 +23,7 @@ from lfmri_node.recon.types import LesionWeighting
 TINY = CascadeConfig(
     n_stages=2,
     denoiser=DenoiserConfig(channels=(8, 8)),
-    classifier=ClassifierConfig(channels=(8, 8), n_pooled=4),
+    classifier=ClassifierConfig(channels=(8, 8)),
 )
 
 
@@ -268,16 +266,6 @@ class TestActivationMap:
         assert activation.shape == shape
         places = torch.argwhere(activation > 0.5).float()
         torch.testing.assert_close(places.mean(0), torch.tensor([4 * 5 + 1.5, 4 * 2 + 1.5]))
-
-    def test_top_hats_are_those_of_scipy(self):
-        image = torch.rand(1, 1, 40, 33)
-        hats = top_hats(image)[0].numpy()
-        for i, width in enumerate(TOP_HAT_WIDTHS):
-            inside = (slice(width, -width), slice(width, -width))
-            for hat, oracle in zip(hats[2 * i :], (ndimage.white_tophat, ndimage.black_tophat), strict=False):
-                np.testing.assert_allclose(
-                    hat[inside], oracle(image[0, 0].numpy(), size=width)[inside], atol=1e-6
-                )
 
     def test_classifier_has_stride_four_and_ignores_the_scale_of_its_input(self):
         classifier = randomised(LesionClassifier(ClassifierConfig(channels=(8, 8))))

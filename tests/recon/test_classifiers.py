@@ -12,7 +12,7 @@ from lfmri_node.recon.lesion import ClassifierConfig, LesionClassifier
 from lfmri_node.recon.operators import SenseOp
 from lfmri_node.recon.train.classifiers import FAMILIES, build_classifier
 
-CONFIG = ClassifierConfig(channels=(8, 16), classes=("bright", "dark"), n_pooled=4)
+CONFIG = ClassifierConfig(channels=(8, 16), classes=("bright", "dark"))
 
 
 def built(family: str, config: ClassifierConfig = CONFIG) -> nn.Module:
@@ -74,7 +74,7 @@ class TestEveryFamily:
         config = CascadeConfig(
             n_stages=1,
             denoiser=DenoiserConfig(channels=(8, 8)),
-            classifier=ClassifierConfig(channels=(8, 8), n_pooled=4),
+            classifier=ClassifierConfig(channels=(8, 8)),
         )
         cascade = Cascade(config).eval()
         cascade.classifier = build_classifier(family, config.classifier).eval()
@@ -89,7 +89,7 @@ class TestEveryFamily:
     def test_learns_to_find_what_only_labels_tell(self, family: str) -> None:
         """Bright squares on noise: after a few updates the map peaks at the square of an unseen image."""
         torch.manual_seed(0)
-        config = ClassifierConfig(channels=(16, 16), n_pooled=4)
+        config = ClassifierConfig(channels=(16, 16))
         classifier = build_classifier(family, config)
         optimiser = torch.optim.Adam(classifier.parameters(), lr=3e-3)
         for _ in range(60):

@@ -88,7 +88,7 @@ class TestGradient:
         config = CascadeConfig(
             n_stages=2,
             denoiser=DenoiserConfig(channels=(8, 8)),
-            classifier=ClassifierConfig(channels=(8, 8), n_pooled=4),
+            classifier=ClassifierConfig(channels=(8, 8)),
         )
         image = torch.randn(1, 12, 16, dtype=torch.complex64)
         maps = torch.randn(1, 3, 12, 16, dtype=torch.complex64)

@@ -43,7 +43,7 @@ from lfmri_node.recon.types import LesionWeighting
 TINY = CascadeConfig(
     n_stages=1,
     denoiser=DenoiserConfig(channels=(8, 8)),
-    classifier=ClassifierConfig(channels=(8, 8), classes=tuple(CLASSES), n_pooled=4),
+    classifier=ClassifierConfig(channels=(8, 8), classes=tuple(CLASSES)),
 )
 
 
@@ -247,95 +247,6 @@ def test_the_curriculum_eases_to_the_real_lesions():
     assert eases == sorted(eases, reverse=True)
     assert all(ease == 0.0 for ease in eases[60:])
 
-
-def test_degraded_images_keep_their_mean_and_lose_only_what_was_not_measured():
-    image = np.pad(np.ones((80, 80), np.float32), 40)
-    made = [degrade(image, np.random.default_rng(seed)) for seed in range(30)]
-    assert all(not np.array_equal(one, image) for one in made)
-    assert all(abs(float(one[50:110, 50:110].mean()) - 1) < 0.1 for one in made)
-
-
-def test_a_pair_differs_in_its_lesion_alone(data):
-    source = ImageSource(load_subjects(data, FOLDS[0].trained), 0.0, real_lesions=False)
-    rng = np.random.default_rng(4)
-    for _ in range(8):
-        positive, negative = source.draw_pair(rng, kinds=("bright",))
-        assert (positive.label, negative.label) == (True, False)
-        assert positive.subject == negative.subject
-        changed = np.abs(positive.image - negative.image)
-        assert changed[positive.lesion.mask].mean() > 20 * changed[~positive.lesion.mask].mean()
-
-
-def test_image_batches_carry_one_label_an_image(data):
-    source = ImageSource(load_subjects(data, FOLDS[0].trained), 0.2, real_lesions=False)
-    batch = DrawnImages(source, ("bright",), 0.7)[ImageDraw(seed=(0,), ease=0.0, n=6)]
-    assert batch.images.shape == (6, 1, 160, 160)
-    bright = list(CLASSES).index("bright lesion")
-    assert batch.labels[:, bright].tolist() == [1.0, 0.0] * 3
-    assert batch.labels.sum() == 3
-
-
-def test_the_judge_sees_the_same_images_undegraded(data):
-    source = ImageSource(load_subjects(data, FOLDS[0].trained), 0.0, real_lesions=False)
-    draw = ImageDraw(seed=(3,), ease=0.0, n=12)
-    whole, degraded = (DrawnImages(source, ("bright",), share)[draw] for share in (0.0, 1.0))
-    assert torch.equal(whole.labels, degraded.labels)
-    error = (whole.images - degraded.images).abs()
-    assert (error > 0).float().mean() > 0.9
-    assert error.mean() < 0.05
-    assert find("judge-f0").degraded == 0.0
-
-
-def test_every_class_has_as_many_pairs_and_every_kind_one_class(data):
-    source = ImageSource(load_subjects(data, FOLDS[0].trained), 0.2, real_lesions=False)
-    batch = DrawnImages(source, LESION_KINDS, 0.7)[ImageDraw(seed=(0,), ease=0.0, n=12)]
-    assert batch.labels.sum(0).tolist() == [2.0] * len(CLASSES)
-    assert sorted(kind for kinds in CLASSES.values() for kind in kinds) == sorted(LESION_KINDS)
-    assert all(sum(class_labels(kind)) == 1 for kind in LESION_KINDS)
-    assert sum(class_labels("")) == 0
-
-
-class TestLossesOfNetC:
-    LABELS = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
-
-    def maps_of(self, logits: torch.Tensor) -> torch.Tensor:
-        """Logit maps whose pooled logits are those given: one cell far above the others."""
-        maps = torch.full((*logits.shape, 3, 3), -30.0)
-        maps[:, :, 1, 2] = logits
-        return maps
-
-    def test_right_answers_cost_nothing_and_knowing_nothing_costs_log_two(self):
-        right = 40 * self.LABELS - 20
-        assert label_loss(right, self.LABELS) == pytest.approx(0, abs=1e-6)
-        assert pair_loss(self.maps_of(right), self.LABELS, 1) == pytest.approx(0, abs=1e-6)
-        assert label_loss(0 * right, self.LABELS).item() == pytest.approx(np.log(2))
-        assert pair_loss(self.maps_of(0 * right), self.LABELS, 1).item() == pytest.approx(np.log(2))
-
-    def test_an_image_with_a_lesion_is_not_asked_for_its_other_classes(self):
-        logits = torch.zeros(4, 3, requires_grad=True)
-        (label_loss(logits, self.LABELS) + pair_loss(self.maps_of(logits), self.LABELS, 1)).backward()
-        assert logits.grad[0, 0] < 0 < logits.grad[1, 0]
-        assert logits.grad[0, 1:].abs().max() == 0
-        assert logits.grad[1].min() > 0
-
-    def test_anatomy_that_both_images_share_hides_no_lesion(self):
-        """A cell that looks like a lesion in both costs nothing and takes no gradient from the lesion."""
-        maps = torch.zeros(4, 3, 3, 3)
-        maps[..., 0, 0] = 50.0
-        maps[0, 0, 1, 2] = maps[2, 1, 1, 2] = 5.0
-        maps.requires_grad_()
-        loss = pair_loss(maps, self.LABELS, 1)
-        assert loss.item() == pytest.approx(np.log1p(np.exp(-5.0)))
-        loss.backward()
-        assert maps.grad[0, 0, 1, 2] < 0 < maps.grad[1, 0, 1, 2]
-        assert maps.grad[..., 0, 0].abs().max() == 0
-
-    def test_rows_that_do_not_count_change_nothing(self):
-        logits = torch.randn(4, 3)
-        counted = torch.tensor([[1.0], [1.0], [0.0], [0.0]])
-        torch.testing.assert_close(
-            label_loss(logits, self.LABELS, counted), label_loss(logits[:2], self.LABELS[:2])
-        )
 
 
 def test_every_measurement_of_the_battery_differs_from_its_scan(scans):
