@@ -26,7 +26,7 @@ from lfmri_node.recon.simulate import (
 )
 from lfmri_node.recon.train.data import SIZE, ImageSource, LabelledImage
 from lfmri_node.recon.train.masks import ACCELERATION_RANGE, centre_lines, draw_mask
-from lfmri_node.recon.types import Bool, Complex, KSpace, Real
+from lfmri_node.recon.types import Bool, Complex, KSpace
 
 COIL_COUNTS = (4, 4, 5, 6, 6, 8, 8, 10, 12, 16, 20)
 SIZES = (96, 128, 144, 160, 176, 192, 208, 224, 256, 384)

@@ -12,7 +12,6 @@ from lfmri_node.recon.denoiser import DenoiserConfig
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.evaluate.simulated import held_out_source
 from lfmri_node.recon.lesion import ClassifierConfig
-from lfmri_node.recon.phantom import LESION_KINDS
 from lfmri_node.recon.train.data import (
     CLASSES,
     FOLDS,
@@ -21,14 +20,12 @@ from lfmri_node.recon.train.data import (
     SUBJECTS,
     ImageSource,
     Subject,
-    class_labels,
     load_subjects,
 )
 from lfmri_node.recon.train.domain import BATTERY
-from lfmri_node.recon.train.images import DrawnImages, ImageDraw, ImageDraws, degrade
+from lfmri_node.recon.train.images import ImageDraws
 from lfmri_node.recon.train.loader import Draw, DrawnBatches, Draws, Pool, assemble, collate, cut, flip
-from lfmri_node.recon.train.losses import LossWeights, label_loss, pair_loss, total_loss
-from lfmri_node.recon.train.recipes import find
+from lfmri_node.recon.train.losses import LossWeights, total_loss
 from lfmri_node.recon.train.samples import (
     COIL_COUNTS,
     combine,
