@@ -22,7 +22,7 @@ from lfmri_node.recon.evaluate.detail import body_of, detail
 from lfmri_node.recon.evaluate.learned import LearnedMethod
 from lfmri_node.recon.evaluate.lesion_metrics import slice_quality
 from lfmri_node.recon.evaluate.measured import PATTERNS, brain_source
-from lfmri_node.recon.evaluate.methods import CG_SENSE, L1_WAVELET, Method
+from lfmri_node.recon.evaluate.methods import L1_WAVELET, Method
 from lfmri_node.recon.evaluate.simulated import DISTURBED, HELD_OUT, simulated_source
 from lfmri_node.recon.evaluate.sweep import CaseSource, Regularisation
 from lfmri_node.recon.train.curves import STEPS

@@ -25,7 +25,6 @@ from lfmri_node.recon.evaluate.published import published_sources
 from lfmri_node.recon.evaluate.real_lesions import real_lesion_source
 from lfmri_node.recon.evaluate.report import write_report
 from lfmri_node.recon.evaluate.rows import Row, RowFile
-from lfmri_node.recon.evaluate.scoring import Diagnosis
 from lfmri_node.recon.evaluate.simulated import DISTURBED, HELD_OUT, UNSEEN, simulated_source
 from lfmri_node.recon.evaluate.sweep import Bench, CaseSource, Regularisation, run
 from lfmri_node.recon.evaluate.table import Table, to_markdown, write_csv

@@ -18,8 +18,8 @@ from torch.nn import functional
 from lfmri_node.recon.cascade import Stage
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.evaluate.cases import Case
-from lfmri_node.recon.evaluate.lesion_metrics import psnr_db
 from lfmri_node.recon.evaluate.learned import LearnedMethod
+from lfmri_node.recon.evaluate.lesion_metrics import psnr_db
 from lfmri_node.recon.evaluate.simulated import DISTURBED, simulated_source
 from lfmri_node.recon.train.networks import LfMri
 from lfmri_node.recon.train.runs import Run
