@@ -182,7 +182,7 @@ def curve(
     seed: SeedOption = 0,
     threads: ThreadsOption = 2,
 ) -> None:
-    """Quality against updates, on simulated scans of tuning subjects and on the measured brain beside them."""
+    """Quality against updates, on simulated scans of tuning subjects beside the measured brain."""
     import torch
 
     from lfmri_node.recon.evaluate.curve import make_curve

@@ -1,8 +1,8 @@
 """From rows to cells: volumes as fastMRI averages them, summaries by subject, paired differences.
 
-Entries of two methods are paired where data set, acceleration and volume agree. A recipe that was trained with
-several seeds counts with the mean of its runs on each volume; the AUC is taken within each run and averaged, since
-scores of different networks have no common scale.
+Entries of two methods are paired where data set, acceleration and volume agree. A recipe that was trained
+with several seeds counts with the mean of its runs on each volume; the AUC is taken within each run and
+averaged, since scores of different networks have no common scale.
 """
 
 from __future__ import annotations

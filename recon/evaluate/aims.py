@@ -105,8 +105,8 @@ def _ahead(evidence: Evidence, metric: Metric, acceleration: float) -> Aim:
 
 def _lesion_term(evidence: Evidence, acceleration: float, datasets: tuple[str, ...], where: str) -> Aim:
     statement = (
-        f"Inside {where} at {acceleration:g}x at least +{LESION_GAIN_DB:g} dB LF-PSNR against the network retrained "
-        "without the lesion term, no loss of PSNR, and ahead of an equally large C elsewhere"
+        f"Inside {where} at {acceleration:g}x at least +{LESION_GAIN_DB:g} dB LF-PSNR against the network "
+        "retrained without the lesion term, no loss of PSNR, and ahead of an equally large C elsewhere"
     )
     off = evidence.title_of(LesionWeighting.OFF) or ""
     ours, theirs, elsewhere = (
@@ -139,7 +139,8 @@ def _map_aims(evidence: Evidence) -> list[Aim]:
         ("image AUC", auc(rows), IMAGE_AUC),
         ("pointing game", summary(rows, POINTED), POINTING),
     ):
-        statement = f"Activation map, own {lowest:g}x reconstructions, strokes of all sizes: {name} at least {threshold:g}"
+        where = f"Activation map, own {lowest:g}x reconstructions, strokes of all sizes"
+        statement = f"{where}: {name} at least {threshold:g}"
         if found is None or chance is None:
             made.append(Aim(statement=statement, standing=Standing.OPEN, evidence="not run"))
             continue
@@ -158,8 +159,8 @@ def _measured(evidence: Evidence, dataset: str, acceleration: float) -> Aim:
     wanted = MEASURED_GAIN_DB[dataset, acceleration]
     lines = "equispaced" if dataset == BRAIN_EQUISPACED else "random"
     statement = (
-        f"Measured brain, {lines} {acceleration:g}x: at least +{wanted:g} dB against {BART_WAVELETS}, ahead in SSIM and "
-        "detail"
+        f"Measured brain, {lines} {acceleration:g}x: at least +{wanted:g} dB against {BART_WAVELETS}, ahead "
+        "in SSIM and detail"
     )
 
     def rows(title: str) -> list[Row]:

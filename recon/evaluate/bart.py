@@ -1,7 +1,7 @@
 """BART as a rival: ``bart pics`` as a process, fed through its own files.
 
-Program: Uecker et al., Berkeley Advanced Reconstruction Toolbox, Proc ISMRM 23 (2015) 2486. It scales the data to
-its own unit (and back, ``-S``), so that lambda is free of the scale of the data.
+Program: Uecker et al., Berkeley Advanced Reconstruction Toolbox, Proc ISMRM 23 (2015) 2486. It scales the
+data to its own unit (and back, ``-S``), so that lambda is free of the scale of the data.
 """
 
 from __future__ import annotations

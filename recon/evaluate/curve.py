@@ -1,7 +1,7 @@
 """Quality of a network against the updates of its training, on simulation and on the measured brain.
 
-A training that only gets better on its own simulation is seen at once. The simulated scans are those of tuning
-subjects; the measured brain is looked at and nothing is chosen by it.
+A training that only gets better on its own simulation is seen at once. The simulated scans are those of
+tuning subjects; the measured brain is looked at and nothing is chosen by it.
 """
 
 from __future__ import annotations
@@ -51,9 +51,10 @@ class Point:
 def make_curve(run: Path, data: Path, out: Path, n: int, seed: int) -> Path:
     """Evaluate every kept weight of ``run`` and the classical rivals; returns the picture.
 
-    ``curve-RUN.csv`` in ``out`` is written a weight at a time; what it holds already is not computed again, so that
-    the curve of a training that goes on is made longer. ``n`` simulated slices each way and acceleration; of the
-    measured brain both flip angles under one mask of each pattern, where the folder has it.
+    ``curve-RUN.csv`` in ``out`` is written a weight at a time; what it holds already is not computed again,
+    so that the curve of a training that goes on is made longer. ``n`` simulated slices each way and
+    acceleration; of the measured brain both flip angles under one mask of each pattern, where the folder has
+    it.
 
     Raises LabError (LF-LAB-026) where the run has kept no weights.
     """

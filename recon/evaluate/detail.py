@@ -19,7 +19,7 @@ MARGIN_PX = 2
 
 
 class Detail(NamedTuple):
-    """Of the band-passed magnitude inside the body: its size over that of the truth's, and their correlation."""
+    """Of the band-passed magnitude inside the body: size over the truth's, and correlation with it."""
 
     kept: float
     correlation: float
@@ -33,8 +33,7 @@ class LesionFacts(NamedTuple):
 
 
 def body_of(truth: Real) -> Bool:
-    """Inside of the body bool (r, p): where the smoothed magnitude f32 (r, p) is no air, holes filled, without
-    its rim."""
+    """Inside of the body bool (r, p): what of a magnitude f32 (r, p) is no air, holes filled, no rim."""
     smooth = ndimage.gaussian_filter(truth, SMOOTHING_PX)
     filled = ndimage.binary_fill_holes(smooth > LEVEL * np.percentile(truth, 99.5))
     return np.asarray(ndimage.binary_erosion(filled, iterations=EDGE_PX))

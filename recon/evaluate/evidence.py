@@ -133,7 +133,7 @@ class Evidence:
         return sum(found) / len(found) if found else None
 
     def trainings(self, rows: Sequence[Row]) -> str:
-        """How many trainings are behind the rows of a method, with the spread of their PSNR over the seeds."""
+        """How many trainings are behind the rows of a method, and the spread of their PSNR over seeds."""
         between = spread(rows, PSNR)
         n = len(runs_of(rows))
         return f"{n or NO_TRAINING}" if between is None else f"{n}, seeds ± {between:.2f} dB"

@@ -1,7 +1,7 @@
 """What the lesion term is worth: C put in the place of Net_c's map, and mu lowered in C without G_u.
 
-Without the row of an equally large C elsewhere, a gain may be due to G_u's being one more body; without that of
-mu alone, it may be due to the weight and not to G_u.
+Without the row of an equally large C elsewhere, a gain may be due to G_u's being one more body; without that
+of mu alone, it may be due to the weight and not to G_u.
 """
 
 from __future__ import annotations

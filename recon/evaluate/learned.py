@@ -36,7 +36,7 @@ ORACLE, RANDOM, LOWERED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnedMethod:
-    """A reconstruction network in eval mode; its image is zero where no coil sees anything, as every method's.
+    """A reconstruction network in eval mode; like all images, its are zero where no coil sees anything.
 
     ``lines`` bool (p,) where it learnt its own mask; ``has_map`` where it answers with an activation map;
     ``guide`` makes the C that it is given in place of Net_c's map.

@@ -36,8 +36,8 @@ def table_2(evidence: Evidence) -> list[Table]:
     methods = evidence.titles(2, classical=True)
     metrics = (LF_PSNR, LF_SSIM, OUTLINE, CONTRAST, LF_PSNR_CROP)
     remark = (
-        "Inside boxes with the volume's data range; of the outline: inside it and 2 px around it. Contrast kept: "
-        "lesion minus its ring, after over before."
+        "Inside boxes with the volume's data range; of the outline: inside it and 2 px around it. Contrast "
+        "kept: lesion minus its ring, after over before."
     )
     parts: tuple[tuple[str, str, Chosen, Sequence[Metric]], ...] = (
         ("table-2", "Table 2. Lesion-focused quality", lambda row: row.boxes > 0, (LF_PSNR,)),
@@ -99,13 +99,18 @@ def lesion_bins(evidence: Evidence) -> list[Table]:
                     columns=columns,
                     rows=tuple(rows),
                     notes=(
-                        "Contrast: of the lesion against its ring, over the ring's spread, in the truth. Size: of the "
-                        "outline in the matrix that is reconstructed, of lesions with a contrast above 1.",
+                        BINS,
                         *evidence.origin(every),
                     ),
                 )
             )
     return made
+
+
+BINS = (
+    "Contrast: of the lesion against its ring, over the ring's spread, in the truth. Size: of the outline in "
+    "the matrix that is reconstructed, of lesions with a contrast above 1."
+)
 
 
 def _counted_headings(rows: Sequence[Row], bins: dict[str, Chosen]) -> list[str]:
@@ -164,11 +169,11 @@ def _term_part(evidence: Evidence, name: str, title: str, titles: Sequence[str],
         columns=columns,
         rows=tuple(made),
         notes=(
-            "Off, uniform and LF-MRI are each trained, at equal updates and, to within a tenth, equal parameters; "
-            "minutes and seconds say what that costs on this machine. The last three rows are LF-MRI as it is, given "
-            "another C: the blurred true outline, the same outline elsewhere in the body, and Net_c's map with a "
-            "quarter of mu in the place of G_u. Without those rows a gain may be only the extra body. The given "
-            "outlines are for inserted lesions and real ones with an outline; elsewhere C is zero.",
+            "Off, uniform and LF-MRI are each trained, at equal updates and, to within a tenth, equal "
+            "parameters; minutes and seconds say what that costs on this machine. The last three rows are "
+            "LF-MRI as it is, given another C: the blurred true outline, the same outline elsewhere in the "
+            "body, and Net_c's map with a quarter of mu in the place of G_u. Without those rows a gain may be "
+            "only the extra body. Outlines are given for inserted and real lesions; elsewhere C is zero.",
             *evidence.origin(every),
         ),
     )

@@ -1,7 +1,8 @@
 """The measured sets: real noise, real phase; nothing is trained or chosen on them.
 
 Truth of a fully sampled set: all lines combined with ESPIRiT maps of all data, turned to the phase of
-the maps that the undersampled data gave (only magnitudes are compared). It holds the noise of the sampled lines.
+the maps that the undersampled data gave (only magnitudes are compared). It holds the noise of the sampled
+lines.
 """
 
 from __future__ import annotations

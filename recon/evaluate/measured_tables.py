@@ -53,10 +53,11 @@ def brain_table(evidence: Evidence) -> Table:
         columns=("method", *columns),
         rows=tuple(made),
         notes=(
-            "Real noise and real phase, one volunteer, so no interval. Truth: all lines, combined with ESPIRiT maps of "
-            "all data; it holds the noise of the sampled lines, which rewards whoever keeps it. Mean ± standard "
-            "deviation over flip angles and masks; equispaced lines have few masks. The classical rivals' "
-            "regularisation was searched on the same object under another mask, which favours them.",
+            "Real noise and real phase, one volunteer, so no interval. Truth: all lines, combined with "
+            "ESPIRiT maps of all data; it holds the noise of the sampled lines, which rewards whoever keeps "
+            "it. Mean ± standard deviation over flip angles and masks; equispaced lines have few masks. The "
+            "classical rivals' regularisation was searched on the same object under another mask, which "
+            "favours them.",
             f"Slices in the three columns: {', '.join(map(str, masks))}; seed {evidence.seed}, commit "
             f"{evidence.commit}.",
         ),
@@ -89,8 +90,8 @@ def measured_table(evidence: Evidence) -> Table:
         columns=("method", *(metric.heading for metric in metrics)),
         rows=tuple(made),
         notes=(
-            "Mean ± standard deviation over slices; at 0.055 T the regularisation of the classical rivals was searched "
-            "on the same patients under another mask.",
+            "Mean ± standard deviation over slices; at 0.055 T the regularisation of the classical rivals was "
+            "searched on the same patients under another mask.",
             "The prospectively undersampled set has no truth: only norm(A x - y) / norm(y) can be stated, "
             "and a small one is not a good image.",
             f"{subjects} subjects, {slices} slices; seed {evidence.seed}, commit {evidence.commit}.",

@@ -56,7 +56,7 @@ class Method(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassicalMethod:
-    """A reconstruction without a network, its regularisation already chosen; zero where no coil sees anything."""
+    """A reconstruction without a network, its regularisation chosen; zero where no coil sees anything."""
 
     name: str
     solve: Callable[[KSpace, CoilMaps], Complex]
@@ -142,9 +142,9 @@ def timed(method: Method, case: Case) -> TimedAnswer:
 def search_lambda(method: Regularised, cases: list[Case]) -> float:
     """The lambda of the method's grid with the highest mean PSNR of the magnitude on ``cases``.
 
-    The cases are never those that are reported: a lambda chosen on these would flatter the rivals, one chosen by
-    hand would not do them justice. From the default it climbs to the neighbour that is better until none is.
-    Without cases (no truth) the default serves.
+    The cases are never those that are reported: a lambda chosen on these would flatter the rivals, one chosen
+    by hand would not do them justice. From the default it climbs to the neighbour that is better until none
+    is. Without cases (no truth) the default serves.
     """
     if not cases:
         return method.default

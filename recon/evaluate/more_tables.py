@@ -62,9 +62,9 @@ def table_7(evidence: Evidence) -> Table:
         columns=("method", *DIAGNOSIS),
         rows=tuple(made),
         notes=(
-            "A classifier trained on fully sampled images of training subjects alone; decision at 0.5, not tuned on "
-            "any reconstruction. AUC: mean over trainings. Inserted lesions against slices without; slices with "
-            "real lesions are left out.",
+            "A classifier trained on fully sampled images of training subjects alone; decision at 0.5, not "
+            "tuned on any reconstruction. AUC: mean over trainings. Inserted lesions against slices without; "
+            "slices with real lesions are left out.",
             *evidence.origin(every),
         ),
     )
@@ -139,9 +139,10 @@ def map_table(evidence: Evidence) -> Table:
         rows=tuple(made),
         notes=(
             INTERVALS,
-            "On the network's own reconstructions of test subjects. A row of one kind sets its positives against "
-            "all negatives; of strokes (SOOP, contrast above 1) against slices without an acute stroke, which need "
-            "not be healthy. The chance of the pointing game: the share of the body within 4 px of a lesion. "
+            "On the network's own reconstructions of test subjects. A row of one kind sets its positives "
+            "against all negatives; of strokes (SOOP, contrast above 1) against slices without an acute "
+            "stroke, which need not be healthy. The chance of the pointing game: the share of the body within "
+            "4 px of a lesion. "
             "Intersection over union: at the one threshold that is best for the row.",
             *evidence.origin(every),
         ),

@@ -1,8 +1,8 @@
 """Cases with real lesions: images of test patients as they are, with outlines or boxes.
 
-Outlines: strokes of SOOP (drawn by hand), multiple sclerosis of openms (consensus of three raters), a glioma (fusion
-of automatic outlines). Boxes: tumours and strokes of four patients at 3 T, drawn by eye. Slices of SOOP without
-an outline show no acute stroke; they are the negatives, and need not be healthy.
+Outlines: strokes of SOOP (drawn by hand), multiple sclerosis of openms (consensus of three raters), a glioma
+(fusion of automatic outlines). Boxes: tumours and strokes of four patients at 3 T, drawn by eye. Slices of
+SOOP without an outline show no acute stroke; they are the negatives, and need not be healthy.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def read_boxes(path: Path) -> dict[tuple[str, int], list[Fractions]]:
 def real_lesion_source(data: Path, n_strokes: int, seed: int, acceleration: float) -> CaseSource:
     """Test patients with real lesions: ``n_strokes`` strokes and half as many without, all of the others.
 
-    Samples are named ``soop-number`` or ``subject/contrast/slice``; each is measured by a seed of its own, as in
-    the training's simulation, without line errors.
+    Samples are named ``soop-number`` or ``subject/contrast/slice``; each is measured by a seed of its own, as
+    in the training's simulation, without line errors.
     """
     strokes = lru_cache(maxsize=1)(lambda: {s.subject: s for s in load_strokes(data, Part.TEST)})
     wanted = [*_stroke_names(strokes(), n_strokes, seed), *_names(data)]

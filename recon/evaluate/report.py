@@ -138,18 +138,19 @@ def _made(evidence: Evidence) -> str:
     return f"""<section id="made"><h2>How it was made</h2>
 <p><code>{html.escape(evidence.command)}</code></p>
 <ul><li>Seed {evidence.seed}; commit {html.escape(evidence.commit)}; {html.escape(evidence.machine)}.</li>
-<li>{evidence.n_slices} slices of test subjects for each acceleration, free of line errors, and as many with those of a
-real measurement; half of them with an inserted lesion; the truth is free of noise. {unseen} slices with or without a
-kind of lesion that no training has shown. Test patients with real lesions, where a lesion's outline can be seen
-(contrast above 1) or has a box. No subject is trained, tuned and tested on at once.</li>
-<li>Every image is zero where no coil sees anything. Detail: periods of 2 to 12 px inside the body, size over the
-truth's. Runs of one recipe with several seeds count with their mean on each slice.</li>
+<li>{evidence.n_slices} slices of test subjects for each acceleration, free of line errors, and as many with
+those of a real measurement; half of them with an inserted lesion; the truth is free of noise. {unseen} slices
+with or without a kind of lesion that no training has shown. Test patients with real lesions, where a lesion's
+outline can be seen (contrast above 1) or has a box. No subject is trained, tuned and tested on at once.</li>
+<li>Every image is zero where no coil sees anything. Detail: periods of 2 to 12 px inside the body, size over
+the truth's. Runs of one recipe with several seeds count with their mean on each slice.</li>
 <li>PSNR and NMSE of a volume, data range its maximum; SSIM with a uniform 7 x 7 window, mean over slices;
 LF-PSNR and LF-SSIM inside each box with the volume's data range, boxes grown to the SSIM window, mean over
 boxes. Target and reconstruction are never normalised separately.</li>
 <li>Intervals: 95 %, percentile bootstrap, whole subjects drawn with replacement. p: Wilcoxon signed-rank on
 subject means, stated from six subjects on.</li></ul>
-<details><summary>Regularisation of the classical rivals, searched on tuning subjects, of the measured sets on other masks</summary>
+<details><summary>Regularisation of the classical rivals, searched on tuning subjects, of the measured sets on
+other masks</summary>
 <ul>{lambdas}</ul></details>
 <details><summary>Trainings</summary><ul>{trainings}</ul></details></section>"""
 
@@ -160,8 +161,8 @@ acquired resolution: this flatters every learned method. The measured sets are t
 <li>No knee is held out: the only one is trained on.</li>
 <li>There are few subjects. An interval over a handful of subjects is coarse, and the percentile bootstrap is
 too narrow for so few.</li>
-<li>Strokes are outlined on diffusion images and shown in FLAIR display pictures of 7 bits; a slice without an outline
-need not be healthy. The boxes of three patients were drawn by eye, not by a radiologist.</li>
+<li>Strokes are outlined on diffusion images and shown in FLAIR display pictures of 7 bits; a slice without an
+outline need not be healthy. The boxes of three patients were drawn by eye, not by a radiologist.</li>
 <li>Simulated slices are single-slice volumes.</li>
 <li>The rivals are small versions, written for this comparison, at similar parameter counts, equal data and
 equal updates: no statement about the published models at their published sizes.</li>

@@ -122,7 +122,7 @@ def evaluate(runs: Path, data: Path, out: Path, extent: Extent, *, show: bool = 
 
 
 def make_sources(data: Path, extent: Extent) -> list[CaseSource]:
-    """The measured sets, real lesions, slices without and with line errors, the unseen kind, published sets."""
+    """Measured sets, real lesions, slices without and with line errors, the unseen kind, published sets."""
     sources = measured_sources(data, extent.n_masks) if extent.measured else []
     n, seed = extent.n_slices, extent.seed
     for acceleration in extent.accelerations:

@@ -1,7 +1,7 @@
 """Whether another weight of the prior would do better: all mu of a trained cascade times one factor.
 
-On training subjects: what is chosen by it stays honest on the others. A factor that helps says that the training
-is not at its end, or that its conditions are not those of the scans.
+On training subjects: what is chosen by it stays honest on the others. A factor that helps says that the
+training is not at its end, or that its conditions are not those of the scans.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ HELPS_DB = 0.05
 def scan_mu(run: Run, data: Path, n: int, seed: int) -> dict[str, Any]:
     """PSNR in dB for each factor and acceleration on ``n`` measured-like scans of training subjects.
 
-    Returns ``{"run", "slices", "seed", "psnr_db": {"4x": {"0.25": dB, ...}}, "best", "gain_db", "helps"}``: the factor
-    of the highest mean over the accelerations, what it gains over 1, and whether that is more than 0.05 dB.
+    Returns ``{"run", "slices", "seed", "psnr_db": {"4x": {"0.25": dB, ...}}, "best", "gain_db", "helps"}``:
+    the factor of the highest mean over the accelerations, what it gains over 1, and whether that is more than
+    0.05 dB.
 
     Raises LabError (LF-LAB-025) where the run is not an LF-MRI cascade.
     """

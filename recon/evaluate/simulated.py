@@ -48,9 +48,9 @@ def simulated_source(
 ) -> CaseSource:
     """``n`` slices of subjects of ``part`` without a real lesion; half of them get a lesion.
 
-    The truth is free of noise. ``dataset`` `DISTURBED` adds the line errors of a real measurement; `UNSEEN` inserts
-    the kind that no training has shown instead of the trained kinds. The i-th slice depends on data set, part,
-    seed, acceleration and its own number alone.
+    The truth is free of noise. ``dataset`` `DISTURBED` adds the line errors of a real measurement; `UNSEEN`
+    inserts the kind that no training has shown instead of the trained kinds. The i-th slice depends on data
+    set, part, seed, acceleration and its own number alone.
     """
     kinds = (UNSEEN_KIND,) if dataset == UNSEEN else LESION_KINDS
     opened = _opener(data, part)

@@ -155,8 +155,8 @@ def subject_means(values: Values, subjects: Sequence[str]) -> NDArray[np.float64
 def signed_rank_p(differences: NDArray[np.float64]) -> float | None:
     """Two-sided Wilcoxon signed-rank p-value of one difference a subject; None below six subjects.
 
-    Exact by all sign patterns, ties as mean ranks, zeros left out, up to `EXACT_LIMIT` differences; the normal
-    approximation beyond. Source: Wilcoxon, Biometrics Bulletin 1 (1945) 80.
+    Exact by all sign patterns, ties as mean ranks, zeros left out, up to `EXACT_LIMIT` differences; the
+    normal approximation beyond. Source: Wilcoxon, Biometrics Bulletin 1 (1945) 80.
     """
     if differences.size < MINIMUM_SUBJECTS:
         return None

@@ -44,7 +44,8 @@ code { font-size: .9em; overflow-wrap: anywhere }
   th, td { padding: .35rem .5rem }
   tbody th { min-width: 7rem; max-width: 9rem; overflow-wrap: anywhere }
   nav a { display: inline-block; padding: .3rem 0 }
-  .aims, .aims tbody, .aims tr, .aims th, .aims td { display: block; min-width: 0 !important; max-width: none }
+  .aims, .aims tbody, .aims tr, .aims th, .aims td { display: block; max-width: none;
+    min-width: 0 !important }
   .aims thead { display: none }
   .aims tr { border-bottom: 1px solid var(--line); padding: .4rem 0 }
   .aims th, .aims td { border: 0; padding: .1rem 0 }

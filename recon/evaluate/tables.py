@@ -186,8 +186,8 @@ def shipped_table(evidence: Evidence) -> Table:
         "The weights of the node",
         [*evidence.titles(1, classical=True), *shipped],
         (PSNR, SSIM, DETAIL, LF_PSNR, LF_SSIM),
-        remark="Without the gate of the model card, below whose score the node shows no lesion map. Trained longer "
-        "than the networks of table 1.",
+        remark="Without the gate of the model card, below whose score the node shows no lesion map. Trained "
+        "longer than the networks of table 1.",
     )
 
 
