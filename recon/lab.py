@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from enum import StrEnum
@@ -210,6 +211,30 @@ def scan_mu_command(
 
     torch.set_num_threads(threads)
     typer.echo(json.dumps(scan_mu(load_run(runs / run), data, slices, seed), indent=1))
+
+
+@app.command("fallback-study")
+def fallback_study(
+    data: DataOption,
+    scans: Annotated[int, typer.Option(min=1, help="Simulated slices of patients for tuning.")] = 48,
+    masks: Annotated[int, typer.Option(min=0, help="Seeds of masks on the measured brain.")] = 2,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = 2,
+) -> None:
+    """Weight of the fallback's wavelets, and whether left-out samples choose wavelets or CG-SENSE rightly."""
+    import torch
+
+    from lfmri_node.recon.evaluate import fallback_study as study
+
+    torch.set_num_threads(threads)
+    found = []
+    scans_of_all = itertools.chain(
+        study.simulated(data, scans, seed), study.measured(data, range(200, 200 + masks))
+    )
+    for scan in scans_of_all:
+        found.append(study.verdicts(scan))
+        typer.echo(f"{len(found)}: {found[-1]}", err=True)
+    typer.echo(study.report(found))
 
 
 @app.command("judge-net-c")

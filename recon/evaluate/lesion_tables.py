@@ -171,9 +171,9 @@ def _term_part(evidence: Evidence, name: str, title: str, titles: Sequence[str],
         notes=(
             "Off, uniform and LF-MRI are each trained, at equal updates and, to within a tenth, equal "
             "parameters; minutes and seconds say what that costs on this machine. The last three rows are "
-            "LF-MRI as it is, given another C: the blurred true outline, the same outline elsewhere in the "
-            "body, and Net_c's map with a quarter of mu in the place of G_u. Without those rows a gain may be "
-            "only the extra body. Outlines are given for inserted and real lesions; elsewhere C is zero.",
+            "LF-MRI itself, given another C: the blurred true outline, the same outline elsewhere in the "
+            "body, and Net_c's map with a quarter of mu in the place of G_u. Without those rows a gain may "
+            "be only the extra body. Outlines are given for inserted and real lesions; elsewhere C is zero.",
             *evidence.origin(every),
         ),
     )

@@ -90,8 +90,8 @@ def measured_table(evidence: Evidence) -> Table:
         columns=("method", *(metric.heading for metric in metrics)),
         rows=tuple(made),
         notes=(
-            "Mean ± standard deviation over slices; at 0.055 T the regularisation of the classical rivals was "
-            "searched on the same patients under another mask.",
+            "Mean ± standard deviation over slices; at 0.055 T the regularisation of the classical rivals "
+            "was searched on the same patients under another mask.",
             "The prospectively undersampled set has no truth: only norm(A x - y) / norm(y) can be stated, "
             "and a small one is not a good image.",
             f"{subjects} subjects, {slices} slices; seed {evidence.seed}, commit {evidence.commit}.",

@@ -14,8 +14,10 @@ import numpy as np
 from lfmri_node.recon.baseline import (
     CG_SENSE_LAMBDA,
     L1_WAVELET_LAMBDA,
+    WAVELET_LAMBDA,
     cg_sense,
     l1_wavelet,
+    wavelet,
     zero_filled,
 )
 from lfmri_node.recon.evaluate import bart
@@ -24,7 +26,8 @@ from lfmri_node.recon.types import CoilMaps, Complex, KSpace, Real
 
 ZERO_FILLED, CG_SENSE, L1_WAVELET = "Zero-filled", "CG-SENSE", "L1-wavelet ESPIRiT"
 BART_WAVELETS, BART_TV = "BART wavelets", "BART total variation"
-CLASSICAL = (ZERO_FILLED, CG_SENSE, L1_WAVELET, BART_TV, BART_WAVELETS)
+WAVELETS = "Wavelets, random shifts (fallback)"
+CLASSICAL = (ZERO_FILLED, CG_SENSE, L1_WAVELET, WAVELETS, BART_TV, BART_WAVELETS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,12 @@ def regularised() -> tuple[Regularised, ...]:
             solve=l1_wavelet,
             grid=(0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032),
             default=L1_WAVELET_LAMBDA,
+        ),
+        Regularised(
+            name=WAVELETS,
+            solve=wavelet,
+            grid=(0.0005, 0.001, 0.002, 0.004, 0.008, 0.016),
+            default=WAVELET_LAMBDA,
         ),
     ]
     if bart.is_installed():

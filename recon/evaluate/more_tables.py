@@ -141,8 +141,8 @@ def map_table(evidence: Evidence) -> Table:
             INTERVALS,
             "On the network's own reconstructions of test subjects. A row of one kind sets its positives "
             "against all negatives; of strokes (SOOP, contrast above 1) against slices without an acute "
-            "stroke, which need not be healthy. The chance of the pointing game: the share of the body within "
-            "4 px of a lesion. "
+            "stroke, which need not be healthy. The chance of the pointing game: the share of the body "
+            "within 4 px of a lesion. "
             "Intersection over union: at the one threshold that is best for the row.",
             *evidence.origin(every),
         ),

@@ -83,6 +83,7 @@ def test_trusted_scan_has_everything(scan, write_model):
     assert result.lesion.scores.shape == (N_SLICES, 2)
     assert result.reference is not None
     assert result.fallback is not None
+    assert result.provenance.fallback in (Method.WAVELET, Method.CG_SENSE)
     assert done == [(1, 3), (2, 3), (3, 3)]
 
 
@@ -124,7 +125,8 @@ def test_a_network_that_misses_the_data_falls_back(scan, write_model):
     model = load_model(write_model(network_residual=(0.0, 1e-6)))
     result = reconstruct(scan, model, ReconSettings())
     assert [reason.code for reason in result.quality.reasons] == ["LF-QUA-118"]
-    assert result.provenance.method is Method.L1_WAVELET
+    assert result.provenance.method is result.provenance.fallback is Method.WAVELET
+    assert "wavelet" in result.provenance.choice
 
 
 def test_a_slice_below_the_operating_score_shows_no_lesion(scan, write_model):
