@@ -127,7 +127,7 @@ def _halve(n_in: int, n_out: int) -> nn.Sequential:
 
 
 class Stem(nn.Module):
-    """f32 (b, 1, r, p) -> the pixels of each 2 x 2 block (b, 4, r', p'), padded with air to a ``multiple``."""
+    """f32 (b, 1, r, p) -> the pixels of each 2 x 2 block (b, 4, r', p'), with air to a ``multiple``."""
 
     def __init__(self, multiple: int) -> None:
         super().__init__()

@@ -86,7 +86,7 @@ def judge(network: nn.Module, data: Path, part: Part, n: int, seed: int) -> dict
 
 
 def answer(network: nn.Module, image: Real, lesion: Bool | None) -> tuple[float, bool, float]:
-    """Score of an image f32 (r, p); with a lesion bool (r, p) whether the map points at it, and its chance."""
+    """Score of an image f32 (r, p); with a lesion bool (r, p) whether the map points at it; its chance."""
     magnitude = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None, None]
     with torch.inference_mode():
         logits, logit_map = network(magnitude)

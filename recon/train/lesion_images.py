@@ -172,7 +172,7 @@ class PairSource:
 
 
 def healthy_images(data: Path, part: Part, n: int, seed: int) -> list[tuple[str, Real]]:
-    """``n`` images f32 (y, x) without a lesion of the patients of ``part`` and of phantoms, and whose they are."""
+    """``n`` images f32 (y, x) without a lesion of the patients of ``part`` and phantoms, and whose."""
     source = source_of(data, part, {**MIX, STROKES: 0.0})
     rng = np.random.default_rng((seed, 17))
     found: list[tuple[str, Real]] = []
