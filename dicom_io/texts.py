@@ -14,6 +14,7 @@ _ELLIPSIS = "..."
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\\]+")
 _METHOD_NAMES = {
     Method.LF_MRI: "LF-MRI",
+    Method.WAVELET: "Wavelet SENSE",
     Method.L1_WAVELET: "L1-wavelet",
     Method.CG_SENSE: "CG-SENSE",
     Method.ZERO_FILLED: "zero-filled",
@@ -84,6 +85,7 @@ def image_comments(reconstruction: Reconstruction, role: Role, software_version:
         f"Software lfmri-node {software_version}; {reconstruction.provenance.settings}.",
         f"Verdict {quality.verdict}; acceleration {quality.acceleration:.3g};"
         f" data residual {quality.data_residual:.3g}.",
+        *_choice(reconstruction),
     ]
     if not reconstruction.geometry.known:
         sentences.append("The measurement names no usable position; the positions here are a stand-in.")
@@ -138,6 +140,14 @@ def contribution_description(reconstruction: Reconstruction) -> str:
         f"Reconstruction by {method_name(provenance.method)}{weights};"
         f" ISMRMRD sha256 {provenance.source_sha256}; {provenance.settings}"
     )
+
+
+def _choice(reconstruction: Reconstruction) -> list[str]:
+    """Why the delivered fallback is by this method and no other; nothing where the site's setting decided."""
+    choice = reconstruction.provenance.choice
+    if choice is None or reconstruction.quality.verdict is not Verdict.FALLBACK:
+        return []
+    return [f"Method of the fallback: {choice}."]
 
 
 def _subject(reconstruction: Reconstruction, role: Role) -> str:

@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from lfmri_node.node.config import Config
 
-MethodName = Literal["lf-mri", "l1-wavelet", "cg-sense", "zero-filled"]
+MethodName = Literal["lf-mri", "wavelet", "l1-wavelet", "cg-sense", "zero-filled"]
 PacsName = Literal["auto", "orthanc", "embedded"]
 
 EXIT_ERROR = 1

@@ -98,7 +98,7 @@ class ReconSection(Section):
 
     method: Annotated[Method, Field(strict=False)] = Method.LF_MRI
     lesion: Annotated[LesionWeighting, Field(strict=False)] = LesionWeighting.FOCUSED
-    fallback: Annotated[Method, Field(strict=False)] = Method.L1_WAVELET
+    fallback: Annotated[Method, Field(strict=False)] = Method.WAVELET
     always_fallback: bool = False
     n_virtual_coils: Annotated[int, Field(ge=1)] | None = None
     weights: FilePath | None = None

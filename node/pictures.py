@@ -77,7 +77,7 @@ def write_pictures(
 
 def titles_of(reconstruction: Reconstruction) -> dict[str, str]:
     """Kind -> heading: the fallback with its method, the map with what came of it."""
-    titles = {**TITLES, "fallback": f"fallback ({_fallback_method(reconstruction)})"}
+    titles = {**TITLES, "fallback": f"fallback ({reconstruction.provenance.fallback})"}
     if reconstruction.lesion is not None:
         titles["lesion"] += f": {map_summary(reconstruction.lesion)}"
     return titles
@@ -115,14 +115,6 @@ def panels_of(reconstruction: Reconstruction, truth: Real | None) -> dict[str, P
             if kind in volumes:
                 panels[f"error_{kind}"] = _grey(_ERROR_GAIN * np.abs(volumes[kind] - truth) / white)
     return panels
-
-
-def _fallback_method(reconstruction: Reconstruction) -> str:
-    """Method of the fallback image; named by the settings where it is not the delivered one."""
-    if reconstruction.quality.verdict is not Verdict.TRUSTED:
-        return reconstruction.provenance.method.value
-    settings = dict(entry.split("=", 1) for entry in reconstruction.provenance.settings.split(";"))
-    return settings["fallback"]
 
 
 def overlay(image: Real, lesion: LesionMap) -> Pixels:

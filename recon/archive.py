@@ -83,6 +83,7 @@ def _build(facts: dict[str, Any], arrays: dict[str, Any]) -> Reconstruction:
         key: tuple(v) if isinstance(v, list) else v for key, v in facts["geometry"].items()
     }
     quality, provenance = facts["quality"], facts["provenance"]
+    methods = {key: Method(provenance[key]) for key in ("method", "fallback") if provenance[key] is not None}
     return Reconstruction(
         image=arrays["image"],
         reference=arrays.get("reference"),
@@ -100,5 +101,5 @@ def _build(facts: dict[str, Any], arrays: dict[str, Any]) -> Reconstruction:
                 for r in quality["reasons"]
             ),
         ),
-        provenance=Provenance(**(provenance | {"method": Method(provenance["method"])})),
+        provenance=Provenance(**(provenance | methods)),
     )

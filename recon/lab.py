@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from enum import StrEnum
@@ -37,6 +38,9 @@ DataOption = Annotated[
 ]
 RunsOption = Annotated[Path, typer.Option("--runs", file_okay=False, help="Folder of all runs.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of all that is drawn.")]
+WeightsOption = Annotated[
+    Path, typer.Option(exists=True, dir_okay=False, help="*.safetensors with its card.")
+]
 ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads of a process on the CPU.")]
 
 
@@ -170,19 +174,51 @@ def evaluate(
     typer.echo(f"report: {out / 'lab-report.html'}")
 
 
+@app.command("fallback-study")
+def fallback_study(
+    data: DataOption,
+    scans: Annotated[int, typer.Option(min=1, help="Simulated slices of patients for tuning.")] = 48,
+    masks: Annotated[int, typer.Option(min=0, help="Seeds of masks on the measured brain.")] = 2,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = 2,
+) -> None:
+    """Weight of the fallback's wavelets, and whether left-out samples choose wavelets or CG-SENSE rightly."""
+    import torch
+
+    from lfmri_node.recon.evaluate import fallback_study as study
+
+    torch.set_num_threads(threads)
+    found = []
+    scans_of_all = itertools.chain(
+        study.simulated(data, scans, seed), study.measured(data, range(200, 200 + masks))
+    )
+    for scan in scans_of_all:
+        found.append(study.verdicts(scan))
+        typer.echo(f"{len(found)}: {found[-1]}", err=True)
+    typer.echo(study.report(found))
+
+
 @app.command("judge-net-c")
 def judge_net_c(
     run: Annotated[str, typer.Argument(help="A finished net-c run.")],
     data: DataOption,
     runs: RunsOption = Path("runs/lab"),
-    images: Annotated[int, typer.Option(min=8, help="Images of held-out subjects.")] = 160,
+    part: Annotated[Literal["tune", "test"], typer.Option(help="Whose images; choose on tune.")] = "test",
+    images: Annotated[int, typer.Option(min=8, help="Images that lesions are inserted into.")] = 160,
     seed: SeedOption = 5,
+    threads: ThreadsOption = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Image AUC and pointing game of Net_c alone, by kind of lesion, as JSON."""
-    from lfmri_node.recon.evaluate.net_c import judge
-    from lfmri_node.recon.train.runs import load_run
+    """Net_c alone: image AUC and pointing game on real strokes and on inserted lesions, offset of the map."""
+    import torch
 
-    typer.echo(json.dumps(judge(load_run(runs / run), data, images, seed), indent=1))
+    from lfmri_node.recon.evaluate.net_c import judge, lines
+    from lfmri_node.recon.train.runs import load_run
+    from lfmri_node.recon.train.split import Part
+
+    torch.set_num_threads(threads)
+    judged = judge(load_run(runs / run).network, data, Part(part), images, seed)
+    typer.echo(json.dumps(judged, indent=1) if as_json else "\n".join(lines(judged)))
 
 
 @app.command()
@@ -202,12 +238,50 @@ def export(
     import torch
 
     from lfmri_node.recon.train.card import export as export_run
-    from lfmri_node.recon.train.runs import load_run, training_pool
+    from lfmri_node.recon.train.runs import load_run
 
     torch.set_num_threads(threads)
     finished, facts = load_run(runs / run), json.loads(training.read_text())
-    pool = training_pool(finished.recipe, data, runs)
-    typer.echo(str(export_run(finished, data, pool, facts, out, name, seed)))
+    typer.echo(str(export_run(finished, data, facts, out, name, seed)))
+
+
+@app.command("measure-gate")
+def measure_gate_command(
+    weights: WeightsOption,
+    data: DataOption,
+    slices: Annotated[int, typer.Option(min=8, help="Slices behind the ranges.")] = 150,
+    battery: Annotated[int, typer.Option(min=4, help="Slices of each kind of the verdict table.")] = 40,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = 2,
+) -> None:
+    """Ranges, limits and verdict table of weights, measured now and written into their card."""
+    import torch
+
+    from lfmri_node.recon.train.card import Sizes, measure_gate
+
+    torch.set_num_threads(threads)
+    typer.echo(str(measure_gate(weights, data, seed, Sizes(domain=slices, table=battery))))
+
+
+@app.command("gate-study")
+def gate_study_command(
+    weights: WeightsOption,
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="Folder of gate-study.json and gate-study.md.")],
+    slices: Annotated[int, typer.Option(min=4, help="Simulated scans of held-out subjects.")] = 100,
+    masks: Annotated[int, typer.Option(min=1, help="Masks of each kind on the measured brain.")] = 3,
+    battery: Annotated[int, typer.Option(min=4, help="Scans of each kind of damage.")] = 40,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = 2,
+) -> None:
+    """Decisions of the gate against the truth, on simulated and measured scans, and a battery of damage."""
+    import torch
+
+    from lfmri_node.recon.evaluate.gate_study import Counts, study
+
+    torch.set_num_threads(threads)
+    counts = Counts(simulated=slices, masks=masks, damaged=battery)
+    typer.echo(str(study(weights, data, out, counts, seed)))
 
 
 def main() -> None:

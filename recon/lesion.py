@@ -1,22 +1,32 @@
 """Net_c with its class activation map, and the weight C of the lesion term.
 
 [paper] Net_c is a classifier trained on image-level labels only; its class activation map tells
-where a lesion is suspected. [our reading] fully convolutional, feature stride 4, so that the
-activation map is the map of class logits itself; the image score is the mean of the largest
-logits, which keeps the pooling local (a mean over the image drowns a small lesion). One class for each
-appearance that a lesion can have, not one for all: with a single map the bright lesions took all of the
-gradient, and dark ones were never found.
+where a lesion is suspected. [our reading] fully convolutional, with a logit for each cell of 4 x 4 pixels, so
+that the activation map is the map of class logits itself. The image score is the log of the sum of their
+exponentials over the tissue: the soft "is there one anywhere" (Pinheiro and Collobert, CVPR 2015), in which a
+small lesion is not averaged away. A pyramid gives every cell the context of the whole organ.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+STRIDE = 4
+"""Pixels along each side of a cell of the map."""
+OUTSIDE = -20.0
+"""Logit of the cells outside the tissue."""
+BRIGHTEST = 5.0
+"""What is brighter, in medians of the tissue, is cut off: a hot pixel or a vessel in flow."""
 _EPS = 1e-6
+_RARE = -7.0
+_MOMENTUM = 0.03
+"""Of the statistics of batch norm: batches are small and mixed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,27 +36,81 @@ class ClassifierConfig:
     Parameters
     ----------
     channels
-        Feature channels at stride 2 and 4.
+        Feature channels at stride 2, 4, 8 and so on; at least two. What is deeper than stride 4 is brought
+        back to it.
     classes
         Names of the k pathology classes, one logit map each.
-    n_pooled
-        How many of the largest logits are averaged into the image score.
     """
 
-    channels: tuple[int, int] = (24, 48)
+    channels: tuple[int, ...] = (16, 24, 48, 64)
     classes: tuple[str, ...] = ("lesion",)
-    n_pooled: int = 6
 
 
-TOP_HAT_WIDTHS = (7, 15)
-"""Side of the structuring elements, in pixels at stride 2: lesions are narrower, organs wider."""
+class Tissue(NamedTuple):
+    """Where tissue is, bool (b, 1, ceil(r / 4), ceil(p / 4)), and its median magnitude f32 (b, 1, 1, 1)."""
+
+    cells: Tensor
+    level: Tensor
 
 
-def _block(n_in: int, n_out: int, dilation: int = 1) -> nn.Sequential:
+def tissue(magnitude: Tensor) -> Tissue:
+    """The cells of f32 (b, 1, r, p) that hold tissue, and the median over them; no air, however much there is.
+
+    [our reading] A cell is tissue where its mean is above 0.3 of the median of all that is above half the mean
+    of the image. The median, unlike a bright percentile, is not moved by the lesion that is looked for. The
+    cells are closed and grown by one, so that a dark lesion and the rim of the organ belong to them; the median
+    is that of the cells before. An empty image has no tissue and a level just above zero.
+    """
+    rows, columns = magnitude.shape[-2:]
+    padded = functional.pad(magnitude, (0, -columns % STRIDE, 0, -rows % STRIDE), mode="replicate")
+    means = functional.avg_pool2d(padded, STRIDE)
+    rough = _median(means, means > 0.5 * means.mean(dim=(2, 3), keepdim=True))
+    found = means > 0.3 * rough
+    grown = functional.max_pool2d(found.to(means.dtype), 7, stride=1, padding=3)
+    closed = -functional.max_pool2d(-grown, 5, stride=1, padding=2)
+    return Tissue(closed > 0, _median(means, found) + _EPS)
+
+
+def _median(values: Tensor, chosen: Tensor) -> Tensor:
+    """Median over each image of f32 (b, 1, r, p) where ``chosen``, (b, 1, 1, 1); zero where nothing is."""
+    flat = values.masked_fill(~chosen, torch.nan).flatten(1)
+    return flat.nanmedian(dim=1).values.nan_to_num(0.0)[:, None, None, None]
+
+
+def pool_logits(logit_map: Tensor) -> Tensor:
+    """Slice logits (b, k): log of the summed exponentials of each map f32 (b, k, r', p')."""
+    return torch.logsumexp(logit_map.flatten(2), dim=2)
+
+
+def class_logits(n_features: int, config: ClassifierConfig) -> nn.Conv2d:
+    """The last layer, features -> logits of the classes, which at first finds a lesion nowhere."""
+    layer = nn.Conv2d(n_features, len(config.classes), 1)
+    nn.init.constant_(layer.bias, _RARE)  # type: ignore[arg-type]
+    return layer
+
+
+class CellClassifier(nn.Module):
+    """A map of class logits and their pooled score from features of stride 4, whatever makes the features.
+
+    ``forward`` takes |Z| f32 (b, 1, r, p) of any scale and returns the slice logits (b, k) and the logit map
+    (b, k, r', p'), r' = ceil(r / 4), whose cell i stands in the middle of pixels 4i to 4i + 3. ``found`` is the
+    tissue, where it shall not be the image's own. Subclasses give `logit_map`.
+    """
+
+    def forward(self, magnitude: Tensor, found: Tissue | None = None) -> tuple[Tensor, Tensor]:
+        found = tissue(magnitude) if found is None else found
+        image = (magnitude / found.level).clamp_max(BRIGHTEST)
+        logit_map = self.logit_map(image).masked_fill(~found.cells, OUTSIDE)
+        return pool_logits(logit_map), logit_map
+
+    def logit_map(self, image: Tensor) -> Tensor:
+        """Logits (b, k, r', p') of an image f32 (b, 1, r, p) whose tissue is about one."""
+        raise NotImplementedError
+
+
+def _block(n_in: int, n_out: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(n_in, n_out, 3, padding=dilation, dilation=dilation, bias=False),
-        nn.BatchNorm2d(n_out),
-        nn.SiLU(inplace=True),
+        nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out, momentum=_MOMENTUM), nn.SiLU(inplace=True)
     )
 
 
@@ -54,94 +118,59 @@ def _halve(n_in: int, n_out: int) -> nn.Sequential:
     """An even kernel, so that the cells of the half-size grid lie in the middle of those that they cover."""
     return nn.Sequential(
         nn.Conv2d(n_in, n_out, 4, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(n_out),
+        nn.BatchNorm2d(n_out, momentum=_MOMENTUM),
         nn.SiLU(inplace=True),
     )
 
 
-def top_hats(image: Tensor) -> Tensor:
-    """White and black top-hats of f32 (b, 1, r, p) for each of `TOP_HAT_WIDTHS`, (b, 4, r, p), not negative.
-
-    The image less its opening and the closing less the image (Serra, Image Analysis and Mathematical
-    Morphology, 1982): what is brighter or darker than its surroundings and small. [our reading] Zero in
-    the air outside the body, they give a dark lesion a signal of its own; from the image alone Net_c did not
-    learn to tell one from the background in our training.
-    """
-    hats = []
-    for width in TOP_HAT_WIDTHS:
-        opened = _dilate(-_dilate(-image, width), width)
-        closed = -_dilate(-_dilate(image, width), width)
-        hats += [image - opened, closed - image]
-    return torch.cat(hats, dim=1)
-
-
-def _dilate(image: Tensor, width: int) -> Tensor:
-    return functional.max_pool2d(image, width, stride=1, padding=width // 2)
-
-
-def bright_level(magnitude: Tensor) -> Tensor:
-    """Where the brightest 2 % of each slice of f32 (b, 1, r, p) begin, f32 (b, 1, 1, 1), positive."""
-    flat = magnitude.flatten(1)
-    bright = torch.topk(flat, max(1, flat.shape[1] // 50), dim=1).values[:, -1]
-    return bright[:, None, None, None] + _EPS
-
-
-def normalise_magnitude(magnitude: Tensor) -> Tensor:
-    """Scale f32 (b, 1, r, p) so that the brightest 2 % of each slice begin at 1.
-
-    A scale for the classifier's input only; the activation map itself is never normalised.
-    """
-    return magnitude / bright_level(magnitude)
-
-
-def pool_logits(logit_map: Tensor, n_pooled: int) -> Tensor:
-    """Slice logits (b, k): the mean of the ``n_pooled`` largest logits of each map f32 (b, k, r', p')."""
-    flat = logit_map.flatten(2)
-    return torch.topk(flat, min(n_pooled, flat.shape[2]), dim=2).values.mean(2)
-
-
 class Stem(nn.Module):
-    """f32 (b, 1, r, p) -> the pixels of each 2 x 2 block and the top-hats of their mean, (b, 8, r', p').
+    """f32 (b, 1, r, p) -> the pixels of each 2 x 2 block, (b, 4, r', p'), with air up to a ``multiple`` of pixels."""
 
-    r' = 2 ceil(r / 4): the last rows and columns are repeated where 4 does not divide them.
-    """
-
-    n_channels = 4 + 2 * len(TOP_HAT_WIDTHS)
+    def __init__(self, multiple: int) -> None:
+        super().__init__()
+        self.multiple = multiple
 
     def forward(self, image: Tensor) -> Tensor:
         rows, columns = image.shape[-2:]
-        image = functional.pad(image, (0, -columns % 4, 0, -rows % 4), mode="replicate")
-        blocks = functional.pixel_unshuffle(image, 2)
-        return torch.cat((blocks, top_hats(blocks.mean(dim=1, keepdim=True))), dim=1)
+        return functional.pixel_unshuffle(
+            functional.pad(image, (0, -columns % self.multiple, 0, -rows % self.multiple)), 2
+        )
 
 
-class LesionClassifier(nn.Module):
+class LesionClassifier(CellClassifier):
     """Net_c: magnitude image -> class scores and class-logit map.
 
-    `Stem`, then seven convolutions, to stride 4.
-    Batch norm keeps absolute contrast, which norms over one image take away: with group norm the same
-    training learnt nothing. ``forward`` takes |Z| f32 (b, 1, r, p) and returns the slice logits (b, k) and
-    the logit map (b, k, r', p'), r' = ceil(r / 4), whose cell i stands in the middle of pixels 4i to 4i + 3.
+    A convolution of the pixels of 2 x 2 blocks, then halvings with two convolutions each, down to the last of
+    ``config.channels``; back to stride 4 what was found deeper is added to what was found there (Lin et al.,
+    Feature Pyramid Networks, CVPR 2017). Batch norm keeps absolute contrast, which norms over one image take
+    away: with group norm the same training learnt nothing.
     """
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
-        two, four = config.channels
-        self.n_pooled = config.n_pooled
+        two, four = config.channels[:2]
         self.features = nn.Sequential(
-            Stem(),
-            _block(Stem.n_channels, two),
-            _block(two, two),
-            _halve(two, four),
-            _block(four, four),
-            _block(four, four, dilation=2),
-            _block(four, four),
+            nn.Sequential(Stem(2 ** len(config.channels)), _block(4, two)),
+            *(
+                nn.Sequential(_halve(above, below), _block(below, below), _block(below, below))
+                for above, below in pairwise(config.channels)
+            ),
         )
-        self.logits = nn.Conv2d(four, len(config.classes), 1)
+        steps = list(pairwise(config.channels[1:]))[::-1]
+        self.narrow = nn.ModuleList(nn.Conv2d(below, above, 1) for above, below in steps)
+        self.merge = nn.ModuleList(_block(above, above) for above, _ in steps)
+        self.logits = class_logits(four, config)
 
-    def forward(self, magnitude: Tensor) -> tuple[Tensor, Tensor]:
-        logit_map = self.logits(self.features(normalise_magnitude(magnitude)))
-        return pool_logits(logit_map, self.n_pooled), logit_map
+    def logit_map(self, image: Tensor) -> Tensor:
+        """Logits (b, k, r', p') of an image f32 (b, 1, r, p) whose tissue is about one."""
+        rows, columns = image.shape[-2:]
+        x, levels = image, []
+        for step in self.features:
+            x = step(x)
+            levels.append(x)
+        for narrow, merge, beside in zip(self.narrow, self.merge, levels[-2:0:-1], strict=True):
+            x = merge(beside + functional.interpolate(narrow(x), scale_factor=2.0, mode="bilinear"))
+        return self.logits(x)[..., : -(-rows // STRIDE), : -(-columns // STRIDE)]
 
 
 def activation_map(slice_logits: Tensor, logit_map: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -152,5 +181,7 @@ def activation_map(slice_logits: Tensor, logit_map: Tensor, shape: tuple[int, in
     every healthy slice.
     """
     gate = torch.sigmoid(slice_logits)[:, :, None, None]
-    upsampled = functional.interpolate(logit_map, scale_factor=4.0, mode="bilinear", align_corners=False)
+    upsampled = functional.interpolate(
+        logit_map, scale_factor=float(STRIDE), mode="bilinear", align_corners=False
+    )
     return gate * torch.sigmoid(upsampled[..., : shape[0], : shape[1]])

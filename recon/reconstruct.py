@@ -8,7 +8,7 @@ more than one slice of multi-coil data in memory.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -22,8 +22,15 @@ from lfmri_node.recon.coilmaps import CoarseMaps, interpolate
 from lfmri_node.recon.coilmaps import calibrate as calibrate_slice
 from lfmri_node.recon.compression import compress
 from lfmri_node.recon.conditions import Scale
+from lfmri_node.recon.fallback import SOLVERS, Choice, choose, judged_slices
 from lfmri_node.recon.geometry import apply_display
-from lfmri_node.recon.indicators import Indicators, data_residual, measure_slice, network_residual, noise_per_coil
+from lfmri_node.recon.indicators import (
+    Indicators,
+    data_residual,
+    measure_slice,
+    network_residual,
+    noise_per_coil,
+)
 from lfmri_node.recon.sampling import acceleration
 from lfmri_node.recon.types import (
     Bool,
@@ -97,8 +104,9 @@ class _SliceResult(NamedTuple):
 
 @dataclass(slots=True)
 class _Volumes:
-    """Reconstructed planes (s, r, p) as they come."""
+    """Reconstructed planes (s, r, p) as they come; ``choice`` where fallbacks are among them."""
 
+    choice: Choice | None = None
     images: list[Complex] = field(default_factory=list)
     references: list[Complex] = field(default_factory=list)
     fallbacks: list[Complex] = field(default_factory=list)
@@ -131,7 +139,7 @@ def calibrate(
         kspace = _load(scan, s, settings)
         coarse = calibrate_slice(kspace)
         maps.append(coarse)
-        indicators.append(measure_slice(kspace, coarse, _maps_of(coarse, kspace)))
+        indicators.append(measure_slice(kspace, coarse))
         sampled = kspace.sampled if sampled is None else sampled | kspace.sampled
         if progress:
             progress(s + 1, scan.n_slices)
@@ -186,18 +194,23 @@ def _lesion_term_acted(stages: list[StageOutput], gate: float) -> bool:
     return any(bool((torch.sigmoid(one) >= gate).any()) for one in logits)
 
 
-def _fallback_image(kspace: KSpace, maps: CoilMaps, method: Method) -> Complex:
-    if method is Method.ZERO_FILLED:
-        return baseline.zero_filled(kspace, maps)
-    if method is Method.CG_SENSE:
-        return baseline.cg_sense(kspace, maps)
-    return baseline.l1_wavelet(kspace, maps)
+def _choose_fallback(scan: RawScan, settings: ReconSettings, calibration: Calibration) -> Choice:
+    """The site's fallback, judged on a few slices of the scan."""
+
+    def load(s: int) -> tuple[KSpace, CoilMaps]:
+        kspace = _load(scan, s, settings)
+        return kspace, _maps_of(calibration.slices[s], kspace)
+
+    with_signal = [s for s, entry in enumerate(calibration.indicators) if entry.signal > 0]
+    return choose((load(s) for s in judged_slices(with_signal)), settings.fallback)
 
 
 def _network_pass(
     scan: RawScan, model: Model, settings: ReconSettings, calibration: Calibration, progress: Progress | None
 ) -> _Volumes:
     volumes = _Volumes()
+    if settings.always_fallback:
+        volumes.choice = _choose_fallback(scan, settings, calibration)
     for s in range(scan.n_slices):
         kspace = _load(scan, s, settings)
         maps = _maps_of(calibration.slices[s], kspace)
@@ -208,8 +221,8 @@ def _network_pass(
         volumes.scores.append(result.scores)
         volumes.misfits.append(result.misfit)
         volumes.unexplained.append(network_residual(kspace, *result.misfit))
-        if settings.always_fallback:
-            volumes.fallbacks.append(_fallback_image(kspace, maps, settings.fallback))
+        if volumes.choice is not None:
+            volumes.fallbacks.append(SOLVERS[volumes.choice.method](kspace, maps))
             volumes.zero_filled.append(baseline.zero_filled(kspace, maps))
         if progress:
             progress(s + 1, scan.n_slices)
@@ -218,16 +231,16 @@ def _network_pass(
 
 def _fallback_pass(
     scan: RawScan,
-    method: Method,
+    choice: Choice,
     settings: ReconSettings,
     calibration: Calibration,
     progress: Progress | None,
 ) -> _Volumes:
-    volumes = _Volumes()
+    volumes = _Volumes(choice=choice)
     for s in range(scan.n_slices):
         kspace = _load(scan, s, settings)
         maps = _maps_of(calibration.slices[s], kspace)
-        image = _fallback_image(kspace, maps, method)
+        image = SOLVERS[choice.method](kspace, maps)
         volumes.images.append(image)
         volumes.misfits.append(data_residual(kspace, maps, image))
         if settings.always_fallback:
@@ -245,7 +258,9 @@ def reconstruct(
     calibration: Calibration | None = None,
     progress: Progress | None = None,
 ) -> Reconstruction:
-    """Reconstruct a scan: LF-MRI where the verdict is TRUSTED, else the fallback with its reasons.
+    """Reconstruct a scan: LF-MRI where the verdict is TRUSTED, else the fallback with all reasons.
+
+    The network is run on a scan that is refused already, too: what it leaves of the data is a reason as well.
 
     Parameters
     ----------
@@ -267,16 +282,18 @@ def reconstruct(
     size = (scan.shape[2], scan.shape[3])
     reasons = quality.scan_reasons(calibration.sampled, n_coils, size, settings, card)
     volumes = None
-    if not reasons and model is not None:
-        reasons = quality.slice_reasons(calibration.indicators, model.card)
-        if not reasons:
-            volumes = _network_pass(scan, model, settings, calibration, progress)
-            reasons = quality.network_reasons(_residuals(volumes, calibration), model.card)
-    method = Method.LF_MRI
+    if model is not None and settings.method is Method.LF_MRI:
+        reasons += quality.slice_reasons(calibration.indicators, model.card)
+        if any(entry.signal > 0 for entry in calibration.indicators):
+            wanted = replace(settings, always_fallback=settings.always_fallback and not reasons)
+            volumes = _network_pass(scan, model, wanted, calibration, progress)
+            residuals = _residuals(volumes, calibration)
+            reasons += quality.network_reasons(residuals, calibration.indicators, model.card)
     if reasons or volumes is None:
-        method = settings.fallback if settings.method is Method.LF_MRI else settings.method
-        volumes = _fallback_pass(scan, method, settings, calibration, progress)
-    return _assemble(scan, model, settings, calibration, volumes, reasons, method)
+        asked = settings.method is not Method.LF_MRI
+        choice = Choice(method=settings.method) if asked else _choose_fallback(scan, settings, calibration)
+        volumes = _fallback_pass(scan, choice, settings, calibration, progress)
+    return _assemble(scan, model, settings, calibration, volumes, reasons)
 
 
 def _residuals(volumes: _Volumes, calibration: Calibration) -> dict[int, float]:
@@ -290,9 +307,8 @@ def _assemble(
     calibration: Calibration,
     volumes: _Volumes,
     reasons: tuple[Reason, ...],
-    method: Method,
 ) -> Reconstruction:
-    trusted = not reasons
+    trusted, choice = not reasons, volumes.choice
 
     def volume(planes: list[Complex]) -> Complex | None:
         return apply_display(np.stack(planes), scan.display).astype(np.complex64) if planes else None
@@ -314,12 +330,14 @@ def _assemble(
             reasons=reasons,
         ),
         provenance=Provenance(
-            method=method,
+            method=Method.LF_MRI if trusted or choice is None else choice.method,
             software_version=version("lfmri-node"),
             source_sha256=scan.source_sha256,
             settings=settings.describe(),
             weights_sha256=model.sha256 if trusted and model is not None else None,
             weights_name=model.name if trusted and model is not None else None,
+            fallback=choice.method if choice is not None else None,
+            choice=choice.why if choice is not None else None,
         ),
     )
 

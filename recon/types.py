@@ -39,6 +39,7 @@ class Method(StrEnum):
     """How the delivered image was made."""
 
     LF_MRI = "lf-mri"
+    WAVELET = "wavelet"
     L1_WAVELET = "l1-wavelet"
     CG_SENSE = "cg-sense"
     ZERO_FILLED = "zero-filled"
@@ -318,7 +319,15 @@ class Quality:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Where an image comes from."""
+    """Where an image comes from.
+
+    Parameters
+    ----------
+    fallback
+        Method of the fallback's volume; None where there is none.
+    choice
+        Why that method: one sentence on the samples that were left out; None where nothing was to be chosen.
+    """
 
     method: Method
     software_version: str
@@ -326,6 +335,8 @@ class Provenance:
     settings: str
     weights_sha256: str | None = None
     weights_name: str | None = None
+    fallback: Method | None = None
+    choice: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,8 +350,8 @@ class Reconstruction:
     reference
         The same network with the lesion term switched off; None when not TRUSTED.
     fallback
-        L1-wavelet ESPIRiT (or CG-SENSE where asked for): the delivered image itself when not
-        TRUSTED; None when TRUSTED and not asked for.
+        Reconstruction by the site's fallback method: the delivered image itself when not TRUSTED; None
+        when TRUSTED and not asked for.
     zero_filled
         Coil-combined adjoint, for comparison; None when not asked for.
     lesion
@@ -379,7 +390,8 @@ class ReconSettings:
     lesion
         Weight of the lesion term at inference.
     fallback
-        Method where the network is not trusted.
+        Method where the network is not trusted; of wavelets and CG-SENSE the one that predicts samples left
+        out of the scan better (`recon.fallback`).
     always_fallback
         Compute the zero-filled image and, when TRUSTED, the fallback too, for comparison pictures.
     n_virtual_coils
@@ -390,7 +402,7 @@ class ReconSettings:
 
     method: Method = Method.LF_MRI
     lesion: LesionWeighting = LesionWeighting.FOCUSED
-    fallback: Method = Method.L1_WAVELET
+    fallback: Method = Method.WAVELET
     always_fallback: bool = False
     n_virtual_coils: int | None = None
 

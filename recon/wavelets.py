@@ -70,7 +70,7 @@ def synthesise(coefficients: Coefficients) -> Tensor:
 
 
 def shrink(image: Tensor, weight: Tensor, shift: tuple[int, int], levels: int = LEVELS) -> Tensor:
-    """Proximal step of ``weight |W x|_1``: the coefficients of the shifted image, each made smaller by ``weight``.
+    """Proximal step of ``weight |W x|_1``: coefficients of the shifted image, each smaller by ``weight``.
 
     Parameters
     ----------

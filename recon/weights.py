@@ -51,7 +51,6 @@ def config_from_card(entry: Mapping[str, Any]) -> CascadeConfig:
         classifier=ClassifierConfig(
             channels=tuple(entry["classifier"]["channels"]),
             classes=tuple(entry["classifier"]["classes"]),
-            n_pooled=int(entry["classifier"]["n_pooled"]),
         ),
     )
 

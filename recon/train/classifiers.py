@@ -1,10 +1,10 @@
 """The families of Net_c that the classifier ablation compares, built from MONAI's networks.
 
 [paper] Table 4 compares classification networks. [our reading] Each family is cut where its features reach
-stride 4 and ends, like `recon.lesion.LesionClassifier`, in a 1x1 convolution to class logits whose
-largest are averaged into the slice's score: a deeper cut would blur the activation map. All share its
-input normalisation and have batch norm, which keeps absolute contrast; they see no top-hats. MONAI is
-imported only where one of its families is asked for.
+stride 4 and ends, like `recon.lesion.LesionClassifier`, in a 1x1 convolution to class logits: a deeper cut would
+blur the activation map. All share its scale of the input, its pooling and its tissue (`CellClassifier`) and have
+batch norm, which keeps absolute contrast; they have no pyramid. MONAI is imported only where one of its
+families is asked for.
 """
 
 from __future__ import annotations
@@ -15,31 +15,29 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lfmri_node.recon.errors import LabError
-from lfmri_node.recon.lesion import ClassifierConfig, LesionClassifier, normalise_magnitude, pool_logits
+from lfmri_node.recon.lesion import STRIDE, CellClassifier, ClassifierConfig, LesionClassifier, class_logits
 
 FAMILIES = ("compact", "resnet", "densenet", "efficientnet")
 
 
-class FeatureClassifier(nn.Module):
-    """Any features f32 (b, 1, r, p) -> (b, n, r', p') under the head of `LesionClassifier`.
+class FeatureClassifier(CellClassifier):
+    """Any features f32 (b, 1, r, p) -> (b, n, ceil(r / 4), ceil(p / 4)) under the head of `LesionClassifier`.
 
-    ``forward`` takes a magnitude f32 (b, 1, r, p) and returns the slice logits (b, k) and the logit
-    map (b, k, r', p'), r' = ceil(r / 4). ``ahead`` is how many pixels the cells of the features stand before
-    the middle of their 4 x 4 pixels, where the activation map expects them: the image is moved by as many.
+    ``ahead`` is how many pixels the cells of the features stand before the middle of their 4 x 4 pixels, where
+    the activation map expects them: the image is moved by as many.
     """
 
     def __init__(self, features: nn.Module, n_features: int, ahead: int, config: ClassifierConfig) -> None:
         super().__init__()
         self.features = features
         self.ahead = ahead
-        self.logits = nn.Conv2d(n_features, len(config.classes), 1)
-        self.n_pooled = config.n_pooled
+        self.logits = class_logits(n_features, config)
 
-    def forward(self, magnitude: Tensor) -> tuple[Tensor, Tensor]:
-        after = [self.ahead + -n % 4 for n in magnitude.shape[-2:]]
-        image = functional.pad(normalise_magnitude(magnitude), (0, after[1], 0, after[0]), mode="replicate")
-        logit_map = self.logits(self.features(image[..., self.ahead :, self.ahead :]))
-        return pool_logits(logit_map, self.n_pooled), logit_map
+    def logit_map(self, image: Tensor) -> Tensor:
+        """Logits (b, k, r', p') of an image f32 (b, 1, r, p) whose tissue is about one."""
+        after = [self.ahead + -n % STRIDE for n in image.shape[-2:]]
+        image = functional.pad(image, (0, after[1], 0, after[0]), mode="replicate")
+        return self.logits(self.features(image[..., self.ahead :, self.ahead :]))
 
 
 def build_classifier(family: str, config: ClassifierConfig) -> nn.Module:
@@ -66,7 +64,7 @@ def _resnet(config: ClassifierConfig) -> nn.Module:
     net = ResNet(
         block="basic",
         layers=[1, 2, 2, 1],
-        block_inplanes=[config.channels[0] // 2, *config.channels, 8],
+        block_inplanes=[config.channels[0] // 2, *config.channels[:2], 8],
         spatial_dims=2,
         n_input_channels=1,
         conv1_t_size=3,
@@ -102,7 +100,7 @@ def _efficientnet(config: ClassifierConfig) -> nn.Module:
     """
     from monai.networks.nets.efficientnet import MBConvBlock
 
-    two, four = config.channels
+    two, four = config.channels[:2]
 
     def block(n_in: int, n_out: int, kernel: int, stride: int, expand: int) -> nn.Module:
         return MBConvBlock(

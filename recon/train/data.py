@@ -29,8 +29,8 @@ _SHARP = 1.25
 """Painted label maps have no resolution of their own: they may be enlarged."""
 REAL = "real"
 
-CLASSES = {"bright lesion": ("bright", "oedema"), "dark lesion": ("dark",), "line-like lesion": ("tear",)}
-"""Classes of Net_c by what a lesion looks like; the kinds of `phantom.LESION_KINDS` that each takes in."""
+CLASSES = {"lesion": (*LESION_KINDS, REAL)}
+"""Classes of Net_c; the kinds that each takes in, those of `phantom.LESION_KINDS` and the real ones."""
 
 
 def class_labels(kind: str) -> list[float]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lfmri_node.recon.errors import LabError
-from lfmri_node.recon.lesion import LesionClassifier, bright_level
+from lfmri_node.recon.lesion import LesionClassifier, tissue
 from lfmri_node.recon.train.classifiers import FeatureClassifier
 
 _VGG_WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512))
@@ -64,7 +64,7 @@ class PerceptualLoss(nn.Module):
     def forward(self, image: Tensor, target: Tensor) -> Tensor:
         """Scalar; ``image`` and ``target`` c64 (b, r, p)."""
         truth = target.abs()[:, None]
-        scale = bright_level(truth)
+        scale = tissue(truth).level
         with torch.no_grad():
             wanted = self.levels(truth / scale)
         distances = [

@@ -21,6 +21,8 @@ from lfmri_node.recon.types import LesionWeighting
 
 NETWORKS = ("lf-mri", "u-net", "ista-net+", "modl", "e2e-varnet")
 FOCUSED_LOSSES = LossWeights(lesion=1.0)
+NET_C_IMAGES: dict[str, Any] = {"degraded": 0.6, "curriculum": 0.3}
+"""What every Net_c but that of the diagnosis is shown."""
 _OFF_CHANNELS = (16, 32, 64)
 _RIVALS = (
     ("u-net", "U-Net", "u-net", (27, 54, 108)),
@@ -151,6 +153,8 @@ def _compared() -> Iterable[Recipe]:
         "losses": FOCUSED_LOSSES,
     }
     yield from _net_c("compact", "")
+    for seed in (1, 2, 3):
+        yield from _net_c("compact", f"-seed{seed}", seed=seed)
     yield Recipe(
         name="judge",
         title="Diagnosis, trained on fully sampled images",
@@ -210,7 +214,7 @@ def _ablations(focused: dict[str, Any]) -> Iterable[Recipe]:
     )
 
 
-def _net_c(family: str, label: str) -> Iterable[Recipe]:
+def _net_c(family: str, label: str, *, seed: int = 0) -> Iterable[Recipe]:
     """Net_c alone, lesions made easy at first."""
     yield Recipe(
         name=f"net-c{label}",
@@ -218,8 +222,11 @@ def _net_c(family: str, label: str) -> Iterable[Recipe]:
         network="classifier",
         classifier=family,
         batch=12,
-        learning_rate=2e-3,
-        steps=3000,
+        learning_rate=7e-4,
+        steps=2600,
+        epoch_steps=100,
+        seed=seed,
+        **NET_C_IMAGES,
     )
 
 

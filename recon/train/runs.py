@@ -21,17 +21,16 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.train.curves import AtomicCheckpoints, LearningCurve, StepWeights
-from lfmri_node.recon.train.data import SIZE, source_of
-from lfmri_node.recon.train.images import DrawnImages, ImageDraws
+from lfmri_node.recon.train.data import SIZE
+from lfmri_node.recon.train.images import DrawnPairs, ImageDraws
 from lfmri_node.recon.train.learned_sampling import LearnedMask
+from lfmri_node.recon.train.lesion_images import pair_source
 from lfmri_node.recon.train.loader import DrawnBatches, Draws, MixedPool, Pool, SizedPool
 from lfmri_node.recon.train.measured_pools import FastMriPool, SkmTeaPool
 from lfmri_node.recon.train.networks import LfMri, build_network, count_parameters, start_stages
 from lfmri_node.recon.train.perceptual import vgg16
 from lfmri_node.recon.train.recipes import Recipe, write_recipe
-from lfmri_node.recon.train.masks import centre_lines
 from lfmri_node.recon.train.samples import SIZES
-from lfmri_node.recon.train.split import Part
 from lfmri_node.recon.train.tasks import ClassifierTask, ReconstructionTask, Task, freeze
 from lfmri_node.recon.types import LesionWeighting
 
@@ -184,7 +183,6 @@ def _loader(
     draws: Sampler[Any]
     dataset: Dataset[Any]
     if recipe.network == "classifier":
-        source = source_of(data, Part.TRAIN)
         draws = ImageDraws(
             recipe.batch,
             recipe.seed,
@@ -194,7 +192,7 @@ def _loader(
             recipe.epoch_steps,
             **ranks,
         )
-        dataset = DrawnImages(source, recipe.kinds, recipe.degraded)
+        dataset = DrawnPairs(pair_source(data, recipe.kinds, recipe.seed), recipe.degraded)
     else:
         pool = training_pool(recipe, data, runs)
         draws = Draws(

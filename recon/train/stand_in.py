@@ -10,13 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from lfmri_node.recon.phantom import phantom_volume
+from lfmri_node.recon.phantom import insert_lesion, phantom_volume
 from lfmri_node.recon.simulate import loop_coils
+from lfmri_node.recon.train.strokes import FILES
+from lfmri_node.recon.train.visibility import contrast_to_noise
 from lfmri_node.recon.types import Real
 
 N_SLICES, SIDE, COIL_SIDE, N_COILS = 4, 160, 64, 32
 _CONTRASTS = ("T1w", "T2w", "FLAIR")
 _BOX = "0.40,0.40,0.60,0.60"
+N_STROKES, STROKE_SHAPE = 40, (112, 96)
 
 
 def write_stand_in(folder: Path, seed: int = 0) -> None:
@@ -39,5 +42,30 @@ def write_stand_in(folder: Path, seed: int = 0) -> None:
     np.savez(folder / "brain_3T_lesions.npz", **brains)  # type: ignore[arg-type]
     rows = [f"{patient},{s},{_BOX}" for patient in ("F6A", "F7A", "S6A") for s in range(N_SLICES)]
     (folder / "brain_3T_boxes.csv").write_text("\n".join(["patient,slice,x0,y0,x1,y1", *rows]) + "\n")
+    for i, file in enumerate(FILES):
+        _write_strokes(folder / "soop_flair" / file, np.random.default_rng([seed, 50 + i]))
     rng = np.random.default_rng([seed, 99])
     np.savez(folder / "coil_maps_32ch.npz", sens=loop_coils(N_COILS, (COIL_SIDE, COIL_SIDE), rng))
+
+
+def _write_strokes(path: Path, rng: np.random.Generator) -> None:
+    """One slice of each of `N_STROKES` patients, every other one with a bright lesion and its mask."""
+    path.parent.mkdir(exist_ok=True)
+    images = np.zeros((N_STROKES, *STROKE_SHAPE), dtype=np.uint8)
+    masks = np.zeros(images.shape, dtype=bool)
+    cnr = np.full(N_STROKES, np.nan, dtype=np.float32)
+    for i in range(N_STROKES):
+        image = phantom_volume(1, STROKE_SHAPE, rng)[0]
+        if i % 2 == 0:
+            image, lesion = insert_lesion(image, "bright", rng)
+            if lesion is not None:
+                masks[i], cnr[i] = lesion.mask, contrast_to_noise(image, lesion.mask)
+        images[i] = np.round(np.clip(127 * image / image.max(), 0, 127))
+    np.savez(
+        path,
+        images=images,
+        masks=np.packbits(masks, axis=2),
+        mask_width=STROKE_SHAPE[1],
+        cnr=cnr,
+        subject=np.arange(1, N_STROKES + 1),
+    )

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
+from lfmri_node.recon.lesion import Tissue, tissue
 from lfmri_node.recon.train.images import ImageBatch
 from lfmri_node.recon.train.learned_sampling import LearnedMask
 from lfmri_node.recon.train.loader import Batch
 from lfmri_node.recon.train.losses import label_loss, pair_loss, total_loss
 from lfmri_node.recon.train.measurement import undersample
-from lfmri_node.recon.train.networks import NET_C, LfMri
+from lfmri_node.recon.train.networks import LfMri
 from lfmri_node.recon.train.perceptual import PerceptualLoss
 from lfmri_node.recon.train.recipes import Recipe
 from lfmri_node.recon.train.rivals import IstaNetPlus
@@ -116,9 +117,21 @@ class ReconstructionTask(Task):
 
 
 class ClassifierTask(Task):
-    """Net_c on pairs of magnitude images with image-level labels."""
+    """Net_c on pairs of magnitude images with image-level labels.
+
+    Both images of one anatomy have the tissue, and so the scale, of the one without the lesion: those of its own
+    would tell which is which.
+    """
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:
-        logits, logit_map = self.network(batch.images)
-        pairs = pair_loss(logit_map, batch.labels, NET_C.n_pooled)
+        logits, logit_map = self.network(batch.images, shared_tissue(batch))
+        pairs = pair_loss(logit_map, batch.labels, batch.same)
         return {"loss": label_loss(logits, batch.labels) + pairs}
+
+
+def shared_tissue(batch: ImageBatch) -> Tissue:
+    """Tissue of every image of a batch; of two that are one anatomy that of the second."""
+    found = tissue(batch.images)
+    source = torch.arange(len(batch), device=batch.images.device)
+    source[0::2] += batch.same.to(source.dtype)
+    return Tissue(found.cells[source], found.level[source])

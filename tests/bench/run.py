@@ -11,6 +11,7 @@ from pathlib import Path
 
 import brain
 import espirit
+import fallback
 import ingest
 import one_slice
 import whole_job
@@ -23,6 +24,7 @@ SECTIONS = {
     "slice": one_slice.measure,
     "job": whole_job.measure,
     "brain": brain.measure,
+    "fallback": fallback.measure,
 }
 
 

@@ -330,10 +330,11 @@ def reconstruction() -> Callable[..., Reconstruction]:
                 reasons=() if trusted else (Reason(code="LF-QUA-001", message="m"),),
             ),
             provenance=Provenance(
-                method=Method.LF_MRI if trusted else Method.L1_WAVELET,
+                method=Method.LF_MRI if trusted else Method.WAVELET,
+                fallback=Method.WAVELET,
                 software_version="0",
                 source_sha256="0" * 64,
-                settings="method=lf-mri;lesion=focused;fallback=l1-wavelet;coils=all",
+                settings="method=lf-mri;lesion=focused;fallback=wavelet;coils=all",
             ),
         )
 

@@ -70,4 +70,4 @@ def test_the_heading_of_the_map_says_what_came_of_it(reconstruction) -> None:
     marked, empty = reconstruction(validated=True), reconstruction(marked=False)
     assert titles_of(marked)["lesion"] == "lesion map over LF-MRI: 24 voxels marked"
     assert titles_of(empty)["lesion"] == f"lesion map over LF-MRI: {NOTHING_MARKED}; NOT VALIDATED"
-    assert titles_of(reconstruction(trusted=False))["fallback"] == "fallback (l1-wavelet)"
+    assert titles_of(reconstruction(trusted=False))["fallback"] == "fallback (wavelet)"

@@ -26,12 +26,11 @@ WIDE = (-1e9, 1e9)
 INDICATORS = (
     "noise",
     "weakest_coil",
-    "residual",
+    "calibration_residual",
+    "calibration_residual_few_lines",
     "centre_energy",
-    "explained",
-    "foreground",
-    "contrast",
     "network_residual",
+    "network_residual_few_lines",
 )
 
 
@@ -125,7 +124,7 @@ def write_model(tmp_path: Path) -> Callable[..., Path]:
             n_stages=1,
             denoiser=DenoiserConfig(channels=(8, 8)),
             classifier=ClassifierConfig(
-                channels=(8, 8), classes=("bright lesion", "dark lesion"), n_pooled=4
+                channels=(8, 8), classes=("bright lesion", "dark lesion")
             ),
         )
         torch.manual_seed(0)

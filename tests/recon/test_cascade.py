@@ -13,11 +13,9 @@ from lfmri_node.recon.cascade import Cascade, CascadeConfig, LesionTerm, Stage, 
 from lfmri_node.recon.conditions import N_CONDITIONS
 from lfmri_node.recon.denoiser import DenoiserConfig
 from lfmri_node.recon.lesion import (
-    TOP_HAT_WIDTHS,
     ClassifierConfig,
     LesionClassifier,
     activation_map,
-    top_hats,
 )
 from lfmri_node.recon.types import LesionWeighting
 from lfmri_node.recon.wavelets import wavelet_sense
@@ -308,16 +306,6 @@ class TestActivationMap:
         assert activation.shape == shape
         places = torch.argwhere(activation > 0.5).float()
         torch.testing.assert_close(places.mean(0), torch.tensor([4 * 5 + 1.5, 4 * 2 + 1.5]))
-
-    def test_top_hats_are_those_of_scipy(self):
-        image = torch.rand(1, 1, 40, 33)
-        hats = top_hats(image)[0].numpy()
-        for i, width in enumerate(TOP_HAT_WIDTHS):
-            inside = (slice(width, -width), slice(width, -width))
-            for hat, oracle in zip(hats[2 * i :], (ndimage.white_tophat, ndimage.black_tophat), strict=False):
-                np.testing.assert_allclose(
-                    hat[inside], oracle(image[0, 0].numpy(), size=width)[inside], atol=1e-6
-                )
 
     def test_classifier_has_stride_four_and_ignores_the_scale_of_its_input(self, randomised):
         classifier = randomised(LesionClassifier(ClassifierConfig(channels=(8, 8))))

@@ -12,7 +12,7 @@ from lfmri_node.recon.lesion import ClassifierConfig, LesionClassifier
 from lfmri_node.recon.operators import SenseOp
 from lfmri_node.recon.train.classifiers import FAMILIES, build_classifier
 
-CONFIG = ClassifierConfig(channels=(8, 16), classes=("bright", "dark"), n_pooled=4)
+CONFIG = ClassifierConfig(channels=(8, 16), classes=("bright", "dark"))
 
 
 def built(family: str, config: ClassifierConfig = CONFIG) -> nn.Module:
@@ -51,10 +51,9 @@ class TestEveryFamily:
         offset = torch.stack(middle).mean(0) - torch.tensor([4 * 8 + 1.5, 4 * 6 + 1.5])
         assert offset.abs().max() < 0.75, offset
 
-    def test_the_score_is_the_mean_of_the_largest_logits(self, family: str) -> None:
+    def test_the_score_is_that_of_a_lesion_anywhere(self, family: str) -> None:
         scores, logit_map = built(family)(torch.rand(2, 1, 24, 24))
-        largest = logit_map.flatten(2).sort(dim=2, descending=True).values[..., :4]
-        torch.testing.assert_close(scores, largest.mean(2))
+        torch.testing.assert_close(scores.exp(), logit_map.exp().sum((2, 3)))
 
     def test_ignores_the_scale_of_its_input(self, family: str) -> None:
         magnitude = torch.rand(2, 1, 24, 24)
@@ -74,7 +73,7 @@ class TestEveryFamily:
         config = CascadeConfig(
             n_stages=1,
             denoiser=DenoiserConfig(channels=(8, 8)),
-            classifier=ClassifierConfig(channels=(8, 8), n_pooled=4),
+            classifier=ClassifierConfig(channels=(8, 8)),
         )
         cascade = Cascade(config).eval()
         cascade.classifier = build_classifier(family, config.classifier).eval()
@@ -89,7 +88,7 @@ class TestEveryFamily:
     def test_learns_to_find_what_only_labels_tell(self, family: str) -> None:
         """Bright squares on noise: after a few updates the map peaks at the square of an unseen image."""
         torch.manual_seed(0)
-        config = ClassifierConfig(channels=(16, 16), n_pooled=4)
+        config = ClassifierConfig(channels=(16, 16))
         classifier = build_classifier(family, config)
         optimiser = torch.optim.Adam(classifier.parameters(), lr=3e-3)
         for _ in range(60):
@@ -111,9 +110,8 @@ class TestEveryFamily:
 @pytest.mark.parametrize("family", ["compact", "resnet", "densenet"])
 def test_a_far_corner_does_not_move_a_logit(family: str) -> None:
     magnitude = torch.rand(1, 1, 160, 160)
-    magnitude[..., :16, :16] = 2.0  # the brightest 2 % stay the same, and so does the scale
     changed = magnitude.clone()
-    changed[..., -8:, -8:] *= 0.5
+    changed[..., -8:, -8:] = 0.7 * changed[..., -8:, -8:] + 0.15  # the median stays about the same
     classifier = built(family)
     before, after = classifier(magnitude)[1], classifier(changed)[1]
     torch.testing.assert_close(before[..., :8, :8], after[..., :8, :8], rtol=1e-3, atol=1e-3)
