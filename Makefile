@@ -30,8 +30,8 @@ bench: $(READY) programs  ## the figures of the README, written to bench/results
 lab: $(READY)  ## the laboratory at toy size on phantoms: train, evaluate, report (minutes); DATA=folder takes real images
 	@rm -rf lab-out && mkdir lab-out
 	@$(if $(DATA),ln -s "$(abspath $(DATA))" lab-out/data,$(BIN)/lfmri-lab stand-in lab-out/data)
-	@$(BIN)/lfmri-lab train net-c-f0 judge-f0 lf-mri-f0 lf-off-f0 u-net-f0 --data lab-out/data --runs lab-out/runs --max-steps 12 --limit 6
-	@$(BIN)/lfmri-lab evaluate --data lab-out/data --runs lab-out/runs --out lab-out/report --slices 1 --fold 0 --no-measured
+	@$(BIN)/lfmri-lab train net-c judge lf-mri lf-off u-net --data lab-out/data --runs lab-out/runs --max-steps 12 --limit 6
+	@$(BIN)/lfmri-lab evaluate --data lab-out/data --runs lab-out/runs --out lab-out/report --slices 1 --strokes 2 --acceleration 4 --no-measured
 
 lint: $(READY)  ## ruff, mypy, the direction of the layers
 	@$(BIN)/ruff check .

@@ -7,7 +7,7 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -71,7 +71,7 @@ def stand_in(
 def recipes(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable answer on stdout.")] = False,
 ) -> None:
-    """All recipes: one for each published experiment and fold, and the shipped weights."""
+    """All recipes: one for each published experiment, and the shipped weights."""
     from lfmri_node.recon.train.recipes import all_recipes
 
     known = all_recipes()
@@ -144,34 +144,76 @@ def evaluate(
     data: DataOption,
     runs: RunsOption = Path("runs/lab"),
     out: Annotated[Path, typer.Option(help="Folder of tables, figures and report.")] = Path("runs/report"),
-    slices: Annotated[int, typer.Option(min=1, help="Simulated slices a fold and acceleration.")] = 48,
+    slices: Annotated[int, typer.Option(min=1, help="Simulated slices for each acceleration.")] = 48,
+    strokes: Annotated[int, typer.Option(min=0, help="Test patients with a stroke.")] = 48,
+    masks: Annotated[int, typer.Option(min=1, help="Masks of the measured brain.")] = 10,
     seed: SeedOption = 0,
     acceleration: Annotated[list[float] | None, typer.Option(help="4 and 8 where not given.")] = None,
-    fold: Annotated[list[int] | None, typer.Option(help="All where not given.")] = None,
     measured: Annotated[bool, typer.Option(help="Also the measured sets.")] = True,
     threads: ThreadsOption = 2,
 ) -> None:
-    """Every finished run and every classical rival on the same held-out slices: tables and lab-report.html.
+    """Every finished run and every classical rival on the same test slices: tables and lab-report.html.
 
     A killed evaluation goes on where it stopped.
     """
     import torch
 
+    from lfmri_node.recon.evaluate.runner import Extent
     from lfmri_node.recon.evaluate.runner import evaluate as evaluate_all
-    from lfmri_node.recon.train.data import FOLDS
 
     torch.set_num_threads(threads)
-    evaluate_all(
-        runs,
-        data,
-        out,
+    extent = Extent(
         n_slices=slices,
+        n_strokes=strokes,
+        n_masks=masks,
         seed=seed,
         accelerations=tuple(acceleration or (4.0, 8.0)),
-        folds=tuple(fold) if fold else tuple(f.index for f in FOLDS),
         measured=measured,
     )
+    evaluate_all(runs, data, out, extent)
     typer.echo(f"report: {out / 'lab-report.html'}")
+
+
+@app.command()
+def curve(
+    run: Annotated[str, typer.Argument(help="A run with weights kept along its training.")],
+    data: DataOption,
+    runs: RunsOption = Path("runs/lab"),
+    out: Annotated[Path, typer.Option(help="Folder for curve-RUN.csv and curve-RUN.png.")] = Path(
+        "runs/report"
+    ),
+    slices: Annotated[int, typer.Option(min=1, help="Simulated slices of tuning subjects, each way.")] = 6,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = 2,
+) -> None:
+    """Quality against updates, on simulated scans of tuning subjects beside the measured brain."""
+    import torch
+
+    from lfmri_node.recon.evaluate.curve import make_curve
+
+    torch.set_num_threads(threads)
+    typer.echo(f"curve: {make_curve(runs / run, data, out, slices, seed)}")
+
+
+@app.command("scan-mu")
+def scan_mu_command(
+    run: Annotated[str, typer.Argument(help="A finished LF-MRI run.")],
+    data: DataOption,
+    runs: RunsOption = Path("runs/lab"),
+    slices: Annotated[
+        int, typer.Option(min=1, help="Scans of training subjects for each acceleration.")
+    ] = 24,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = 2,
+) -> None:
+    """All mu of a network times a factor, on scans of training subjects: says whether one helps. JSON."""
+    import torch
+
+    from lfmri_node.recon.evaluate.scan_mu import scan_mu
+    from lfmri_node.recon.train.runs import load_run
+
+    torch.set_num_threads(threads)
+    typer.echo(json.dumps(scan_mu(load_run(runs / run), data, slices, seed), indent=1))
 
 
 @app.command("fallback-study")

@@ -1,7 +1,8 @@
 """From rows to cells: volumes as fastMRI averages them, summaries by subject, paired differences.
 
-Entries of two methods are paired where data set, fold, acceleration and volume agree. The AUC is taken
-within each fold and averaged, since scores of different networks have no common scale.
+Entries of two methods are paired where data set, acceleration and volume agree. A recipe that was trained
+with several seeds counts with the mean of its runs on each volume; the AUC is taken within each run and
+averaged, since scores of different networks have no common scale.
 """
 
 from __future__ import annotations
@@ -41,17 +42,26 @@ NMSE = Metric(field="nmse", heading="NMSE", digits=4, higher_is_better=False)
 LF_PSNR = Metric(field="lf_psnr", heading="LF-PSNR, dB", by_box=True)
 LF_SSIM = Metric(field="lf_ssim", heading="LF-SSIM", digits=4, by_box=True)
 LF_PSNR_CROP = Metric(field="lf_psnr_crop", heading="LF-PSNR of the crop's own range, dB", by_box=True)
+DETAIL = Metric(field="detail_kept", heading="detail kept", digits=3)
+CORRELATION = Metric(field="detail_correlation", heading="correlation of the detail", digits=3)
+OUTLINE = Metric(field="lf_psnr_outline", heading="LF-PSNR of the outline, dB")
+CONTRAST = Metric(field="contrast_kept", heading="contrast kept", digits=3)
+SECONDS = Metric(field="seconds", heading="seconds a slice", higher_is_better=False)
+CHANCE = Metric(field="pointing_chance", heading="its chance", digits=3)
 POINTED = Metric(field="pointed", heading="pointing game, within 4 px", digits=3)
 INSIDE = Metric(field="pointed_inside", heading="peak inside box", digits=3)
 ENERGY = Metric(field="energy_inside", heading="energy inside boxes", digits=3)
 RESIDUAL = Metric(field="data_residual", heading="data residual", digits=4, higher_is_better=False)
 
 
+Place = tuple[str, float, str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """Value of one volume; ``weight`` is its number of boxes for the lesion-focused metrics."""
 
-    place: tuple[str, int, float, str]
+    place: Place
     subject: str
     value: float
     weight: float
@@ -63,19 +73,18 @@ def entries(rows: Iterable[Row], metric: Metric) -> list[Entry]:
     PSNR and NMSE of a volume follow from those of its slices, which share its data range: the mean
     squared errors are averaged, not the decibels. SSIM is the mean over slices, as in fastMRI.
     """
-    volumes: dict[tuple[str, int, float, str], list[Row]] = {}
+    volumes: dict[Place, dict[str, list[Row]]] = {}
     for row in rows:
         if getattr(row, metric.field) is not None:
-            volumes.setdefault((row.dataset, row.fold, row.acceleration, row.volume), []).append(row)
-    return [
-        Entry(
-            place=place,
-            subject=slices[0].subject,
-            value=_of_volume(slices, metric),
-            weight=float(sum(row.boxes for row in slices)) if metric.by_box else 1.0,
-        )
-        for place, slices in volumes.items()
-    ]
+            of_runs = volumes.setdefault((row.dataset, row.acceleration, row.volume), {})
+            of_runs.setdefault(row.run, []).append(row)
+    made = []
+    for place, of_runs in volumes.items():
+        first = next(iter(of_runs.values()))
+        value = float(np.mean([_of_volume(slices, metric) for slices in of_runs.values()]))
+        weight = float(sum(row.boxes for row in first)) if metric.by_box else 1.0
+        made.append(Entry(place=place, subject=first[0].subject, value=value, weight=weight))
+    return made
 
 
 def _of_volume(slices: list[Row], metric: Metric) -> float:
@@ -119,23 +128,38 @@ def difference(
 
 def counted(rows: Iterable[Row]) -> tuple[int, int, int]:
     """Subjects, slices and boxes of the rows; a slice counts once, however many methods saw it."""
-    places = {(row.dataset, row.fold, row.acceleration, row.sample): row for row in rows}
+    places = {(row.dataset, row.acceleration, row.sample): row for row in rows}
     return len({row.subject for row in places.values()}), len(places), sum(r.boxes for r in places.values())
 
 
-def auc(rows: Sequence[Row], field: str = "score", *, seed: int = 0) -> Summary | None:
-    """Mean over folds of the area under the curve of a score; None where no fold has both classes.
+def runs_of(rows: Iterable[Row]) -> list[str]:
+    """Names of the trainings behind the rows of one method."""
+    return sorted({row.run for row in rows if row.run})
 
-    Rows without score or label are left out. The interval draws subjects with replacement; a fold that
+
+def spread(rows: Sequence[Row], metric: Metric) -> float | None:
+    """Standard deviation over seeds of the mean of each training; None below two trainings."""
+    means = [
+        float(np.mean([entry.value for entry in found]))
+        for run in runs_of(rows)
+        if (found := entries((row for row in rows if row.run == run), metric))
+    ]
+    return float(np.std(means, ddof=1)) if len(means) > 1 else None
+
+
+def auc(rows: Sequence[Row], field: str = "score", *, seed: int = 0) -> Summary | None:
+    """Mean over runs of the area under the curve of a score; None where no run has both classes.
+
+    Rows without score or label are left out. The interval draws subjects with replacement; a run that
     lacks a class in a resample is left out of that one's mean.
     """
     usable = [row for row in rows if getattr(row, field) is not None and row.label is not None]
     subjects = sorted({row.subject for row in usable})
-    folds = [_FoldPairs(usable, fold, subjects, field) for fold in sorted({row.fold for row in usable})]
-    value = _mean_auc(folds, np.ones((1, len(subjects))))
+    runs = [_RunPairs(usable, run, subjects, field) for run in sorted({row.run for row in usable})]
+    value = _mean_auc(runs, np.ones((1, len(subjects))))
     if value.size == 0 or not np.isfinite(value[0]):
         return None
-    drawn = _mean_auc(folds, times_drawn(len(subjects), seed)) if len(subjects) > 1 else None
+    drawn = _mean_auc(runs, times_drawn(len(subjects), seed)) if len(subjects) > 1 else None
     return Summary(
         mean=float(value[0]),
         std=float("nan"),
@@ -145,15 +169,15 @@ def auc(rows: Sequence[Row], field: str = "score", *, seed: int = 0) -> Summary 
     )
 
 
-class _FoldPairs:
-    """Pairs of a positive and a negative of one fold, summed by subject.
+class _RunPairs:
+    """Pairs of a positive and a negative of one run, summed by subject.
 
     ``won`` f64 (subject of positive, subject of negative): pairs in the right order, ties half;
     ``positives``, ``negatives``: slices a subject.
     """
 
-    def __init__(self, rows: Sequence[Row], fold: int, subjects: list[str], field: str) -> None:
-        mine = [row for row in rows if row.fold == fold]
+    def __init__(self, rows: Sequence[Row], run: str, subjects: list[str], field: str) -> None:
+        mine = [row for row in rows if row.run == run]
         scores = np.array([float(getattr(row, field)) for row in mine])
         labels = np.array([bool(row.label) for row in mine])
         member = np.eye(len(subjects))[[subjects.index(row.subject) for row in mine]]
@@ -162,12 +186,12 @@ class _FoldPairs:
         self.positives, self.negatives = member[labels].sum(0), member[~labels].sum(0)
 
 
-def _mean_auc(folds: list[_FoldPairs], times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over folds for each row of ``times`` (resample, subject); nan where no fold has both classes."""
+def _mean_auc(runs: list[_RunPairs], times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over runs for each row of ``times`` (resample, subject); nan where no run has both classes."""
     total, n = np.zeros(len(times)), np.zeros(len(times))
-    for fold in folds:
-        pairs = (times @ fold.positives) * (times @ fold.negatives)
-        won = np.einsum("rs,st,rt->r", times, fold.won, times)
+    for run in runs:
+        pairs = (times @ run.positives) * (times @ run.negatives)
+        won = np.einsum("rs,st,rt->r", times, run.won, times)
         total += np.divide(won, pairs, out=np.zeros_like(won), where=pairs > 0)
         n += pairs > 0
     return np.divide(total, n, out=np.full(len(times), np.nan), where=n > 0)

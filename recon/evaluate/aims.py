@@ -3,11 +3,12 @@ but the aims themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from lfmri_node.recon.evaluate.aggregate import (
+    CHANCE,
+    DETAIL,
     LF_PSNR,
     LF_SSIM,
     POINTED,
@@ -18,16 +19,22 @@ from lfmri_node.recon.evaluate.aggregate import (
     difference,
     summary,
 )
-from lfmri_node.recon.evaluate.evidence import Evidence
-from lfmri_node.recon.evaluate.measured import BRAIN
-from lfmri_node.recon.evaluate.simulated import HELD_OUT
+from lfmri_node.recon.evaluate.evidence import SIMULATED, Evidence
+from lfmri_node.recon.evaluate.learned import RANDOM
+from lfmri_node.recon.evaluate.measured import BRAIN, BRAIN_EQUISPACED, PATTERNS
+from lfmri_node.recon.evaluate.methods import BART_WAVELETS
+from lfmri_node.recon.evaluate.real_lesions import REAL, STROKES
+from lfmri_node.recon.evaluate.rows import Row
 from lfmri_node.recon.evaluate.statistics import MINIMUM_SUBJECTS, Difference
 from lfmri_node.recon.types import LesionWeighting
 
 LESION_GAIN_DB = 0.3
 PSNR_LOSS_DB = 0.05
 """An overall PSNR lower by no more than this counts as no loss."""
-IMAGE_AUC, POINTING = 0.95, 0.85
+IMAGE_AUC, POINTING = 0.87, 0.77
+"""On own reconstructions of strokes of all sizes: 0.03 below the aims on fully sampled images."""
+MEASURED_GAIN_DB = {(BRAIN, 4.0): 1.5, (BRAIN_EQUISPACED, 4.0): 1.0, (BRAIN, 8.0): 2.0}
+"""PSNR over BART's wavelets on the measured brain."""
 
 
 class Standing(StrEnum):
@@ -50,14 +57,13 @@ class Aim:
 
 def aims(evidence: Evidence) -> list[Aim]:
     """Every aim of the evaluation, at every acceleration that was run."""
-    found = []
+    found = [_measured(evidence, dataset, acceleration) for dataset, acceleration in PATTERNS]
+    for acceleration in evidence.accelerations:
+        found.append(_lesion_term(evidence, acceleration, (REAL,), "real lesions"))
+        found.append(_lesion_term(evidence, acceleration, SIMULATED, "all lesions"))
     for acceleration in evidence.accelerations:
         found += [_ahead(evidence, metric, acceleration) for metric in (PSNR, SSIM, LF_PSNR, LF_SSIM)]
-    for acceleration in evidence.accelerations:
-        for weighting in (LesionWeighting.OFF, LesionWeighting.UNIFORM):
-            found.append(_lesion_term(evidence, weighting, acceleration))
     found += _map_aims(evidence)
-    found += [_measured(evidence, acceleration) for acceleration in evidence.accelerations]
     found.append(_speed(evidence))
     return found
 
@@ -97,75 +103,81 @@ def _ahead(evidence: Evidence, metric: Metric, acceleration: float) -> Aim:
     return Aim(statement=statement, standing=standing, evidence=f"{'; '.join(parts)}; {n_subjects} subjects")
 
 
-def _lesion_term(evidence: Evidence, weighting: LesionWeighting, acceleration: float) -> Aim:
+def _lesion_term(evidence: Evidence, acceleration: float, datasets: tuple[str, ...], where: str) -> Aim:
     statement = (
-        f"At least +{LESION_GAIN_DB:g} dB LF-PSNR and no loss of PSNR against the network retrained with "
-        f"the lesion term {weighting} at {acceleration:g}x"
+        f"Inside {where} at {acceleration:g}x at least +{LESION_GAIN_DB:g} dB LF-PSNR against the network "
+        "retrained without the lesion term, no loss of PSNR, and ahead of an equally large C elsewhere"
     )
-    title = evidence.title_of(weighting)
-    theirs = [] if title is None else evidence.of(title, acceleration=acceleration)
-    ours = evidence.of(evidence.ours, acceleration=acceleration)
+    off = evidence.title_of(LesionWeighting.OFF) or ""
+    ours, theirs, elsewhere = (
+        evidence.of(title, datasets, acceleration) for title in (evidence.ours, off, RANDOM)
+    )
     inside, overall = difference(ours, theirs, LF_PSNR), difference(ours, theirs, PSNR)
-    if inside is None or overall is None:
+    placed = difference(ours, elsewhere, LF_PSNR)
+    if inside is None or overall is None or placed is None:
         return Aim(statement=statement, standing=Standing.OPEN, evidence="not run")
     standing = _standing([inside], LESION_GAIN_DB)
-    if overall.mean < -PSNR_LOSS_DB:
+    if overall.mean < -PSNR_LOSS_DB or placed.mean <= 0:
         standing = Standing.SHORT
     return Aim(
         statement=statement,
         standing=standing,
-        evidence=f"LF-PSNR {_text(inside, LF_PSNR)} dB, PSNR {_text(overall, PSNR)} dB; "
-        f"{inside.n_subjects} subjects, p {inside.p_text}",
+        evidence=f"LF-PSNR {_text(inside, LF_PSNR)} dB, PSNR {_text(overall, PSNR)} dB, against C elsewhere "
+        f"{_text(placed, LF_PSNR)} dB; {inside.n_subjects} subjects, p {inside.p_text}",
     )
 
 
 def _map_aims(evidence: Evidence) -> list[Aim]:
-    """On the network's own 4x reconstructions, all trained kinds."""
+    """On the network's own reconstructions at the lowest acceleration, strokes of test patients."""
     if not evidence.accelerations:
         return []
     lowest = min(evidence.accelerations)
-    rows = evidence.of(evidence.ours, (HELD_OUT,), lowest)
+    rows = evidence.of(evidence.ours, (REAL,), lowest, lambda row: row.group == STROKES)
+    chance = summary(rows, CHANCE)
     made = []
     for name, found, threshold in (
         ("image AUC", auc(rows), IMAGE_AUC),
         ("pointing game", summary(rows, POINTED), POINTING),
     ):
-        where = f"own {lowest:g}x reconstructions, all lesion kinds"
-        statement = f"Activation map, {where}: {name} at least {threshold:g}"
-        if found is None:
+        where = f"Activation map, own {lowest:g}x reconstructions, strokes of all sizes"
+        statement = f"{where}: {name} at least {threshold:g}"
+        if found is None or chance is None:
             made.append(Aim(statement=statement, standing=Standing.OPEN, evidence="not run"))
             continue
         spread = "" if found.interval is None else f" [{found.interval[0]:.3f}, {found.interval[1]:.3f}]"
         sure = found.interval is not None and found.interval[0] >= threshold
         reached = Standing.HOLDS if sure and found.n_subjects >= MINIMUM_SUBJECTS else Standing.PARTLY
         standing = reached if found.mean >= threshold else Standing.SHORT
-        figures = f"{found.mean:.3f}{spread}; {found.n_subjects} subjects"
+        beside = f", chance {chance.mean:.3f}" if name == "pointing game" else ""
+        figures = f"{found.mean:.3f}{spread}{beside}; {found.n_subjects} subjects"
         made.append(Aim(statement=statement, standing=standing, evidence=figures))
     return made
 
 
-def _measured(evidence: Evidence, acceleration: float) -> Aim:
-    """One object: means over flips, masks and folds; no interval by subject."""
-    statement = f"Measured 13-coil brain at {acceleration:g}x: ahead of every other method in PSNR"
+def _measured(evidence: Evidence, dataset: str, acceleration: float) -> Aim:
+    """One object: means over flip angles and masks, of the node's weights where they were evaluated."""
+    wanted = MEASURED_GAIN_DB[dataset, acceleration]
+    lines = "equispaced" if dataset == BRAIN_EQUISPACED else "random"
+    statement = (
+        f"Measured brain, {lines} {acceleration:g}x: at least +{wanted:g} dB against {BART_WAVELETS}, ahead "
+        "in SSIM and detail"
+    )
 
-    def rows(title: str) -> Callable[[], float | None]:
-        def mean() -> float | None:
-            found = summary(evidence.of(title, (BRAIN,), acceleration), PSNR)
-            return None if found is None else found.mean
+    def rows(title: str) -> list[Row]:
+        return evidence.of(title, (dataset,), acceleration)
 
-        return mean
-
-    ours = rows(evidence.ours)()
-    others = {title: rows(title)() for title in evidence.titles(1, classical=True) if title != evidence.ours}
-    known = {title: mean for title, mean in others.items() if mean is not None}
-    if ours is None or not known:
+    ours = next(iter(evidence.shipped()), evidence.ours)
+    gaps = [difference(rows(ours), rows(BART_WAVELETS), metric) for metric in (PSNR, SSIM, DETAIL)]
+    known = [gap for gap in gaps if gap is not None]
+    if len(known) < len(gaps):
         return Aim(statement=statement, standing=Standing.OPEN, evidence="not run")
-    best = max(known, key=lambda title: known[title])
+    psnr, ssim, kept = known
+    holds = psnr.mean >= wanted and ssim.mean > 0 and kept.mean > 0
     return Aim(
         statement=statement,
-        standing=Standing.HOLDS if ours > known[best] else Standing.SHORT,
-        evidence=f"{evidence.ours} {ours:.2f} dB; best other: {best} {known[best]:.2f} dB. One object, no "
-        "interval",
+        standing=Standing.HOLDS if holds else Standing.SHORT,
+        evidence=f"{ours}: {psnr.mean:+.2f} dB, SSIM {ssim.mean:+.3f}, detail kept {kept.mean:+.3f}; "
+        f"{psnr.n_entries} slices of one volunteer, no interval",
     )
 
 
@@ -190,6 +202,5 @@ def _speed(evidence: Evidence) -> Aim:
     return Aim(
         statement=statement,
         standing=Standing.HOLDS if ours >= theirs else Standing.SHORT,
-        evidence=f"{ours / 1e6:.2f} against {theirs / 1e6:.2f} samples / s x million parameters, mean of "
-        "the folds",
+        evidence=f"{ours / 1e6:.2f} against {theirs / 1e6:.2f} samples / s x million parameters",
     )

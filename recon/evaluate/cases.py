@@ -21,7 +21,7 @@ class Case:
 
     Parameters
     ----------
-    dataset, fold, subject, volume, group, field_strength_t, acceleration, sample
+    dataset, subject, volume, group, field_strength_t, acceleration, sample
         As in `rows.Row`.
     kspace, maps
         What every method is given: undersampled samples, and the coil maps of their centre.
@@ -42,7 +42,6 @@ class Case:
     """
 
     dataset: str
-    fold: int
     subject: str
     volume: str
     group: str

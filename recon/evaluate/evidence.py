@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from lfmri_node.recon.evaluate.aggregate import counted
+from lfmri_node.recon.evaluate.aggregate import PSNR, counted, runs_of, spread
 from lfmri_node.recon.evaluate.methods import CLASSICAL
 from lfmri_node.recon.evaluate.published import FASTMRI, SKM_TEA
 from lfmri_node.recon.evaluate.real_lesions import REAL
 from lfmri_node.recon.evaluate.rows import Row
-from lfmri_node.recon.evaluate.simulated import HELD_OUT
+from lfmri_node.recon.evaluate.simulated import DISTURBED, HELD_OUT
 from lfmri_node.recon.train.recipes import Recipe
 from lfmri_node.recon.types import LesionWeighting
 
-SIMULATED = (HELD_OUT, REAL)
+SIMULATED = (HELD_OUT, DISTURBED, REAL)
+NO_TRAINING = "-"
 SHIPPED = "shipped"
 """Name of the recipe of the weights for the node."""
 LEARNED_RIVALS = ("u-net", "ista-net+", "modl", "e2e-varnet")
@@ -50,7 +51,7 @@ class Evidence:
     ----------
     recipes
         All recipes in their order, run or not: the tables say which were not run.
-    accelerations, folds, seed, n_slices, command, commit, machine
+    accelerations, seed, n_slices, command, commit, machine
         How the evaluation was made.
     regularisation
         Setting -> method -> lambda that was searched.
@@ -60,7 +61,6 @@ class Evidence:
     recipes: tuple[Recipe, ...]
     runs: tuple[RunFacts, ...]
     accelerations: tuple[float, ...]
-    folds: tuple[int, ...]
     seed: int
     n_slices: int
     command: str
@@ -93,11 +93,7 @@ class Evidence:
 
     def titles(self, table: int, *, classical: bool = False) -> list[str]:
         """Row labels of a table of the paper: the classical methods first, then recipes in their order."""
-        mine = [
-            recipe
-            for recipe in self.recipes
-            if table in recipe.tables and recipe.fold in self.folds and recipe.network != "classifier"
-        ]
+        mine = [r for r in self.recipes if table in r.tables and r.network != "classifier"]
         learned = list(dict.fromkeys(recipe.title for recipe in mine))
         return [*CLASSICAL, *learned] if classical else learned
 
@@ -131,23 +127,30 @@ class Evidence:
         sizes = [run.n_parameters for run in self.runs if run.recipe.title == title]
         return max(sizes) if sizes else None
 
-    def folds_of(self, rows: Iterable[Row]) -> str:
-        """The folds that the rows come from, ``0, 1, 2`` for example."""
-        return ", ".join(str(fold) for fold in sorted({row.fold for row in rows}))
+    def minutes(self, title: str) -> float | None:
+        """Minutes of training behind a row, mean over its seeds; None where nothing was trained."""
+        found = [run.seconds / 60 for run in self.runs if run.recipe.title == title]
+        return sum(found) / len(found) if found else None
+
+    def trainings(self, rows: Sequence[Row]) -> str:
+        """How many trainings are behind the rows of a method, and the spread of their PSNR over seeds."""
+        between = spread(rows, PSNR)
+        n = len(runs_of(rows))
+        return f"{n or NO_TRAINING}" if between is None else f"{n}, seeds ± {between:.2f} dB"
 
     def origin(self, rows: Iterable[Row]) -> tuple[str, ...]:
         """Notes for under a table: counts, what is inserted and what is real, seed and commit."""
         chosen = list(rows)
         subjects, slices, boxes = counted(chosen)
-        drawn = counted(row for row in chosen if row.dataset == REAL)
+        real = counted(row for row in chosen if row.dataset == REAL and row.lesion_kind == "real")
         published = counted(row for row in chosen if row.dataset in (FASTMRI, SKM_TEA))
         n_inserted = counted(row for row in chosen if row.lesion_kind not in ("real", ""))[1]
         text = (
-            f"Subjects held out: {subjects}; slices: {slices}; boxes: {boxes}; folds "
-            f"{self.folds_of(chosen)}. Lesions inserted by the project's simulator in {n_inserted} slices; "
-            f"real lesions in {drawn[1]} slices, with {drawn[2]} boxes drawn by eye, not by a radiologist."
+            f"Test subjects: {subjects}; slices: {slices}; boxes: {boxes}. Lesions inserted by the project's "
+            f"simulator in {n_inserted} slices; real lesions in {real[1]} slices of {real[0]} patients, with "
+            f"{real[2]} boxes: around outlines of the source, or, of three patients, drawn by eye."
         )
-        dropped = {(r.dataset, r.fold, r.acceleration, r.sample): r.boxes_dropped for r in chosen}
+        dropped = {(r.dataset, r.acceleration, r.sample): r.boxes_dropped for r in chosen}
         if n_dropped := sum(dropped.values()):
             text += f" {n_dropped} boxes that hold no pixel of their image are left out."
         if published[1]:

@@ -12,7 +12,7 @@ from lfmri_node.recon.evaluate.real_lesions import REAL
 from lfmri_node.recon.evaluate.rows import Row
 from lfmri_node.recon.evaluate.simulated import HELD_OUT, UNSEEN
 
-Place = tuple[str, int, float, str]
+Place = tuple[str, float, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +28,8 @@ class Example:
 
 
 def place_of(row: Row) -> Place:
-    """Data set, fold, acceleration, sample: the slice, whatever the method."""
-    return row.dataset, row.fold, row.acceleration, row.sample
+    """Data set, acceleration, sample: the slice, whatever the method."""
+    return row.dataset, row.acceleration, row.sample
 
 
 def reconstruction_examples(evidence: Evidence, acceleration: float) -> list[Example]:

@@ -24,6 +24,8 @@ from lfmri_node.recon.types import LesionWeighting, Real
 
 ERROR_RANGE = 0.15
 """Top of the colour scale of every error map, in units of the brightest pixel of the truth."""
+IN_A_BAND = 4
+"""Images beside each other: a phone shows no more."""
 MARGIN = 8
 """Pixels around a magnified box."""
 BOX_COLOUR, ERROR_MAP, ACTIVATION_MAP = "#ffb000", "inferno", "viridis"
@@ -62,19 +64,19 @@ def make_figures(evidence: Evidence, bench: Bench, runs: Path, out: Path) -> lis
 
 
 def _again(bench: Bench, regularisation: Regularisation, example: Example) -> tuple[Case, list[Method]]:
-    """The slice of an example once more, and every method of its fold."""
-    dataset, fold, acceleration, sample = example.place
+    """The slice of an example once more, and every method."""
+    dataset, acceleration, sample = example.place
     for source in bench.sources:
-        if (source.dataset, source.fold, source.acceleration) == (dataset, fold, acceleration):
+        if (source.dataset, source.acceleration) == (dataset, acceleration):
             return source.load(sample), methods_of(bench, regularisation, source)
     raise ValueError(f"no source for {example.place}")
 
 
 def _shown(evidence: Evidence, methods: Sequence[Method]) -> list[Method]:
-    """Methods of table 1 in its order."""
+    """Methods of table 1 in its order, one run of each."""
     order = evidence.titles(1, classical=True)
-    chosen = [method for method in methods if method.name in order and method.name != TRUTH]
-    return sorted(chosen, key=lambda method: order.index(method.name))
+    chosen = {method.name: method for method in reversed(methods)}
+    return [chosen[name] for name in order if name in chosen and name != TRUTH]
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -89,8 +91,9 @@ def gains_figure(evidence: Evidence, folder: Path) -> Picture:
         if title != evidence.ours and evidence.was_run(title)
     ]
     metrics = (PSNR, LF_PSNR, SSIM, LF_SSIM)
-    figure = Figure(figsize=(11, 0.9 + 0.42 * max(len(others), 2)), layout="constrained")
-    axes = figure.subplots(1, len(metrics), sharey=True)
+    figure = Figure(figsize=(7, 1.6 + 0.62 * max(len(others), 2)), layout="constrained")
+    grid = figure.subplots(2, 2, sharey=True)
+    axes = list(grid.flat)
     marks = dict(zip(evidence.accelerations, ("o", "s", "^", "D", "v"), strict=False))
     colours = dict(zip(evidence.accelerations, ("#0f6e84", "#c2571a", "#555555"), strict=False))
     for axis, metric in zip(axes, metrics, strict=True):
@@ -156,30 +159,32 @@ def reconstruction_figure(example: Example, case: Case, methods: Sequence[Method
     images: list[tuple[str, Real]] = [("Truth", truth)]
     for method in methods:
         images.append((method.name, np.abs(case.view(method.reconstruct(case).image)).astype(np.float32)))
-    figure = Figure(figsize=(1.45 * len(images) + 0.5, 5.4), layout="constrained")
-    axes = figure.subplots(3, len(images), squeeze=False)
+    n_bands = -(-len(images) // IN_A_BAND)
+    figure = Figure(figsize=(1.75 * IN_A_BAND + 0.5, 5.6 * n_bands), layout="constrained")
+    axes = figure.subplots(3 * n_bands, IN_A_BAND, squeeze=False)
     window = _window(case.boxes[0], truth.shape) if case.boxes else (slice(None), slice(None))
     error = None
-    for column, (name, image) in enumerate(images):
-        title = name if column == 0 else f"{_wrapped(name)}\n{psnr_db(image, truth, case.peak):.1f} dB"
-        axes[0, column].set_title(title, fontsize=TINY)
-        axes[0, column].imshow(image, cmap="gray", vmin=0, vmax=0.9 * case.peak)
+    for i, (name, image) in enumerate(images):
+        band, column = divmod(i, IN_A_BAND)
+        whole, wrong, near = axes[3 * band : 3 * band + 3, column]
+        title = name if i == 0 else f"{_wrapped(name)}\n{psnr_db(image, truth, case.peak):.1f} dB"
+        whole.set_title(title, fontsize=TINY)
+        whole.imshow(image, cmap="gray", vmin=0, vmax=0.9 * case.peak)
         for box in case.boxes:
-            axes[0, column].add_patch(_patch(box))
-        difference = np.abs(image - truth) / case.peak
-        error = axes[1, column].imshow(difference, cmap=ERROR_MAP, vmin=0, vmax=ERROR_RANGE)
-        axes[2, column].imshow(
-            image[window], cmap="gray", vmin=0, vmax=0.9 * case.peak, interpolation="nearest"
-        )
-        if column and case.boxes:
+            whole.add_patch(_patch(box))
+        error = wrong.imshow(np.abs(image - truth) / case.peak, cmap=ERROR_MAP, vmin=0, vmax=ERROR_RANGE)
+        near.imshow(image[window], cmap="gray", vmin=0, vmax=0.9 * case.peak, interpolation="nearest")
+        if i and case.boxes:
             inside = [psnr_db(image[_crop(box)], truth[_crop(box)], case.peak) for box in case.boxes]
-            axes[2, column].set_xlabel(f"LF-PSNR {np.mean(inside):.1f} dB", fontsize=TINY)
-    for axis, label in zip(axes[:, 0], ("image", "|error|", "magnified box"), strict=True):
+            near.set_xlabel(f"LF-PSNR {np.mean(inside):.1f} dB", fontsize=TINY)
+    for axis, label in zip(axes[:, 0], ("image", "|error|", "magnified box") * n_bands, strict=True):
         axis.set_ylabel(label, fontsize=SMALL)
-    for axis in axes.flat:
+    for i, axis in enumerate(axes.flat):
         axis.set(xticks=[], yticks=[])
+        band, column = i // (3 * IN_A_BAND), i % IN_A_BAND
+        axis.set_visible(band * IN_A_BAND + column < len(images))
     if error is not None:
-        bar = figure.colorbar(error, ax=axes[1, :], fraction=0.015, pad=0.01)
+        bar = figure.colorbar(error, ax=axes[1, :], fraction=0.03, pad=0.01)
         bar.set_label("of the truth's maximum", fontsize=TINY)
         bar.ax.tick_params(labelsize=TINY)
     _save(figure, path)
@@ -202,7 +207,7 @@ def _what(example: Example) -> str:
     row = example.row
     kind = f"{row.lesion_kind} lesion" if row.lesion_kind else "no lesion"
     source = "" if row.lesion_kind in ("", "real") else " (inserted)"
-    return f"subject {row.subject}, {kind}{source}, fold {row.fold}"
+    return f"subject {row.subject}, {kind}{source}"
 
 
 def _crop(box: Box) -> tuple[slice, slice]:
@@ -234,31 +239,32 @@ def activation_figure(
 ) -> Picture:
     """Reconstruction and activation map of LF-MRI with the boxes, successes and failures."""
     title = evidence.title_of(LesionWeighting.FOCUSED)
-    figure = Figure(figsize=(1.75 * len(again) + 0.6, 4.2), layout="constrained")
-    axes = figure.subplots(2, len(again), squeeze=False)
+    n_bands = -(-len(again) // IN_A_BAND)
+    figure = Figure(figsize=(1.75 * IN_A_BAND + 0.6, 4.4 * n_bands), layout="constrained")
+    axes = figure.subplots(2 * n_bands, IN_A_BAND, squeeze=False)
     shown = None
-    for column, (example, case, methods) in enumerate(again):
+    for i, (example, case, methods) in enumerate(again):
         method = next(method for method in methods if method.name == title)
         answer: Answer = method.reconstruct(case)
         image = np.abs(case.view(answer.image))
         activation = np.zeros(image.shape) if answer.activation is None else case.view(answer.activation)
-        axes[0, column].imshow(image, cmap="gray", vmin=0, vmax=0.9 * case.peak)
-        shown = axes[1, column].imshow(activation, cmap=ACTIVATION_MAP, vmin=0, vmax=1)
+        above, below = axes[2 * (i // IN_A_BAND) : 2 * (i // IN_A_BAND) + 2, i % IN_A_BAND]
+        above.imshow(image, cmap="gray", vmin=0, vmax=0.9 * case.peak)
+        shown = below.imshow(activation, cmap=ACTIVATION_MAP, vmin=0, vmax=1)
         if activation.any():
             peak = np.unravel_index(int(activation.argmax()), activation.shape)
-            axes[1, column].plot(peak[1], peak[0], "+", color="white", markersize=7, markeredgewidth=1.2)
-        for row in (0, 1):
+            below.plot(peak[1], peak[0], "+", color="white", markersize=7, markeredgewidth=1.2)
+        for axis in (above, below):
             for box in case.boxes:
-                axes[row, column].add_patch(_patch(box))
-        axes[0, column].set_title(_lines(example.rule), fontsize=TINY)
+                axis.add_patch(_patch(box))
+        above.set_title(_lines(example.rule), fontsize=TINY)
         kind = example.row.lesion_kind or "no lesion"
-        axes[1, column].set_xlabel(
-            f"{example.row.subject}, {kind}\nscore {answer.score or 0.0:.2f}", fontsize=TINY
-        )
-    for axis in axes.flat:
+        below.set_xlabel(f"{example.row.subject}, {kind}\nscore {answer.score or 0.0:.2f}", fontsize=TINY)
+    for i, axis in enumerate(axes.flat):
         axis.set(xticks=[], yticks=[])
+        axis.set_visible(i // (2 * IN_A_BAND) * IN_A_BAND + i % IN_A_BAND < len(again))
     if shown is not None:
-        bar = figure.colorbar(shown, ax=axes[1, :], fraction=0.015, pad=0.01)
+        bar = figure.colorbar(shown, ax=axes[1, :], fraction=0.03, pad=0.01)
         bar.set_label("activation", fontsize=TINY)
         bar.ax.tick_params(labelsize=TINY)
     _save(figure, path)
@@ -284,25 +290,23 @@ def _lines(rule: str, width: int = 24) -> str:
 
 
 def curves_figure(evidence: Evidence, runs: Path, folder: Path) -> Picture:
-    """Image loss of the trainings of table 1, one panel a fold."""
-    figure = Figure(figsize=(3.6 * max(len(evidence.folds), 1) + 1.6, 3.4), layout="constrained")
-    axes = figure.subplots(1, len(evidence.folds), squeeze=False, sharey=True)[0]
-    for axis, fold in zip(axes, evidence.folds, strict=True):
-        for facts in evidence.runs:
-            recipe = facts.recipe
-            path = runs / recipe.name / "metrics.csv"
-            if recipe.fold == fold and 1 in recipe.tables and path.is_file():
-                steps, losses = _curve(path)
-                axis.plot(steps, losses, label=recipe.title, linewidth=1.2)
-        axis.set_title(f"fold {fold}", fontsize=SMALL + 1)
-        axis.set_xlabel("step", fontsize=SMALL)
-        axis.set_yscale("log")
-        axis.tick_params(which="both", labelsize=SMALL)
-        axis.grid(color="0.9")
-    axes[0].set_ylabel("image loss, mean of 50 steps", fontsize=SMALL)
-    handles, labels = axes[0].get_legend_handles_labels()
+    """Image loss of the trainings of table 1."""
+    figure = Figure(figsize=(6.5, 5.2), layout="constrained")
+    axis = figure.subplots()
+    for facts in evidence.runs:
+        recipe = facts.recipe
+        path = runs / recipe.name / "metrics.csv"
+        if 1 in recipe.tables and path.is_file():
+            steps, losses = _curve(path)
+            axis.plot(steps, losses, label=f"{recipe.title}, seed {recipe.seed}", linewidth=1.2)
+    axis.set_xlabel("step", fontsize=SMALL)
+    axis.set_yscale("log")
+    axis.tick_params(which="both", labelsize=SMALL)
+    axis.grid(color="0.9")
+    axis.set_ylabel("image loss", fontsize=SMALL)
+    handles, labels = axis.get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, fontsize=TINY, loc="outside right center")
+        figure.legend(handles, labels, fontsize=TINY, loc="outside lower center", ncols=2)
     target = folder / "learning-curves.webp"
     _save(figure, target)
     return Picture(

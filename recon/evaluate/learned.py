@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from lfmri_node.recon.baseline import operator
 from lfmri_node.recon.evaluate.cases import Case
 from lfmri_node.recon.evaluate.evidence import RunFacts
+from lfmri_node.recon.evaluate.guides import Guide, lowered
 from lfmri_node.recon.evaluate.methods import Answer
 from lfmri_node.recon.evaluate.scoring import TRUTH, Diagnosis
-from lfmri_node.recon.operators import SenseOp
+from lfmri_node.recon.reconstruct import scale_of
 from lfmri_node.recon.train.learned_sampling import read_mask
 from lfmri_node.recon.train.measurement import Measurement
+from lfmri_node.recon.train.networks import LfMri
 from lfmri_node.recon.train.recipes import Recipe
 from lfmri_node.recon.train.runs import Run, finished
 from lfmri_node.recon.types import Bool, LesionWeighting, Real
 
 CLASSIFIER = "classifier"
+ORACLE, RANDOM, LOWERED = (
+    "LF-MRI, given the true outline as C",
+    "LF-MRI, given as large a C elsewhere",
+    "LF-MRI, a quarter of mu in C in place of G_u",
+)
+"""What LF-MRI does with another C, nothing retrained."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnedMethod:
-    """A reconstruction network in eval mode.
+    """A reconstruction network in eval mode; like all images, its are zero where no coil sees anything.
 
-    ``lines`` bool (p,) where it learnt its own mask; ``has_map`` where it answers with an activation map.
+    ``lines`` bool (p,) where it learnt its own mask; ``has_map`` where it answers with an activation map;
+    ``guide`` makes the C that it is given in place of Net_c's map.
     """
 
     name: str
@@ -37,23 +48,31 @@ class LearnedMethod:
     network: nn.Module = field(repr=False)
     lines: Bool | None = None
     has_map: bool = False
+    guide: Guide | None = None
 
     @property
     def takes_point_masks(self) -> bool:
         return self.lines is None
 
     def reconstruct(self, case: Case) -> Answer:
-        """Image, score and activation of the last stage; zero map where the network has none."""
+        """Image, score and activation of the last stage; none where the network has no map of its own."""
         if self.lines is not None and case.again is not None:
             case = case.again(self.lines)
+        measurement = measurement_of(case)
+        if self.guide is not None:
+            given = torch.from_numpy(self.guide(case))[None, None]
+            measurement = replace(measurement, guide=given)
         with torch.inference_mode():
-            last = self.network(measurement_of(case))[-1]
-            image = last.image[0].numpy()
-            if last.slice_logits is None or last.activation is None:
-                return Answer(image=image, case=case)
-            score = float(torch.sigmoid(last.slice_logits[0]).max())
-            activation = last.activation[0].amax(dim=0).numpy()
-        return Answer(image=image, score=score, activation=activation, case=case)
+            last = self.network(measurement)[-1]
+        image = last.image[0].numpy() * case.maps.support
+        if last.slice_logits is None or last.activation is None or not self.has_map:
+            return Answer(image=image, case=case)
+        return Answer(
+            image=image,
+            score=float(torch.sigmoid(last.slice_logits[0]).max()),
+            activation=last.activation[0].amax(dim=0).numpy() * case.maps.support,
+            case=case,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +90,21 @@ class TruthMethod:
 
 
 def measurement_of(case: Case) -> Measurement:
-    """What a network sees of a case: a batch of one."""
+    """What a network sees of a case: a batch of one, with the noise and level that the service would tell."""
     kspace = torch.from_numpy(case.kspace.data)[None]
-    sampled = torch.from_numpy(case.kspace.sampled)[None]
-    operator = SenseOp(torch.from_numpy(case.maps.maps)[None], sampled)
-    return Measurement(kspace=kspace, sampled=sampled, operator=operator, adjoint=operator.adjoint(kspace))
+    encoding = operator(case.kspace, case.maps)
+    return Measurement(
+        kspace=kspace,
+        sampled=torch.from_numpy(case.kspace.sampled)[None],
+        operator=encoding,
+        adjoint=encoding.adjoint(kspace),
+        scale=scale_of(case.kspace, case.maps),
+    )
+
+
+def without_seed(name: str) -> str:
+    """Name of a recipe whatever its seed: ``lf-mri`` for ``lf-mri-s1``."""
+    return re.sub(r"-s\d+$", "", name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,38 +119,48 @@ class Runs:
     facts: tuple[RunFacts, ...]
     steps: frozenset[str]
 
-    def methods(self, fold: int, learnt_lines: float | None = None) -> list[LearnedMethod]:
-        """Reconstruction networks with the subjects of ``fold`` held out, in the order of the recipes.
+    def methods(self, learnt_lines: float | None = None, *, outlined: bool = False) -> list[LearnedMethod]:
+        """Reconstruction networks in the order of the recipes.
 
         Networks that learnt their lines come only where those are of the acceleration ``learnt_lines``; and
-        they fit one matrix only.
+        they fit one matrix only. With ``outlined`` LF-MRI comes again with each other C.
         """
         made = []
         for run, facts in zip(self.runs, self.facts, strict=True):
-            if run.recipe.network == CLASSIFIER or run.recipe.fold != fold or run.name in self.steps:
+            if run.recipe.network == CLASSIFIER or run.name in self.steps:
                 continue
             lines = (
                 read_mask(self.folder / run.name / "mask.txt") if run.recipe.sampling == "learned" else None
             )
             if lines is None or learnt_lines == round(lines.size / lines.sum()):
-                made.append(
-                    LearnedMethod(
-                        name=run.recipe.title,
-                        run=run.name,
-                        weights=facts.weights,
-                        network=run.network,
-                        lines=lines,
-                        has_map=run.recipe.lesion is not LesionWeighting.OFF,
-                    )
+                plain = LearnedMethod(
+                    name=run.recipe.title,
+                    run=run.name,
+                    weights=facts.weights,
+                    network=run.network,
+                    lines=lines,
+                    has_map=run.recipe.lesion is not LesionWeighting.OFF,
                 )
+                made.append(plain)
+                if outlined and without_seed(run.name) == "lf-mri" and isinstance(run.network, LfMri):
+                    made += _other_guides(plain, run.network)
         return made
 
-    def diagnosis(self, fold: int) -> Diagnosis | None:
-        """Of the fold's classifier that saw fully sampled images alone; None where it was not trained."""
+    def diagnosis(self) -> Diagnosis | None:
+        """Of the classifier that saw fully sampled images alone; None where it was not trained."""
         for run in self.runs:
-            if (run.recipe.network, run.recipe.fold, run.recipe.degraded) == (CLASSIFIER, fold, 0.0):
+            if run.recipe.network == CLASSIFIER and run.recipe.degraded == 0.0:
                 return _diagnosis_of(run.network)
         return None
+
+
+def _other_guides(method: LearnedMethod, network: LfMri) -> list[LearnedMethod]:
+    without_map = replace(method, has_map=False)
+    return [
+        replace(without_map, name=ORACLE, guide=Guide(elsewhere=False)),
+        replace(without_map, name=RANDOM, guide=Guide(elsewhere=True)),
+        replace(without_map, name=LOWERED, network=lowered(network)),
+    ]
 
 
 def _diagnosis_of(network: nn.Module) -> Diagnosis:
@@ -134,13 +173,13 @@ def _diagnosis_of(network: nn.Module) -> Diagnosis:
 
 
 def read_runs(folder: Path, recipes: tuple[Recipe, ...]) -> Runs:
-    """Read the finished runs below ``folder``, ordered as ``recipes``.
+    """Read the finished runs below ``folder``, ordered as ``recipes``; seeds of a recipe side by side.
 
     A folder that does not bear the name of its recipe is a copy put aside, and left out.
     """
     order = {recipe.name: i for i, recipe in enumerate(recipes)}
     named = [run for run in finished(folder) if run.name == run.recipe.name]
-    found = sorted(named, key=lambda run: (order.get(run.name, len(order)), run.name))
+    found = sorted(named, key=lambda run: (order.get(without_seed(run.name), len(order)), run.name))
     facts = tuple(
         RunFacts(
             recipe=run.recipe,

@@ -20,6 +20,8 @@ from lfmri_node.recon.types import Bool, Real
 
 WINDOW = 7
 """Side of skimage's SSIM window: no box is smaller."""
+FEWEST_PIXELS = 5
+"""Smaller parts of a mask get no box of their own."""
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 """Activations at which the intersection over union is taken."""
 
@@ -61,12 +63,15 @@ class MapQuality:
         Intersection over union with the boxes at each of `THRESHOLDS`.
     energy_inside
         Share of the map's sum inside the boxes; 0 for an empty map.
+    chance
+        Share of the body that lies within 4 px of a lesion: how often a peak put anywhere would point at it.
     """
 
     pointed: bool
     inside: bool
     iou: tuple[float, ...]
     energy_inside: float
+    chance: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +92,18 @@ def box_of(mask: Bool) -> Box | None:
     if rows.size == 0:
         return None
     return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+
+
+def boxes_of(mask: Bool) -> list[Box]:
+    """A box around each connected part of ``mask`` bool (r, p) of `FEWEST_PIXELS` or more, largest first."""
+    parts, _ = ndimage.label(mask, structure=np.ones((3, 3)))
+    sizes = np.bincount(parts.ravel())[1:]
+    places = ndimage.find_objects(parts)
+    return [
+        Box(places[i][0].start, places[i][1].start, places[i][0].stop, places[i][1].stop)
+        for i in np.argsort(-sizes, kind="stable")
+        if sizes[i] >= FEWEST_PIXELS
+    ]
 
 
 def usable_boxes(boxes: Iterable[Box], shape: tuple[int, int]) -> tuple[list[Box], int]:
@@ -116,6 +133,11 @@ def _grown(start: int, stop: int, n: int) -> tuple[int, int]:
         return start, stop
     start = min(max(start - missing // 2, 0), n - WINDOW)
     return start, start + WINDOW
+
+
+def lf_psnr_of_outline(image: Real, truth: Real, near: Bool, peak: float) -> float:
+    """PSNR of the pixels ``near`` a masked lesion, bool (r, p), with the volume's data range, in dB."""
+    return psnr_db(image[near], truth[near], peak)
 
 
 def psnr_db(image: Real, truth: Real, peak: float) -> float:
@@ -159,7 +181,9 @@ def lesion_quality(image: Real, truth: Real, boxes: Sequence[Box], peak: float) 
     )
 
 
-def map_quality(activation: Real, boxes: Sequence[Box], lesion: Bool | None = None) -> MapQuality | None:
+def map_quality(
+    activation: Real, boxes: Sequence[Box], lesion: Bool | None = None, body: Bool | None = None
+) -> MapQuality | None:
     """Pointing game, intersection over union and energy of a map f32 (r, p); None without boxes.
 
     Parameters
@@ -169,6 +193,8 @@ def map_quality(activation: Real, boxes: Sequence[Box], lesion: Bool | None = No
     lesion
         bool (r, p) where the outline is known: the pointing game then measures the distance to it, else
         to the boxes. Source of the pointing game: Zhang et al., Int J Comput Vis 126 (2018) 1084.
+    body
+        bool (r, p), where a peak may lie by chance; the whole image where None.
     """
     if not boxes:
         return None
@@ -180,11 +206,13 @@ def map_quality(activation: Real, boxes: Sequence[Box], lesion: Bool | None = No
     distance = ndimage.distance_transform_edt(~outline)
     total = float(activation.sum(dtype=np.float64))
     found = activation.max() > 0
+    near = distance <= POINTING_TOLERANCE_PX
     return MapQuality(
-        pointed=bool(found and distance[peak] <= POINTING_TOLERANCE_PX),
+        pointed=bool(found and near[peak]),
         inside=bool(found and covered[peak]),
         iou=tuple(_iou(activation >= threshold, covered) for threshold in THRESHOLDS),
         energy_inside=float(activation[covered].sum(dtype=np.float64)) / total if total > 0 else 0.0,
+        chance=float(near.mean() if body is None or not body.any() else near[body].mean()),
     )
 
 

@@ -1,7 +1,8 @@
-"""The measured sets: real noise, real phase, never trained on.
+"""The measured sets: real noise, real phase; nothing is trained or chosen on them.
 
 Truth of a fully sampled set: all lines combined with ESPIRiT maps of all data, turned to the phase of
-the maps that the undersampled data gave (only magnitudes are compared). Every fold's network is run.
+the maps that the undersampled data gave (only magnitudes are compared). It holds the noise of the sampled
+lines.
 """
 
 from __future__ import annotations
@@ -15,36 +16,37 @@ from lfmri_node.recon.coilmaps import estimate
 from lfmri_node.recon.evaluate.cases import Case, undersample
 from lfmri_node.recon.evaluate.sweep import CaseSource
 from lfmri_node.recon.sampling import acceleration as acceleration_of
-from lfmri_node.recon.sampling import random_lines
-from lfmri_node.recon.train.data import Fold
+from lfmri_node.recon.sampling import equispaced_lines, random_lines
 from lfmri_node.recon.types import Bool, Complex, KSpace
 
-BRAIN, LOW_FIELD, PROSPECTIVE = "measured brain, 13 coils", "measured brain, 0.055 T", "prospective, 8 coils"
+BRAIN, LOW_FIELD, PROSPECTIVE = "measured brain", "measured brain, 0.055 T", "prospective, 8 coils"
+BRAIN_EQUISPACED = "measured brain, equispaced lines"
+PATTERNS = ((BRAIN, 4.0), (BRAIN_EQUISPACED, 4.0), (BRAIN, 8.0))
+"""Data set and acceleration of the measured brain's masks."""
 CENTRE_FRACTION = {2.0: 0.08, 4.0: 0.08, 8.0: 0.04}
-N_MASKS = 2
-SEARCH_MASKS = (1000, 1001)
+SEARCH_MASKS = (1000,)
 """Mask seeds of the search of the rivals' regularisation: not among those that are reported."""
 LOW_FIELD_SUBJECTS = ("F6A", "F6B", "F7A", "S6A")
 
 
-def measured_sources(data: Path, accelerations: tuple[float, ...], fold: Fold) -> list[CaseSource]:
-    """Sources of the measured sets that are in ``data``, for the networks of one fold.
-
-    The 0.055 T patients are those of the 3 T images: only the fold's held-out ones are taken.
-    """
+def measured_sources(data: Path, n_masks: int) -> list[CaseSource]:
+    """Sources of the measured sets that are in ``data``; the 13-coil brain under ``n_masks`` masks."""
     sources = []
     if (data / "raw_brain_13ch.npz").is_file():
-        sources += [_brain(data, acceleration, fold.index) for acceleration in accelerations]
+        sources += [brain_source(data, dataset, acceleration, n_masks) for dataset, acceleration in PATTERNS]
     if (data / "raw_brain_055T.npz").is_file():
-        sources.append(_low_field(data, fold))
+        sources.append(_low_field(data))
     if (data / "raw_brain_8ch_prospective.npz").is_file():
-        sources.append(_prospective(data, fold.index))
+        sources.append(_prospective(data))
     return sources
 
 
-def lines_of(n: int, acceleration: float, seed: int) -> Bool:
-    """Random lines by the fastMRI convention, centre 8 % (2x, 4x) or 4 % (8x)."""
-    return random_lines(n, acceleration, CENTRE_FRACTION[acceleration], np.random.RandomState(seed))
+def lines_of(n: int, acceleration: float, seed: int, *, equispaced: bool = False) -> Bool:
+    """Lines bool (n,) by the fastMRI convention, centre 8 % (2x, 4x) or 4 % (8x)."""
+    rng, fraction = np.random.RandomState(seed), CENTRE_FRACTION[acceleration]
+    if equispaced:
+        return equispaced_lines(n, round(acceleration), fraction, rng)
+    return random_lines(n, acceleration, fraction, rng)
 
 
 def retrospective(
@@ -52,7 +54,6 @@ def retrospective(
     lines: Bool,
     *,
     dataset: str,
-    fold: int,
     subject: str,
     volume: str,
     acceleration: float,
@@ -68,7 +69,6 @@ def retrospective(
     truth = (truth / scale).astype(np.complex64)
     return Case(
         dataset=dataset,
-        fold=fold,
         subject=subject,
         volume=volume,
         group=dataset,
@@ -84,42 +84,49 @@ def retrospective(
     )
 
 
-def _brain(data: Path, acceleration: float, fold: int) -> CaseSource:
-    """Both flip angles under `N_MASKS` masks; samples are named ``flip/mask seed``."""
+def brain_source(data: Path, dataset: str, acceleration: float, n_masks: int) -> CaseSource:
+    """Both flip angles under ``n_masks`` masks; samples are named ``flip/mask seed``.
+
+    Of equispaced lines there are as many masks as the acceleration has offsets, and no more are taken.
+    """
     with np.load(data / "raw_brain_13ch.npz") as arrays:
         complete, flips = arrays["kspace"], [f"{flip:g} degrees" for flip in arrays["flip_deg"]]
+    equispaced = dataset == BRAIN_EQUISPACED
+    drawn = {
+        lines_of(complete.shape[-1], acceleration, seed, equispaced=equispaced).tobytes(): seed
+        for seed in reversed(range(n_masks))
+    }
+    seeds = sorted(drawn.values())
 
     def load(sample: str) -> Case:
         flip, seed = sample.split("/")
         planes = np.ascontiguousarray(complete[flips.index(flip)])
         return retrospective(
             planes,
-            lines_of(planes.shape[2], acceleration, int(seed)),
-            dataset=BRAIN,
-            fold=fold,
+            lines_of(planes.shape[2], acceleration, int(seed), equispaced=equispaced),
+            dataset=dataset,
             subject="one volunteer",
-            volume=f"{BRAIN}/{fold}/{acceleration:g}/{sample}",
+            volume=f"{dataset}/{acceleration:g}/{sample}",
             acceleration=acceleration,
             sample=sample,
             field_strength_t=None,
         )
 
     return CaseSource(
-        dataset=BRAIN,
-        fold=fold,
+        dataset=dataset,
         acceleration=acceleration,
-        samples=tuple(f"{flip}/{seed}" for flip in flips for seed in range(N_MASKS)),
+        samples=tuple(f"{flip}/{seed}" for flip in flips for seed in seeds),
         load=load,
         search=lambda: [load(f"{flip}/{mask}") for flip in flips for mask in SEARCH_MASKS],
-        setting=f"{BRAIN}, {acceleration:g}x",
+        setting=f"{dataset}, {acceleration:g}x",
     )
 
 
-def _low_field(data: Path, fold: Fold) -> CaseSource:
+def _low_field(data: Path) -> CaseSource:
     """One coil at 2x; samples are named ``patient_contrast/slice``; a slice is a volume of its own."""
     with np.load(data / "raw_brain_055T.npz") as arrays:
-        names_of_all = [name for name in arrays.files if name.split("_")[0] in LOW_FIELD_SUBJECTS]
-        volumes = {name: arrays[name] for name in names_of_all}
+        names = [name for name in arrays.files if name.split("_")[0] in LOW_FIELD_SUBJECTS]
+        volumes = {name: arrays[name] for name in names}
 
     def load(sample: str, seed: int = 0) -> Case:
         name, index = sample.split("/")
@@ -128,29 +135,24 @@ def _low_field(data: Path, fold: Fold) -> CaseSource:
             planes,
             lines_of(planes.shape[2], 2.0, seed),
             dataset=LOW_FIELD,
-            fold=fold.index,
             subject=name.split("_")[0],
-            volume=f"{LOW_FIELD}/{fold.index}/{sample}",
+            volume=f"{LOW_FIELD}/{sample}",
             acceleration=2.0,
             sample=sample,
             field_strength_t=0.055,
         )
 
-    names = {name: [f"{name}/{s}" for s in range(len(volume))] for name, volume in volumes.items()}
-    mine = [name for name in volumes if name.split("_")[0] in fold.held_out]
-    others = [samples[0] for name, samples in names.items() if name not in mine]
     return CaseSource(
         dataset=LOW_FIELD,
-        fold=fold.index,
         acceleration=2.0,
-        samples=tuple(sample for name in mine for sample in names[name]),
+        samples=tuple(f"{name}/{s}" for name, volume in volumes.items() for s in range(len(volume))),
         load=load,
-        search=lambda: [load(sample, SEARCH_MASKS[0]) for sample in others],
-        setting=f"{LOW_FIELD}, fold {fold.index}, 2x",
+        search=lambda: [load(f"{name}/0", SEARCH_MASKS[0]) for name in names[::3]],
+        setting=f"{LOW_FIELD}, 2x",
     )
 
 
-def _prospective(data: Path, fold: int) -> CaseSource:
+def _prospective(data: Path) -> CaseSource:
     """Poisson-disc points: no truth, so the data residual alone; the rivals' lambdas are the defaults."""
     with np.load(data / "raw_brain_8ch_prospective.npz") as arrays:
         measured = arrays["kspace"].astype(np.complex64)
@@ -162,9 +164,8 @@ def _prospective(data: Path, fold: int) -> CaseSource:
         scale = np.float32(max(float(np.percentile(np.abs(zero_filled(kspace, maps)), 99.5)), 1e-12))
         return Case(
             dataset=PROSPECTIVE,
-            fold=fold,
             subject="one volunteer",
-            volume=f"{PROSPECTIVE}/{fold}",
+            volume=PROSPECTIVE,
             group=PROSPECTIVE,
             field_strength_t=None,
             acceleration=round(acceleration_of(points), 2),
@@ -179,7 +180,6 @@ def _prospective(data: Path, fold: int) -> CaseSource:
 
     return CaseSource(
         dataset=PROSPECTIVE,
-        fold=fold,
         acceleration=round(acceleration_of(points), 2),
         samples=("slice",),
         load=load,

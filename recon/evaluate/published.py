@@ -31,9 +31,7 @@ PLANE_STEP = 8
 N_SEARCH = 4
 
 
-def published_sources(
-    data: Path, n_slices: int, accelerations: tuple[float, ...], fold: int
-) -> list[CaseSource]:
+def published_sources(data: Path, n_slices: int, accelerations: tuple[float, ...]) -> list[CaseSource]:
     """Sources of the published sets below ``data``: whole volumes until ``n_slices`` is reached."""
     sources = []
     volumes = [
@@ -43,12 +41,12 @@ def published_sources(
         trained = [p for folder in _named(data, fastmri.Split.TRAIN.folder) for p in folder.glob("*.h5")]
         labels = _labels(data)
         for acceleration in accelerations:
-            sources.append(_fastmri(sorted(volumes), sorted(trained), labels, n_slices, acceleration, fold))
+            sources.append(_fastmri(sorted(volumes), sorted(trained), labels, n_slices, acceleration))
     scans = [path for folder in _named(data, skm_tea.FOLDER) for path in skm_tea.files(folder.parent)]
     for acceleration in accelerations:
         masked = [path for path in scans if int(acceleration) in skm_tea.read_scan(path).accelerations]
         if masked:
-            sources.append(_skm_tea(sorted(masked), _boxes(data), n_slices, acceleration, fold))
+            sources.append(_skm_tea(sorted(masked), _boxes(data), n_slices, acceleration))
     return sources
 
 
@@ -74,9 +72,7 @@ def _boxes(data: Path) -> SkmTeaBoxes | None:
     return None if test is None else read_boxes([test])
 
 
-def case_of_slice(
-    one: RealSlice, sampled: Bool, dataset: str, fold: int, acceleration: float, sample: str
-) -> Case:
+def case_of_slice(one: RealSlice, sampled: Bool, dataset: str, acceleration: float, sample: str) -> Case:
     """A slice of a published set under ``sampled``; k-space and truth divided by the volume's maximum."""
     assert one.target is not None
     assert one.data_range is not None
@@ -91,7 +87,6 @@ def case_of_slice(
         maps = CoilMaps(maps=one.maps, support=np.any(one.maps != 0, axis=0))
     return Case(
         dataset=dataset,
-        fold=fold,
         subject=one.subject,
         volume=f"{one.file}/{one.echo}",
         group=one.group.value,
@@ -115,7 +110,6 @@ def _fastmri(
     labels: FastMriPlus | None,
     n_slices: int,
     acceleration: float,
-    fold: int,
 ) -> CaseSource:
     paths = {path.stem: path for path in [*trained, *volumes]}
 
@@ -124,7 +118,7 @@ def _fastmri(
         volume = fastmri.read_volume(paths[file])
         one = fastmri.read_slice(volume, int(index), labels=labels)
         lines = fastmri.line_mask(volume, fastmri.MaskKind.RANDOM, int(acceleration))
-        return case_of_slice(one, lines, FASTMRI, fold, acceleration, sample)
+        return case_of_slice(one, lines, FASTMRI, acceleration, sample)
 
     def search() -> list[Case]:
         shapes = [(path, fastmri.read_volume(path).shape[0]) for path in trained[:N_SEARCH]]
@@ -137,7 +131,6 @@ def _fastmri(
         samples += [f"{path.stem}/{i}" for i in range(fastmri.read_volume(path).shape[0])]
     return CaseSource(
         dataset=FASTMRI,
-        fold=fold,
         acceleration=acceleration,
         samples=tuple(samples),
         load=load,
@@ -146,9 +139,7 @@ def _fastmri(
     )
 
 
-def _skm_tea(
-    scans: list[Path], boxes: SkmTeaBoxes | None, n_slices: int, acceleration: float, fold: int
-) -> CaseSource:
+def _skm_tea(scans: list[Path], boxes: SkmTeaBoxes | None, n_slices: int, acceleration: float) -> CaseSource:
     paths = {path.stem: path for path in scans}
     known = lru_cache(maxsize=1)(skm_tea.statistics)
 
@@ -157,7 +148,7 @@ def _skm_tea(
         path = paths[file]
         (one,) = skm_tea.slices(path, boxes=boxes, echoes=(0,), which=[int(plane)], known=known(path))
         points = skm_tea.poisson_mask(path, int(acceleration))
-        return case_of_slice(one, points, SKM_TEA, fold, acceleration, sample)
+        return case_of_slice(one, points, SKM_TEA, acceleration, sample)
 
     samples: list[str] = []
     for path in scans:
@@ -167,7 +158,6 @@ def _skm_tea(
         samples += [f"{path.stem}/{x}" for x in planes]
     return CaseSource(
         dataset=SKM_TEA,
-        fold=fold,
         acceleration=acceleration,
         samples=tuple(samples),
         load=load,

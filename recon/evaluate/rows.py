@@ -22,7 +22,6 @@ class RowKey(NamedTuple):
     method: str
     run: str
     weights: str
-    fold: int
     seed: int
     acceleration: float
     sample: str
@@ -35,13 +34,13 @@ class Row:
     Parameters
     ----------
     dataset
-        ``held-out`` (simulated from held-out subjects), ``real-lesions``, the name of a measured set, or
-        of a data set of the user.
+        ``held-out`` (simulated from test subjects), ``measured-like`` (the same with line errors),
+        ``real-lesions``, the name of a measured set, or of a data set of the user.
     method, run, weights
         Row label of the tables; name of the training run and first 12 hex digits of the SHA-256 of its
-        weights, empty for a classical method.
-    fold, seed, sample
-        Which slice; -1 for the fold of a measured set (every fold's network is run on it).
+        weights, empty for a classical method. Runs of one recipe with several seeds share a label.
+    seed, sample
+        Which slice: ``seed`` is that of the evaluation.
     group
         Data set, PD, PDFS, SKM-TEA or simulated anatomy.
     volume
@@ -52,11 +51,17 @@ class Row:
         Image-level truth; ``real``, the kind inserted, or empty.
     boxes, boxes_dropped
         Boxes that were measured, and those left out as empty.
+    detail_kept, detail_correlation
+        See `detail.Detail`.
     lf_psnr, lf_ssim, lf_psnr_crop
         Means over the boxes.
+    lesion_px, lesion_cnr
+        Of a masked lesion in the truth, see `detail.LesionFacts`.
+    lf_psnr_outline, contrast_kept
+        Inside the outline of a masked lesion and 2 px around it; lesion against its ring, after over before.
     score, diagnosis_score
-        Probability of a lesion by Net_c of the method, and by the diagnosis classifier of the fold.
-    pointed, pointed_inside, iou, energy_inside
+        Probability of a lesion by Net_c of the method, and by the diagnosis classifier.
+    pointed, pointed_inside, iou, energy_inside, pointing_chance
         See `lesion_metrics.MapQuality`; ``iou`` holds one value a threshold.
     data_residual
         norm(A x - y) / norm(y).
@@ -68,7 +73,6 @@ class Row:
     method: str
     run: str
     weights: str
-    fold: int
     seed: int
     subject: str
     volume: str
@@ -81,16 +85,23 @@ class Row:
     psnr: float | None
     ssim: float | None
     nmse: float | None
+    detail_kept: float | None
+    detail_correlation: float | None
     boxes: int
     boxes_dropped: int
     lf_psnr: float | None
     lf_ssim: float | None
     lf_psnr_crop: float | None
+    lesion_px: int | None
+    lesion_cnr: float | None
+    lf_psnr_outline: float | None
+    contrast_kept: float | None
     score: float | None
     pointed: bool | None
     pointed_inside: bool | None
     iou: tuple[float, ...] | None
     energy_inside: float | None
+    pointing_chance: float | None
     diagnosis_score: float | None
     data_residual: float | None
     seconds: float | None
@@ -102,7 +113,6 @@ class Row:
             self.method,
             self.run,
             self.weights,
-            self.fold,
             self.seed,
             self.acceleration,
             self.sample,

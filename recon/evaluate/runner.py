@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,44 +16,60 @@ from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.evaluate.evidence import Evidence
 from lfmri_node.recon.evaluate.figures import make_figures
 from lfmri_node.recon.evaluate.learned import Runs, TruthMethod, read_runs
+from lfmri_node.recon.evaluate.lesion_tables import lesion_bins, lesion_term_table, table_2
 from lfmri_node.recon.evaluate.measured import measured_sources
+from lfmri_node.recon.evaluate.measured_tables import brain_table, measured_table
 from lfmri_node.recon.evaluate.methods import Method
-from lfmri_node.recon.evaluate.more_tables import map_table, measured_table, speed_table, table_7, table_9
+from lfmri_node.recon.evaluate.more_tables import map_table, speed_table, table_7, table_9
 from lfmri_node.recon.evaluate.published import published_sources
 from lfmri_node.recon.evaluate.real_lesions import real_lesion_source
 from lfmri_node.recon.evaluate.report import write_report
 from lfmri_node.recon.evaluate.rows import Row, RowFile
-from lfmri_node.recon.evaluate.scoring import Diagnosis
-from lfmri_node.recon.evaluate.simulated import HELD_OUT, held_out_source
+from lfmri_node.recon.evaluate.simulated import DISTURBED, HELD_OUT, UNSEEN, simulated_source
 from lfmri_node.recon.evaluate.sweep import Bench, CaseSource, Regularisation, run
 from lfmri_node.recon.evaluate.table import Table, to_markdown, write_csv
-from lfmri_node.recon.evaluate.tables import (
-    ABLATIONS,
-    ablation_table,
-    lesion_term_table,
-    shipped_table,
-    table_1,
-    table_2,
-)
-from lfmri_node.recon.train.data import FOLDS, REAL_LESIONS
+from lfmri_node.recon.evaluate.tables import ABLATIONS, ablation_table, shipped_table, table_1
 from lfmri_node.recon.train.recipes import Recipe, all_recipes
 
 UNSEEN_SHARE = 0.5
 """Slices with the unseen kind, as a share of the slices with trained kinds."""
 
 
-def evaluate(
-    runs: Path,
-    data: Path,
-    out: Path,
-    *,
-    n_slices: int,
-    seed: int,
-    accelerations: Sequence[float] = (4.0, 8.0),
-    folds: Sequence[int] = (0, 1, 2),
-    measured: bool = True,
-    show: bool = True,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How much is evaluated.
+
+    Parameters
+    ----------
+    n_slices
+        Simulated slices for each acceleration, without and as many with line errors.
+    n_strokes
+        Test patients with a stroke; half as many without one come with them.
+    n_masks
+        Masks of the measured brain for each flip angle and pattern.
+    seed
+        Of all that is drawn.
+    measured
+        Whether the measured sets are run as well.
+    """
+
+    n_slices: int
+    n_strokes: int
+    n_masks: int
+    seed: int = 0
+    accelerations: tuple[float, ...] = (4.0, 8.0)
+    measured: bool = True
+
+    @property
+    def command(self) -> str:
+        """The command that makes the same evaluation, without folders."""
+        parts = ["lfmri-lab evaluate", f"--slices {self.n_slices}", f"--strokes {self.n_strokes}"]
+        parts += [f"--masks {self.n_masks}", f"--seed {self.seed}"]
+        parts += [f"--acceleration {acceleration:g}" for acceleration in self.accelerations]
+        return " ".join([*parts, "--measured" if self.measured else "--no-measured"])
+
+
+def evaluate(runs: Path, data: Path, out: Path, extent: Extent, *, show: bool = True) -> None:
     """Run every method on the same slices, masks and noise; write rows, tables, figures and the report.
 
     Parameters
@@ -65,42 +82,34 @@ def evaluate(
         Gets ``slices.csv`` (one row a method and slice, kept as they come: a killed evaluation goes on
         where it stopped), ``slices.json``, ``regularisation.json``, ``tables.csv``, ``tables.md``,
         ``figures/`` and ``lab-report.html``.
-    n_slices
-        Held-out slices for each fold and acceleration.
-    measured
-        Whether the measured sets in ``data`` are run as well.
 
     Raises
     ------
     LabError
         LF-LAB-020 where ``out`` holds rows of another version, LF-LAB-023 of other slices; LF-LAB-021
-        where no run is finished.
+        where no run is finished, LF-LAB-024 where those of a comparison differ in their training.
     """
     recipes = tuple(all_recipes().values())
     trained = read_runs(runs, recipes)
-    if not any(trained.methods(fold) for fold in folds):
-        raise LabError(
-            "LF-LAB-021",
-            "no reconstruction network of the folds asked for is finished",
-            "train a recipe first, or name its fold",
-        )
-    _refuse_unequal([facts.recipe for facts in trained.facts if facts.recipe.fold in folds])
-    sources = make_sources(data, n_slices, seed, tuple(accelerations), tuple(folds), measured=measured)
+    if not trained.methods():
+        raise LabError("LF-LAB-021", "no reconstruction network is finished", "train a recipe first")
+    _refuse_unequal([facts.recipe for facts in trained.facts])
+    sources = make_sources(data, extent)
+    diagnosis = trained.diagnosis()
     bench = Bench(
         sources=tuple(sources),
-        learned=lambda source: _methods(trained, source),
-        diagnosis=lambda source: _diagnosis(trained, source),
+        learned=lambda source: _methods(trained, source, with_truth=diagnosis is not None),
+        diagnosis=lambda source: diagnosis if source.dataset == HELD_OUT else None,
     )
-    file = run(bench, out, seed, show=show)
+    file = run(bench, out, extent.seed, show=show)
     evidence = Evidence(
-        rows=current_rows(file, trained, seed, sources),
+        rows=current_rows(file, trained, extent.seed, sources),
         recipes=recipes,
-        runs=tuple(facts for facts in trained.facts if facts.recipe.fold in folds),
-        accelerations=tuple(accelerations),
-        folds=tuple(folds),
-        seed=seed,
-        n_slices=n_slices,
-        command=command_line(n_slices, seed, accelerations, folds, measured=measured),
+        runs=trained.facts,
+        accelerations=extent.accelerations,
+        seed=extent.seed,
+        n_slices=extent.n_slices,
+        command=extent.command,
         commit=commit(),
         machine=machine(),
         regularisation=Regularisation(out / "regularisation.json").found,
@@ -112,31 +121,16 @@ def evaluate(
     write_report(evidence, tables, figures, out / "lab-report.html")
 
 
-def make_sources(
-    data: Path,
-    n_slices: int,
-    seed: int,
-    accelerations: tuple[float, ...],
-    folds: tuple[int, ...],
-    *,
-    measured: bool,
-) -> list[CaseSource]:
-    """Held-out slices, the unseen kind and real lesions of every fold and acceleration; measured sets.
-
-    Published data sets are run with the networks of the first fold; `train --source` reads other splits.
-    """
-    sources = []
-    for index in folds:
-        fold = FOLDS[index]
-        for acceleration in accelerations:
-            sources.append(held_out_source(data, fold, n_slices, seed, acceleration))
-            n_unseen = round(UNSEEN_SHARE * n_slices)
-            sources.append(held_out_source(data, fold, n_unseen, seed, acceleration, unseen=True))
-            if set(fold.held_out) & set(REAL_LESIONS):
-                sources.append(real_lesion_source(data, fold, seed, acceleration))
-        if measured:
-            sources += measured_sources(data, accelerations, fold)
-    sources += published_sources(data, n_slices, accelerations, folds[0])
+def make_sources(data: Path, extent: Extent) -> list[CaseSource]:
+    """Measured sets, real lesions, slices without and with line errors, the unseen kind, published sets."""
+    sources = measured_sources(data, extent.n_masks) if extent.measured else []
+    n, seed = extent.n_slices, extent.seed
+    for acceleration in extent.accelerations:
+        sources.append(real_lesion_source(data, extent.n_strokes, seed, acceleration))
+        sources.append(simulated_source(data, n, seed, acceleration))
+        sources.append(simulated_source(data, n, seed, acceleration, DISTURBED))
+        sources.append(simulated_source(data, round(UNSEEN_SHARE * n), seed, acceleration, UNSEEN))
+    sources += published_sources(data, n, extent.accelerations)
     return [source for source in sources if source.samples]
 
 
@@ -154,40 +148,35 @@ def _refuse_unequal(recipes: Sequence[Recipe]) -> None:
             )
 
 
-def _methods(trained: Runs, source: CaseSource) -> list[Method]:
-    """Every network of the fold; those with lines of their own where matrix and acceleration are theirs."""
-    own = source.dataset == HELD_OUT
+def _methods(trained: Runs, source: CaseSource, *, with_truth: bool) -> list[Method]:
+    """Every network; those with lines of their own where matrix and acceleration are theirs."""
     simulated = source.setting.startswith("simulated")
-    truth: list[Method] = [TruthMethod()] if own and trained.diagnosis(source.fold) is not None else []
-    learned = trained.methods(source.fold, source.acceleration if simulated else None)
+    truth: list[Method] = [TruthMethod()] if with_truth and source.dataset == HELD_OUT else []
+    learned = trained.methods(source.acceleration if simulated else None, outlined=source.outlined)
     return [*truth, *(method for method in learned if method.has_map or not source.maps_only)]
-
-
-def _diagnosis(trained: Runs, source: CaseSource) -> Diagnosis | None:
-    if source.dataset != HELD_OUT:
-        return None
-    return trained.diagnosis(source.fold)
 
 
 def current_rows(file: RowFile, trained: Runs, seed: int, sources: Sequence[CaseSource]) -> tuple[Row, ...]:
     """Rows of the present weights, seed and slices: a file may hold those of earlier evaluations too."""
     weights = {facts.weights for facts in trained.facts} | {""}
-    wanted = {(s.dataset, s.fold, s.acceleration, sample) for s in sources for sample in s.samples}
+    wanted = {(s.dataset, s.acceleration, sample) for s in sources for sample in s.samples}
     return tuple(
         row
         for row in file
         if row.weights in weights
         and row.seed == seed
-        and (row.dataset, row.fold, row.acceleration, row.sample) in wanted
+        and (row.dataset, row.acceleration, row.sample) in wanted
     )
 
 
 def make_tables(evidence: Evidence) -> list[Table]:
     """All tables in the order of the report."""
     return [
+        brain_table(evidence),
         *table_1(evidence),
         *table_2(evidence),
-        lesion_term_table(evidence),
+        *lesion_bins(evidence),
+        *lesion_term_table(evidence),
         shipped_table(evidence),
         map_table(evidence),
         measured_table(evidence),
@@ -196,16 +185,6 @@ def make_tables(evidence: Evidence) -> list[Table]:
         table_9(evidence),
         speed_table(evidence),
     ]
-
-
-def command_line(
-    n_slices: int, seed: int, accelerations: Sequence[float], folds: Sequence[int], *, measured: bool
-) -> str:
-    """The command that makes the same evaluation, without folders."""
-    parts = ["lfmri-lab evaluate", f"--slices {n_slices}", f"--seed {seed}"]
-    parts += [f"--acceleration {acceleration:g}" for acceleration in accelerations]
-    parts += [f"--fold {fold}" for fold in folds]
-    return " ".join([*parts, "--measured" if measured else "--no-measured"])
 
 
 def commit() -> str:

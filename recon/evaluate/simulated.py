@@ -1,4 +1,4 @@
-"""Cases of held-out subjects: simulated multi-coil measurements of magnitude images, lesions inserted.
+"""Cases of test subjects: simulated multi-coil measurements of magnitude images, lesions inserted.
 
 Every slice is a volume of its own: its data range is the maximum of its own truth.
 """
@@ -12,94 +12,91 @@ from pathlib import Path
 
 import numpy as np
 
-from lfmri_node.recon.coilmaps import interpolate
-from lfmri_node.recon.evaluate.cases import Case, undersample
+from lfmri_node.recon.coilmaps import estimate
+from lfmri_node.recon.evaluate.cases import Case
 from lfmri_node.recon.evaluate.lesion_metrics import Box, box_of, usable_boxes
 from lfmri_node.recon.evaluate.sweep import CaseSource
 from lfmri_node.recon.phantom import LESION_KINDS, UNSEEN_KIND
-from lfmri_node.recon.train.data import Fold, ImageSource, load_subjects
-from lfmri_node.recon.train.samples import Sample, SimulatedScan, combine, draw_scan, load_coils
-from lfmri_node.recon.types import Bool
+from lfmri_node.recon.train.anatomies import load_label_maps
+from lfmri_node.recon.train.data import LABELS, ImageSource
+from lfmri_node.recon.train.samples import SimulatedScan, draw_scan, load_coils, true_image
+from lfmri_node.recon.train.split import Part
+from lfmri_node.recon.train.subjects import BODY, HEAD, KNEE, load_subjects
+from lfmri_node.recon.types import Bool, Complex
 
-HELD_OUT, UNSEEN = "held-out", "unseen-kind"
+HELD_OUT, DISTURBED, UNSEEN = "held-out", "measured-like", "unseen-kind"
+MIX = {HEAD: 0.5, KNEE: 0.15, BODY: 0.15, LABELS: 0.2}
+"""Shares of the sources of images: patients without a real lesion, and anatomies painted on label maps."""
 N_SEARCH = 4
-"""Slices of training subjects on which the rivals' regularisation is searched."""
-
-GROUP_OF = {
-    "knee": "simulated, knee",
-    "legs": "simulated, legs",
-    "head_t1": "simulated, head",
-    "phantom": "simulated, phantom",
+"""Slices of tuning subjects on which the rivals' regularisation is searched."""
+FIELD_STRENGTH_T = {**dict.fromkeys(("F6A", "F6B", "F7A", "S6A", "ds001499_CSI3"), 3.0)} | {
+    "ms_cross_07": 3.0,
+    "ms_cross_19": 3.0,
 }
-FIELD_STRENGTH_T = {"knee": 3.0, "F6A": 3.0, "F6B": 3.0, "F7A": 3.0, "S6A": 3.0}
 """Of the subjects whose source states it."""
 
 
 def group_of(subject: str) -> str:
     """Simulated anatomy of a subject."""
-    return GROUP_OF.get(subject, "simulated, brain")
+    if subject == "legs":
+        return "simulated, legs"
+    return "simulated, painted label maps" if subject.startswith("label_") else "simulated, heads"
 
 
-def held_out_source(
-    data: Path, fold: Fold, n: int, seed: int, acceleration: float, *, unseen: bool = False
+def simulated_source(
+    data: Path, n: int, seed: int, acceleration: float, dataset: str = HELD_OUT, part: Part = Part.TEST
 ) -> CaseSource:
-    """``n`` slices of the held-out subjects without a real lesion; half of them get a lesion.
+    """``n`` slices of subjects of ``part`` without a real lesion; half of them get a lesion.
 
-    ``unseen`` inserts the kind that no training has shown instead of the trained kinds. The i-th slice
-    depends on seed, fold, acceleration and its own number alone.
+    The truth is free of noise. ``dataset`` `DISTURBED` adds the line errors of a real measurement; `UNSEEN`
+    inserts the kind that no training has shown instead of the trained kinds. The i-th slice depends on data
+    set, part, seed, acceleration and its own number alone.
     """
-    kinds = (UNSEEN_KIND,) if unseen else LESION_KINDS
-    draw = _drawer(data, fold.held_out, [seed, fold.index, int(acceleration), int(unseen)], kinds)
-    dataset = UNSEEN if unseen else HELD_OUT
+    kinds = (UNSEEN_KIND,) if dataset == UNSEEN else LESION_KINDS
+    opened = _opener(data, part)
+    keys = (list(Part).index(part), (HELD_OUT, DISTURBED, UNSEEN).index(dataset))
 
     def load(sample: str) -> Case:
-        return case_of(draw(int(sample), acceleration), dataset, fold.index, sample)
+        rng = np.random.default_rng([seed, int(acceleration), *keys, int(sample)])
+        source, coils = opened()
+        disturbed = dataset == DISTURBED
+        scan = draw_scan(source, coils, rng, kinds, acceleration=acceleration, disturbed=disturbed)
+        return case_of(scan, dataset, sample)
 
     return CaseSource(
         dataset=dataset,
-        fold=fold.index,
         acceleration=acceleration,
         samples=tuple(f"{index:04d}" for index in range(n)),
         load=load,
-        search=lambda: search_cases(data, fold, seed, acceleration),
-        setting=setting_of(fold, acceleration),
-        maps_only=unseen,
+        search=lambda: search_cases(data, seed, acceleration),
+        setting=setting_of(acceleration),
+        maps_only=dataset == UNSEEN,
+        outlined=dataset == HELD_OUT,
     )
 
 
-def setting_of(fold: Fold, acceleration: float) -> str:
-    """Name under which the regularisation of a fold and acceleration is recorded."""
-    return f"simulated, fold {fold.index}, {acceleration:g}x"
+def setting_of(acceleration: float) -> str:
+    """Name under which the regularisation of an acceleration is recorded."""
+    return f"simulated, {acceleration:g}x"
 
 
-def search_cases(data: Path, fold: Fold, seed: int, acceleration: float) -> list[Case]:
-    """Slices of the fold's training subjects, for the rivals' regularisation."""
-    draw = _drawer(data, fold.trained, [seed, fold.index, int(acceleration), 2], LESION_KINDS)
-    return [case_of(draw(i, acceleration), "search", fold.index, str(i)) for i in range(N_SEARCH)]
+def search_cases(data: Path, seed: int, acceleration: float) -> list[Case]:
+    """Slices of the tuning subjects, for the rivals' regularisation."""
+    source = simulated_source(data, N_SEARCH, seed, acceleration, part=Part.TUNE)
+    return [source.load(sample) for sample in source.samples]
 
 
-def _drawer(
-    data: Path, names: tuple[str, ...], seeds: list[int], kinds: tuple[str, ...]
-) -> Callable[[int, float], SimulatedScan]:
+def _opener(data: Path, part: Part) -> Callable[[], tuple[ImageSource, Complex]]:
     @lru_cache(maxsize=1)
-    def opened() -> tuple[ImageSource, np.ndarray]:
-        return ImageSource(load_subjects(data, names), 0.0, real_lesions=False), load_coils(data)
+    def opened() -> tuple[ImageSource, Complex]:
+        subjects = tuple(subject for subject in load_subjects(data, part) if not subject.has_lesion)
+        return ImageSource(subjects, load_label_maps(data, part), mix=MIX), load_coils(data)
 
-    def draw(index: int, acceleration: float) -> SimulatedScan:
-        source, coils = opened()
-        rng = np.random.default_rng([*seeds, index])
-        return draw_scan(source, coils, rng, kinds, acceleration=acceleration)
-
-    return draw
+    return opened
 
 
 def case_of(
-    scan: SimulatedScan,
-    dataset: str,
-    fold: int,
-    name: str,
-    boxes: tuple[Box, ...] | None = None,
-    kind: str | None = None,
+    scan: SimulatedScan, dataset: str, name: str, *, boxes: tuple[Box, ...] | None = None, group: str = ""
 ) -> Case:
     """The case of a simulated scan.
 
@@ -107,39 +104,37 @@ def case_of(
     ----------
     boxes
         Of a real lesion, in pixels of the image; None takes the box around the inserted one.
-    kind
-        ``lesion_kind``; None takes the inserted one's.
+    group
+        As in `rows.Row`; that of the subject where empty.
     """
-    sample = combine(scan)
-    size = (sample.target.shape[0], sample.target.shape[1])
-    inserted = box_of(sample.lesion)
+    kspace, entry = scan.kspace, scan.entry
+    maps = estimate(kspace)
+    truth = true_image(scan, maps.maps)
+    size = (truth.shape[0], truth.shape[1])
+    lesion = None if entry.lesion is None or not entry.lesion.mask.any() else entry.lesion
+    inserted = None if lesion is None else box_of(lesion.mask)
     given = boxes if boxes is not None else () if inserted is None else (inserted,)
     usable, n_dropped = usable_boxes(given, size)
 
     def again(lines: Bool) -> Case:
-        return case_of(replace(scan, sampled=lines), dataset, fold, name, boxes, kind)
+        return case_of(replace(scan, sampled=lines), dataset, name, boxes=boxes, group=group)
 
     return Case(
         dataset=dataset,
-        fold=fold,
-        subject=sample.subject,
-        volume=f"{dataset}/{fold}/{sample.acceleration:g}/{name}",
-        group=group_of(sample.subject),
-        field_strength_t=FIELD_STRENGTH_T.get(sample.subject),
-        acceleration=sample.acceleration,
+        subject=entry.subject,
+        volume=f"{dataset}/{scan.acceleration:g}/{name}",
+        group=group or group_of(entry.subject),
+        field_strength_t=FIELD_STRENGTH_T.get(entry.subject),
+        acceleration=scan.acceleration,
         sample=name,
-        kspace=undersample(sample.kspace, sample.sampled),
-        maps=interpolate(sample.coarse, size),
-        truth=sample.target,
-        peak=float(np.abs(sample.target).max()),
-        label=sample.label,
-        lesion_kind=_kind_of(sample) if kind is None else kind,
+        kspace=kspace,
+        maps=maps,
+        truth=truth,
+        peak=float(np.abs(truth).max()),
+        label=entry.label,
+        lesion_kind=lesion.kind if lesion is not None else "real" if entry.label else "",
         boxes=tuple(usable),
         boxes_dropped=n_dropped,
-        lesion=sample.lesion if sample.lesion.any() else None,
+        lesion=None if lesion is None else lesion.mask,
         again=again,
     )
-
-
-def _kind_of(sample: Sample) -> str:
-    return "real" if sample.has_real_lesion else sample.lesion_kind

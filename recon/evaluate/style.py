@@ -19,8 +19,8 @@ figure { margin: 1.5rem 0 }
 figcaption { font-weight: 600; margin-bottom: .4rem }
 figure.picture figcaption { font-weight: 400; font-size: .9rem; color: var(--soft); max-width: 60rem }
 figure img { max-width: 100%; height: auto; background: #fff }
-.scroll { overflow-x: auto }
-table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums }
+.scroll { overflow-x: auto; max-width: 100%; overscroll-behavior-x: contain }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }
 th, td { padding: .3rem .6rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line) }
 thead th { vertical-align: bottom; min-width: 5.5rem }
 tbody th { font-weight: 500; min-width: 9rem; position: sticky; left: 0; background: var(--paper) }
@@ -38,7 +38,18 @@ tr.group th { padding-top: .9rem; font-weight: 700; position: static }
 .short { color: var(--bad) }
 .open { color: var(--soft) }
 code { font-size: .9em; overflow-wrap: anywhere }
-@media (max-width: 40rem) { tbody th { position: static } .wide img { max-width: none; width: 60rem } }
+@media (max-width: 40rem) {
+  body { padding: 1rem .75rem 3rem }
+  table { font-size: 1rem }
+  th, td { padding: .35rem .5rem }
+  tbody th { min-width: 7rem; max-width: 9rem; overflow-wrap: anywhere }
+  nav a { display: inline-block; padding: .3rem 0 }
+  .aims, .aims tbody, .aims tr, .aims th, .aims td { display: block; max-width: none;
+    min-width: 0 !important }
+  .aims thead { display: none }
+  .aims tr { border-bottom: 1px solid var(--line); padding: .4rem 0 }
+  .aims th, .aims td { border: 0; padding: .1rem 0 }
+}
 @media print {
   :root { color-scheme: light; --ink: #000; --paper: #fff; --soft: #444; --line: #bbb }
   nav { display: none }

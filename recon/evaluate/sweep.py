@@ -17,7 +17,8 @@ from lfmri_node.recon.evaluate.methods import (
     ClassicalMethod,
     Method,
     classical_methods,
-    search_regularisation,
+    regularised,
+    search_lambda,
     timed,
 )
 from lfmri_node.recon.evaluate.rows import Row, RowFile, RowKey
@@ -32,7 +33,7 @@ class CaseSource:
 
     Parameters
     ----------
-    dataset, fold, acceleration
+    dataset, acceleration
         As in `rows.Row`.
     samples
         Names of the cases, in order.
@@ -46,10 +47,11 @@ class CaseSource:
         The cases are sampled in two phase-encode directions, which not every method takes.
     maps_only
         Only the activation map is of interest: no classical method, which has none.
+    outlined
+        Lesions of the cases are outlined: the ablations that are given an outline as C are run.
     """
 
     dataset: str
-    fold: int
     acceleration: float
     samples: tuple[str, ...]
     load: Callable[[str], Case] = field(repr=False)
@@ -57,11 +59,12 @@ class CaseSource:
     setting: str
     point_mask: bool = False
     maps_only: bool = False
+    outlined: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """What is compared: sources of cases, and the learned methods and the diagnosis classifier of a fold."""
+    """What is compared: sources of cases, the learned methods, and the diagnosis classifier."""
 
     sources: tuple[CaseSource, ...]
     learned: Callable[[CaseSource], Sequence[Method]] = field(repr=False)
@@ -80,8 +83,11 @@ class Regularisation:
 
     def methods(self, source: CaseSource) -> tuple[ClassicalMethod, ...]:
         """The classical methods of a source."""
-        if source.setting not in self.found:
-            self.found[source.setting] = search_regularisation(source.search())
+        found = self.found.setdefault(source.setting, {})
+        missing = [method for method in regularised() if method.name not in found]
+        cases = source.search() if missing else []
+        for method in missing:
+            found[method.name] = search_lambda(method, cases)
             write_json(self.found, self._path)
         return classical_methods(self.found[source.setting])
 
@@ -99,10 +105,10 @@ class Slices:
     def check(self, source: CaseSource, seed: int, rows: RowFile) -> None:
         """Raises LabError (LF-LAB-023) where ``rows`` were computed on another first slice, or on nobody
         knows which."""
-        name = f"{source.dataset}, fold {source.fold}, {source.acceleration:g}x, seed {seed}"
+        name = f"{source.dataset}, {source.acceleration:g}x, seed {seed}"
         now = source.load(source.samples[0]).signature()
-        place = (source.dataset, source.fold, source.acceleration, seed)
-        has_rows = any(place == (row.dataset, row.fold, row.acceleration, row.seed) for row in rows)
+        place = (source.dataset, source.acceleration, seed)
+        has_rows = any(place == (row.dataset, row.acceleration, row.seed) for row in rows)
         before = self._known.get(name) if has_rows else now
         if before is None or not np.allclose(before, now, rtol=SIGNATURE_TOLERANCE):
             raise LabError(
@@ -138,7 +144,7 @@ def run(bench: Bench, out: Path, seed: int, *, show: bool = True) -> RowFile:
             diagnosis = bench.diagnosis(source)
             for sample in source.samples:
                 _fill(source, sample, methods, rows, seed, diagnosis)
-                advance(f"{source.dataset}, fold {source.fold}, {source.acceleration:g}x")
+                advance(f"{source.dataset}, {source.acceleration:g}x")
     return rows
 
 
@@ -171,7 +177,6 @@ def key_of(source: CaseSource, method: Method, sample: str, seed: int) -> RowKey
         method.name,
         method.run,
         method.weights,
-        source.fold,
         seed,
         source.acceleration,
         sample,

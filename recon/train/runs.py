@@ -26,6 +26,7 @@ from lfmri_node.recon.train.images import DrawnPairs, ImageDraws
 from lfmri_node.recon.train.learned_sampling import LearnedMask
 from lfmri_node.recon.train.lesion_images import pair_source
 from lfmri_node.recon.train.loader import DrawnBatches, Draws, MixedPool, Pool, SizedPool
+from lfmri_node.recon.train.masks import centre_lines
 from lfmri_node.recon.train.measured_pools import FastMriPool, SkmTeaPool
 from lfmri_node.recon.train.networks import LfMri, build_network, count_parameters, start_stages
 from lfmri_node.recon.train.perceptual import vgg16

@@ -7,8 +7,10 @@ figure from it says anything about the method.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lfmri_node.recon.phantom import insert_lesion, phantom_volume
 from lfmri_node.recon.simulate import loop_coils
@@ -20,6 +22,8 @@ N_SLICES, SIDE, COIL_SIDE, N_COILS = 4, 160, 64, 32
 _CONTRASTS = ("T1w", "T2w", "FLAIR")
 _BOX = "0.40,0.40,0.60,0.60"
 N_STROKES, STROKE_SHAPE = 40, (112, 96)
+LABEL_MAPS = ("label_01", "label_16", "label_18")
+"""One of each part of the patients."""
 
 
 def write_stand_in(folder: Path, seed: int = 0) -> None:
@@ -33,6 +37,7 @@ def write_stand_in(folder: Path, seed: int = 0) -> None:
     np.savez(folder / "knee_mese.npz", images=np.stack([volume(0), volume(0) ** 0.8]), te_ms=[10.0, 40.0])
     np.savez(folder / "legs.npz", thigh=volume(1), calf=volume(2))
     np.savez(folder / "head_t1.npz", images=volume(3))
+    _write(folder / "brainchop_t1" / "t1_crop.npz", T1=volume(18))
     np.savez(folder / "brain_stroke.npz", T1=volume(4), T2=volume(5))
     brains = {
         f"{patient}_3T_{contrast}": volume(6 + 3 * p + c)
@@ -42,15 +47,34 @@ def write_stand_in(folder: Path, seed: int = 0) -> None:
     np.savez(folder / "brain_3T_lesions.npz", **brains)  # type: ignore[arg-type]
     rows = [f"{patient},{s},{_BOX}" for patient in ("F6A", "F7A", "S6A") for s in range(N_SLICES)]
     (folder / "brain_3T_boxes.csv").write_text("\n".join(["patient,slice,x0,y0,x1,y1", *rows]) + "\n")
+    lesion = np.zeros((N_SLICES, SIDE, SIDE), dtype=np.uint8)
+    lesion[:, 70:82, 60:76] = 1
+    contrasts = {name: volume(19 + c) * (1 + 0.5 * lesion) for c, name in enumerate(("FLAIR", "T2"))}
+    _write(folder / "openms_cross" / "patient07.npz", mask=lesion, **contrasts)
+    for i, name in enumerate(LABEL_MAPS):
+        _write_labels(folder / "synthseg_labels" / f"{name}.npz", np.random.default_rng([seed, 40 + i]))
     for i, file in enumerate(FILES):
         _write_strokes(folder / "soop_flair" / file, np.random.default_rng([seed, 50 + i]))
     rng = np.random.default_rng([seed, 99])
     np.savez(folder / "coil_maps_32ch.npz", sens=loop_coils(N_COILS, (COIL_SIDE, COIL_SIDE), rng))
 
 
+def _write(path: Path, **arrays: NDArray[Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    np.savez(path, **arrays)
+
+
+def _write_labels(path: Path, rng: np.random.Generator) -> None:
+    """Label maps of a body in three planes: its brightness in six steps."""
+    planes = {}
+    for plane in ("axial", "coronal", "sagittal"):
+        image = phantom_volume(2, (SIDE, SIDE), rng)
+        planes[plane] = np.ceil(6 * np.clip(image / image.max(), 0, 1)).astype(np.uint8)
+    _write(path, **planes)
+
+
 def _write_strokes(path: Path, rng: np.random.Generator) -> None:
     """One slice of each of `N_STROKES` patients, every other one with a bright lesion and its mask."""
-    path.parent.mkdir(exist_ok=True)
     images = np.zeros((N_STROKES, *STROKE_SHAPE), dtype=np.uint8)
     masks = np.zeros(images.shape, dtype=bool)
     cnr = np.full(N_STROKES, np.nan, dtype=np.float32)
@@ -61,11 +85,11 @@ def _write_strokes(path: Path, rng: np.random.Generator) -> None:
             if lesion is not None:
                 masks[i], cnr[i] = lesion.mask, contrast_to_noise(image, lesion.mask)
         images[i] = np.round(np.clip(127 * image / image.max(), 0, 127))
-    np.savez(
+    _write(
         path,
         images=images,
         masks=np.packbits(masks, axis=2),
-        mask_width=STROKE_SHAPE[1],
+        mask_width=np.array(STROKE_SHAPE[1]),
         cnr=cnr,
         subject=np.arange(1, N_STROKES + 1),
     )
