@@ -7,7 +7,6 @@ import pytest
 import sigpy
 import sigpy.mri.linop
 import torch
-from scipy import ndimage
 
 from lfmri_node.recon.cascade import Cascade, CascadeConfig, LesionTerm, Stage, data_consistency
 from lfmri_node.recon.conditions import N_CONDITIONS

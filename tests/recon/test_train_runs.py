@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.train.networks import LfMri, build_network, count_parameters, start_stages
 from lfmri_node.recon.train.recipes import NETWORKS, Recipe, all_recipes, find
-from lfmri_node.recon.train.runs import Machine, finished, load_run, train
+from lfmri_node.recon.train.runs import Machine, finished, load_run, train, training_pool
 from lfmri_node.recon.types import LesionWeighting
 
 QUIET = Machine(threads=1, progress=False)
