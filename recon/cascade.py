@@ -86,7 +86,7 @@ class LesionTerm(NamedTuple):
         In a stage where the score of a slice stays below it the term of that slice is off. Zero, as in
         training, gates nothing.
     given
-        f32 (b, 1, r, p) in [0, 1], to take the place of Net_c's map.
+        f32 (b, 1, r, p) in [0, 1], to take the place of Net_c's map where the term is focused.
     """
 
     weighting: LesionWeighting = LesionWeighting.FOCUSED
@@ -95,10 +95,10 @@ class LesionTerm(NamedTuple):
 
     def guide(self, logits: Tensor, activation: Tensor) -> Tensor:
         """C f32 (b, 1, r, p) of slice logits (b, k) and activation (b, k, r, p)."""
-        if self.given is not None:
-            return self.given
         if self.weighting is LesionWeighting.UNIFORM:
             return torch.ones_like(activation[:, :1])
+        if self.given is not None:
+            return self.given
         suspected = torch.sigmoid(logits) >= self.gate
         return (activation * suspected[:, :, None, None]).amax(dim=1, keepdim=True)
 

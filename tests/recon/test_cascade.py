@@ -189,6 +189,9 @@ class TestLesionTerm:
         assert torch.equal(images_of(cascade, measured, LesionTerm(given=nothing))[-1], off)
         whole = images_of(cascade, measured, LesionTerm(given=all_of_it))[-1]
         assert torch.equal(whole, images_of(cascade, measured, UNIFORM)[-1])
+        for term in (OFF, UNIFORM):  # what knows no map is trained and judged without one
+            told = images_of(cascade, measured, term._replace(given=0.5 * all_of_it))[-1]
+            assert torch.equal(told, images_of(cascade, measured, term)[-1])
         assert not torch.allclose(whole, off, atol=1e-4)
 
     def test_without_a_suspicion_it_is_off(self, problem, randomised):

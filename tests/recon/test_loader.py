@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.simulate import loop_coils
-from lfmri_node.recon.train.data import ImageSource
+from lfmri_node.recon.train.data import ImageSource, class_labels
 from lfmri_node.recon.train.examples import Simulated
 from lfmri_node.recon.train.loader import (
     BLOBS,
@@ -113,7 +113,7 @@ class TestBatch:
             with_lesion.sample, lesion=np.zeros((64, 64), dtype=bool), lesion_kind=""
         )
         batch = collate([with_lesion, Simulated(sample=unplaced, noisy=True)], (0, 1), n_rows=16)
-        assert batch.labels.tolist() == [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+        assert batch.labels.tolist() == [class_labels("bright"), class_labels("")]
         assert batch.counted.tolist() == [[1.0], [0.0]]
 
     def test_some_are_sampled_at_points_and_then_whole(self, samples):
