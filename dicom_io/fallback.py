@@ -10,7 +10,7 @@ from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from lfmri_node.dicom_io import codes
+from lfmri_node.dicom_io import codes, texts
 from lfmri_node.dicom_io.attributes import ObjectJob, sop_arguments
 from lfmri_node.dicom_io.codes import Role
 from lfmri_node.dicom_io.colour import Rgb, fuse
@@ -48,10 +48,8 @@ def _stored(image: MRImage) -> np.ndarray:
 
 
 def _picture(lesion: LesionMap, s: int, grey: np.ndarray, mask: np.ndarray) -> Rgb:
-    lines = ["RESEARCH - NOT FOR DIAGNOSIS", f"Activation, outline >= {lesion.threshold:.2g}"]
-    if not lesion.validated:
-        lines.append("Activation NOT VALIDATED")
-    return with_legend(fuse(grey, lesion.activation[s], outline=mask), lines, lesion.threshold)
+    picture = fuse(grey, lesion.activation[s], outline=mask)
+    return with_legend(picture, texts.legend_lines(lesion, s), lesion.threshold)
 
 
 def _fused_slice(job: ObjectJob, s: int, picture: Rgb, image: MRImage) -> hd.sc.SCImage:

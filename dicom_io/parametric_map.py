@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import highdicom as hd
 from pydicom.uid import ExplicitVRLittleEndian
 
-from lfmri_node.dicom_io import codes
+from lfmri_node.dicom_io import codes, texts
 from lfmri_node.dicom_io.attributes import ObjectJob, sop_arguments
 from lfmri_node.dicom_io.codes import Role
 from lfmri_node.dicom_io.mr_image import MRImage
@@ -48,7 +48,7 @@ def activation_map(job: ObjectJob, lesion: LesionMap, images: Sequence[MRImage])
             )
         ],
         content_label="ACTIVATION",
-        content_description="Class activation of the lesion classifier",
+        content_description=texts.content_description(lesion, Role.MAP),
         content_creator_name="Node^LF-MRI",
         **sop_arguments(job, Role.MAP, 1),
     )

@@ -35,7 +35,7 @@ def lesion_segmentation(
         segment_descriptions=[_segment(job, lesion)],
         transfer_syntax_uid=ExplicitVRLittleEndian,
         content_label="ACTIVATION",
-        content_description="Thresholded class activation",
+        content_description=texts.content_description(lesion, Role.SEGMENTATION),
         content_creator_name="Node^LF-MRI",
         **sop_arguments(job, Role.SEGMENTATION, 1),
     )
@@ -43,7 +43,10 @@ def lesion_segmentation(
 
 def _segment(job: ObjectJob, lesion: LesionMap) -> hd.seg.SegmentDescription:
     provenance = job.reconstruction.provenance
-    parameters = {"threshold": f"{lesion.threshold:.6g}"}
+    parameters = {
+        "operating_score": f"{lesion.operating_score:.6g}",
+        "threshold": f"{lesion.threshold:.6g}",
+    }
     if provenance.weights_sha256:
         parameters["weights_sha256"] = provenance.weights_sha256
     algorithm = hd.AlgorithmIdentificationSequence(

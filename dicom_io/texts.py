@@ -26,6 +26,8 @@ _NAMES = {
     Role.FUSED: "Activation fused",
 }
 _OF_THE_MAP = (Role.MAP, Role.SEGMENTATION, Role.FUSED)
+_CONTENT = {Role.MAP: "Class activation", Role.SEGMENTATION: "Thresholded activation"}
+NOTHING_MARKED = "nothing was marked; this does not exclude a lesion"
 
 
 def long_string(text: str) -> str:
@@ -55,9 +57,9 @@ def method_name(method: Method) -> str:
 def series_description(reconstruction: Reconstruction, key: JobKey, role: Role) -> str:
     """What a reader sees in the list of series; always says RESEARCH, and all that restricts its use.
 
-    FALLBACK stands first where the network was not trusted; NOT VALIDATED while the model card's image
-    AUC is below its limit; GEOMETRY UNKNOWN where positions are a stand-in; C and R number the contrast
-    and repetition where the measurement has more than the first.
+    FALLBACK stands first where the network was not trusted; NOT VALIDATED while the model card's figures
+    on real lesions do not reach their aims; GEOMETRY UNKNOWN where positions are a stand-in; C and R number
+    the contrast and repetition where the measurement has more than the first.
     """
     lesion, provenance = reconstruction.lesion, reconstruction.provenance
     words = [
@@ -78,19 +80,18 @@ def image_comments(reconstruction: Reconstruction, role: Role, software_version:
         "For research use only, not for diagnosis.",
         *(_reasons(quality) if quality.verdict is Verdict.FALLBACK else ()),
         f"{_subject(reconstruction, role)}.",
+        *_of_the_map(reconstruction.lesion),
         f"Software lfmri-node {software_version}; {reconstruction.provenance.settings}.",
         f"Verdict {quality.verdict}; acceleration {quality.acceleration:.3g};"
         f" data residual {quality.data_residual:.3g}.",
     ]
     if not reconstruction.geometry.known:
         sentences.append("The measurement names no usable position; the positions here are a stand-in.")
-    if role in _OF_THE_MAP and reconstruction.lesion is not None:
-        sentences += _of_the_map(reconstruction.lesion)
     return long_text(" ".join(sentences))
 
 
 def derivation_description(reconstruction: Reconstruction, role: Role) -> str:
-    """(0008,2111): the derivation in one sentence, and the reasons of a fallback."""
+    """(0008,2111): the derivation in one sentence, the reasons of a fallback, and the limits of a map."""
     quality = reconstruction.quality
     reasons = _reasons(quality) if quality.verdict is Verdict.FALLBACK else []
     sentence = (
@@ -98,7 +99,31 @@ def derivation_description(reconstruction: Reconstruction, role: Role) -> str:
         f" acceleration {quality.acceleration:.3g}, data residual {quality.data_residual:.3g};"
         f" {reconstruction.provenance.settings}."
     )
-    return short_text(" ".join([*reasons, sentence]))
+    return short_text(" ".join([*reasons, sentence, *_of_the_map(reconstruction.lesion)]))
+
+
+def content_description(lesion: LesionMap, role: Role) -> str:
+    """(0070,0081) of map and segmentation: what it is, gate and threshold; or that nothing was marked."""
+    if not lesion.mask.any():
+        return long_string(_sentence(NOTHING_MARKED))
+    return long_string(f"{_CONTENT[role]}, {_limits(lesion)}")
+
+
+def legend_lines(lesion: LesionMap, s: int) -> list[str]:
+    """Remarks under the colour picture of slice ``s`` (from 0); what is marked is told of that slice."""
+    lines = ["RESEARCH - NOT FOR DIAGNOSIS", f"Activation, outline at the threshold; {_limits(lesion)}"]
+    if not lesion.validated:
+        lines.append("Activation NOT VALIDATED")
+    if not lesion.mask[s].any():
+        lines.append(_sentence(NOTHING_MARKED))
+    return lines
+
+
+def map_summary(lesion: LesionMap) -> str:
+    """What came of the lesion map, for a terminal and the headings of pictures."""
+    n_voxels = int(lesion.mask.sum())
+    summary = f"{n_voxels} voxels marked" if n_voxels else NOTHING_MARKED
+    return summary if lesion.validated else f"{summary}; NOT VALIDATED"
 
 
 def contribution_description(reconstruction: Reconstruction) -> str:
@@ -137,15 +162,31 @@ def _reasons(quality: Quality) -> list[str]:
     return sentences
 
 
-def _of_the_map(lesion: LesionMap) -> list[str]:
+def _of_the_map(lesion: LesionMap | None) -> list[str]:
+    """Gate and threshold, what came of them, and whether the map was validated; nothing without a map."""
+    if lesion is None:
+        return []
     s, k = divmod(int(lesion.scores.argmax()), len(lesion.labels))
     sentences = [
-        f"Threshold {lesion.threshold:.3g}; highest slice score {float(lesion.scores[s, k]):.2f}"
+        f"Lesion map: {_limits(lesion)}; a slice that scores below the gate shows no activation and has no"
+        f" lesion term; highest slice score {float(lesion.scores[s, k]):.2f}"
         f" ({lesion.labels[k]}, instance {s + 1})."
     ]
+    if not lesion.mask.any():
+        sentences.append(f"{_sentence(NOTHING_MARKED)}.")
     if not lesion.validated:
-        sentences.append("NOT VALIDATED: the classifier's held-out image AUC is below 0.75.")
+        sentences.append(
+            "NOT VALIDATED: the lesion map has not reached its aims on real lesions of held-out patients."
+        )
     return sentences
+
+
+def _limits(lesion: LesionMap) -> str:
+    return f"gate {lesion.operating_score:.3g}, threshold {lesion.threshold:.3g}"
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _ranges(numbers: Sequence[int]) -> str:

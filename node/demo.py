@@ -247,7 +247,7 @@ def _print_times(ledger: Ledger, job: Job) -> None:
 
 def _print_pictures(job: Job, layout: Layout, source: Path, out: Path) -> None:
     from lfmri_node.node.offline import find_truth, quality_against
-    from lfmri_node.node.offline_view import print_quality
+    from lfmri_node.node.offline_view import lesion_rows, print_quality
     from lfmri_node.node.pictures import captions_of, write_pictures
     from lfmri_node.node.task import RECONSTRUCTION
     from lfmri_node.recon.archive import load_reconstruction
@@ -262,6 +262,7 @@ def _print_pictures(job: Job, layout: Layout, source: Path, out: Path) -> None:
             ("verdict", job.summary["verdict"]),
             ("acceleration", job.summary["acceleration"]),
             ("data residual", job.summary["data_residual"]),
+            *lesion_rows(job.summary),
             *((f"reason {r.code}", r.message) for r in reconstruction.quality.reasons),
         ],
     )

@@ -63,8 +63,7 @@ def _print_outcome(outcome: Outcome, *, several: bool) -> None:
     reasons = found["reasons"]
     assert isinstance(reasons, list)
     rows += [(f"reason {reason['code']}", reason["message"]) for reason in reasons]
-    if found["lesion_voxels"] is not None:
-        rows.append(("voxels in the lesion segmentation", found["lesion_voxels"]))
+    rows += lesion_rows(found)
     if not outcome.geometry_known:
         rows.append(("GEOMETRY UNKNOWN", "the header's directions are unusable; positions are a stand-in"))
     if not outcome.identity_known:
@@ -77,6 +76,17 @@ def _print_outcome(outcome: Outcome, *, several: bool) -> None:
     console().print(f"{len(outcome.objects)} DICOM objects in {folder}", markup=False)
     for path in outcome.pictures:
         console().print(f"picture {path}", markup=False)
+
+
+def lesion_rows(found: Mapping[str, object]) -> list[tuple[object, object]]:
+    """What `pipeline.findings` says of the lesion map, with gate and threshold; no row without a map."""
+    if found.get("lesion_map") is None:
+        return []
+    return [
+        ("lesion map", found["lesion_map"]),
+        ("gate (slice score)", f"{found['lesion_gate']:.3g}"),
+        ("threshold (activation)", f"{found['lesion_threshold']:.3g}"),
+    ]
 
 
 def print_quality(quality: Mapping[str, ImageQuality]) -> None:

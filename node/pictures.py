@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from lfmri_node.dicom_io.texts import map_summary
 from lfmri_node.recon.metrics import ImageQuality
 from lfmri_node.recon.types import LesionMap, Real, Reconstruction, Verdict
 
@@ -57,7 +58,7 @@ def write_pictures(
     """
     out.mkdir(parents=True, exist_ok=True)
     panels = panels_of(reconstruction, truth)
-    titles = {**TITLES, "fallback": f"fallback ({_fallback_method(reconstruction)})"}
+    titles = titles_of(reconstruction)
     written = []
     for kind, volume in panels.items():
         path = out / f"{FILES.get(kind, kind.replace('_', '-'))}.png"
@@ -72,6 +73,14 @@ def write_pictures(
         overview
     )
     return [*written, overview]
+
+
+def titles_of(reconstruction: Reconstruction) -> dict[str, str]:
+    """Kind -> heading: the fallback with its method, the map with what came of it."""
+    titles = {**TITLES, "fallback": f"fallback ({_fallback_method(reconstruction)})"}
+    if reconstruction.lesion is not None:
+        titles["lesion"] += f": {map_summary(reconstruction.lesion)}"
+    return titles
 
 
 def shown_kinds(reconstruction: Reconstruction) -> tuple[str, ...]:

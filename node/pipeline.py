@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from lfmri_node.dicom_io.context import contradictions, read_context
 from lfmri_node.dicom_io.payload import open_window, read_payload, verify
+from lfmri_node.dicom_io.texts import map_summary
 from lfmri_node.dicom_io.types import EncodedObject, StudyContext
 from lfmri_node.node.errors import StageFailed
 from lfmri_node.node.files import published_directory, published_path, write_text
@@ -240,5 +241,8 @@ def findings(reconstruction: Reconstruction) -> dict[str, object]:
         "method": reconstruction.provenance.method.value,
         "matrix": list(reconstruction.geometry.matrix),
         "lesion_voxels": int(lesion.mask.sum()) if lesion is not None else None,
+        "lesion_map": map_summary(lesion) if lesion is not None else None,
+        "lesion_gate": lesion.operating_score if lesion is not None else None,
+        "lesion_threshold": lesion.threshold if lesion is not None else None,
         "weights": reconstruction.provenance.weights_name,
     }

@@ -94,6 +94,9 @@ def print_status(ledger: Ledger, *, process: int | None) -> None:
         [_row(ledger, job, serving=process is not None) for job in jobs],
         right=("tries",),
     )
+    maps = [(job.name, found) for job in jobs if (found := job.summary.get("lesion_map")) is not None]
+    if maps:
+        print_table("lesion maps", ("job", "what was marked"), maps)
     if any(job.failure for job in jobs):
         print_table(
             "failures",

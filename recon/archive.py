@@ -42,6 +42,7 @@ def save_reconstruction(reconstruction: Reconstruction, directory: Path) -> None
         arrays |= {"activation": lesion.activation, "scores": lesion.scores}
         facts["lesion"] = {
             "labels": lesion.labels,
+            "operating_score": lesion.operating_score,
             "threshold": lesion.threshold,
             "validated": lesion.validated,
         }
@@ -74,6 +75,7 @@ def _build(facts: dict[str, Any], arrays: dict[str, Any]) -> Reconstruction:
             activation=arrays["activation"],
             scores=arrays["scores"],
             labels=tuple(facts["lesion"]["labels"]),
+            operating_score=facts["lesion"]["operating_score"],
             threshold=facts["lesion"]["threshold"],
             validated=facts["lesion"]["validated"],
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -20,6 +21,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+class Source(StrEnum):
+    """Where the scans of a training come from; see `recipes.Recipe.source`."""
+
+    SIMULATED = "simulated"
+    FASTMRI = "fastmri"
+    SKM_TEA = "skm-tea"
+
 
 Folder = Annotated[Path, typer.Argument(exists=True, file_okay=False)]
 DataOption = Annotated[
@@ -77,16 +87,25 @@ def train(
     devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes on the CPU.")] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare batches.")] = 0,
     threads: ThreadsOption = 2,
-    max_steps: Annotated[int | None, typer.Option(min=4, help="Stop there; for a try.")] = None,
-    limit: Annotated[int | None, typer.Option(min=3, help="Samples of the pool; for a try.")] = None,
+    max_steps: Annotated[
+        int | None, typer.Option(min=4, help="Stop there: earlier for a try, or later.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=3, help="Samples of the pool: fewer for a try, or more.")
+    ] = None,
     precision: Annotated[str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = None,
     source: Annotated[
-        Literal["simulated", "fastmri", "skm-tea"],
-        typer.Option(help="Scans of the networks: simulated, or measured ones below --data."),
-    ] = "simulated",
+        list[Source] | None,
+        typer.Option(
+            help="Scans: simulated, or measured ones below --data; several by turns, repeated for share."
+        ),
+    ] = None,
     vgg: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Weights of VGG-16, for a perceptual loss."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=1, help="Other draws: the run's name gets -s and the seed.")
     ] = None,
     start_from: Annotated[
         str | None, typer.Option(help="Run or *.safetensors whose D_w the stages start from.")
@@ -104,14 +123,16 @@ def train(
     machine = Machine(devices=devices, workers=workers, threads=threads, progress=sys.stderr.isatty())
     for name in names:
         recipe = limited(find(name), max_steps=max_steps, limit=limit)
+        if seed is not None:
+            recipe = dataclasses.replace(recipe, name=f"{name}-s{seed}", seed=seed)
         recipe = dataclasses.replace(
             recipe,
             precision=precision or recipe.precision,
             start_from=start_from or recipe.start_from,
-            source=source if recipe.network != "classifier" else recipe.source,
+            source="+".join(source) if source and recipe.network != "classifier" else recipe.source,
             vgg=str(vgg.resolve()) if vgg and recipe.losses.perceptual > 0 else None,
         )
-        typer.echo(f"{name}: {train_one(recipe, data, runs, machine)}")
+        typer.echo(f"{recipe.name}: {train_one(recipe, data, runs, machine)}")
 
 
 @app.command()

@@ -330,6 +330,7 @@ def _lesion_map(scan: RawScan, model: Model, volumes: _Volumes) -> LesionMap:
         activation=activation.astype(np.float32),
         scores=_scores_of_delivered(scan, np.stack(volumes.scores), activation.shape[0]),
         labels=model.network.config.classifier.classes,
+        operating_score=model.card.lesion["operating_score"],
         threshold=model.card.lesion["threshold"],
         validated=model.card.lesion_map_validated,
     )

@@ -251,15 +251,18 @@ class LesionMap:
         f32 (s, k): probability that the slice holds a lesion of class k.
     labels
         Names of the k classes.
+    operating_score
+        The gate: where a slice's score stays below it, its activation is zero and the lesion term off.
     threshold
         Activation from which a voxel belongs to the segmentation.
     validated
-        Whether the model card's held-out image AUC is at least 0.75.
+        `modelcard.ModelCard.lesion_map_validated`: the figures on real lesions reach their aims.
     """
 
     activation: Real
     scores: Real
     labels: tuple[str, ...]
+    operating_score: float
     threshold: float
     validated: bool
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lfmri_node.recon.modelcard import VALIDATED_IMAGE_AUC, VALIDATED_POINTING
+
 _HEAD = """# {name}
 
 LF-MRI cascade for accelerated multi-coil Cartesian MRI. **Research use only: not a medical device, not
@@ -102,7 +104,20 @@ reconstructions of held-out subjects. Pointing game: the peak of the map lies wi
 |---|---|---|---|---|
 {rows}
 
-- the lowest image AUC decides whether the node says NOT VALIDATED
+- {_real(lesion)}
 - a slice whose score stays below {lesion["operating_score"]:.3f} (90 % specificity on training subjects)
   shows no map; the segmentation begins at an activation of {lesion["threshold"]:.3f}
 """
+
+
+def _real(lesion: Mapping[str, float]) -> str:
+    found = "not measured"
+    if {"real_image_auc", "real_pointing_game", "real_pointing_chance"} <= lesion.keys():
+        found = (
+            f"image AUC {lesion['real_image_auc']:.3f}, pointing game {lesion['real_pointing_game']:.3f}"
+            f" (chance {lesion['real_pointing_chance']:.3f})"
+        )
+    return (
+        f"on real lesions of held-out patients: {found}; until an image AUC of\n  {VALIDATED_IMAGE_AUC:.2f}"
+        f" and a pointing game of {VALIDATED_POINTING:.2f} are reached there, the node says NOT VALIDATED"
+    )

@@ -6,10 +6,10 @@ and resumed at its last checkpoint goes on as if nothing had happened, with any 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -94,6 +94,14 @@ class Draw:
     seed: tuple[int, ...]
 
 
+class SizedPool(Protocol):
+    """Samples of a training, by index."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Trainable: ...
+
+
 class Pool(Dataset[Trainable]):
     """``n`` simulated samples of the training patients; made when first asked for, then read from ``folder``.
 
@@ -133,10 +141,29 @@ class Pool(Dataset[Trainable]):
         return draw_sample(self._source, self._coils, rng, n_coils, size)
 
 
+class MixedPool(Dataset[Trainable]):
+    """Pools by turns: sample i comes from ``pools[i % len(pools)]``; a pool named twice has twice the share.
+
+    A pool that is shorter than the longest begins again.
+    """
+
+    def __init__(self, pools: Sequence[SizedPool]) -> None:
+        self.pools = tuple(pools)
+
+    def __len__(self) -> int:
+        return len(self.pools) * max(len(pool) for pool in self.pools)
+
+    def __getitem__(self, index: int) -> Trainable:
+        place, turn = divmod(index, len(self.pools))
+        pool = self.pools[turn]
+        return pool[place % len(pool)]
+
+
 class Draws(Sampler[list[Draw]]):
     """Batches of the steps ``start`` to ``stop``, each of one shape; of these, every ``n_ranks``-th.
 
-    A training that resumes at step ``start`` draws what it would have drawn without the interruption.
+    A training that resumes at step ``start`` draws what it would have drawn without the interruption. Of a
+    `MixedPool` of ``n_pools`` pools the batches of all ranks come from one pool after the other.
     """
 
     def __init__(
@@ -149,8 +176,10 @@ class Draws(Sampler[list[Draw]]):
         *,
         rank: int = 0,
         n_ranks: int = 1,
+        n_pools: int = 1,
     ) -> None:
-        self._n_samples, self._batch, self._seed = n_samples, batch, seed
+        self._n_places, self._n_pools = n_samples // n_pools, n_pools
+        self._batch, self._seed = batch, seed
         self._steps, self._epoch_steps = steps, epoch_steps
         self._rank, self._n_ranks = rank, n_ranks
 
@@ -163,16 +192,17 @@ class Draws(Sampler[list[Draw]]):
             epoch, place = divmod(step, self._epoch_steps)
             key = (self._seed, epoch, place * self._n_ranks + self._rank)
             rng = np.random.default_rng(key)
-            first = int(rng.integers(self._n_samples))
-            indices = np.arange(first % N_SHAPES, self._n_samples, N_SHAPES)
-            others = rng.choice(indices, size=self._batch - 1)
-            yield [Draw(index=int(i), seed=key) for i in (first, *others)]
+            first = int(rng.integers(self._n_places))
+            places = np.arange(first % N_SHAPES, self._n_places, N_SHAPES)
+            others = rng.choice(places, size=self._batch - 1)
+            turn = (step * self._n_ranks + self._rank) % self._n_pools
+            yield [Draw(index=int(i) * self._n_pools + turn, seed=key) for i in (first, *others)]
 
 
 class DrawnBatches(Dataset[Batch]):
     """Answers the draws of a batch with the batch; a strip of ``n_rows`` rows of it, None for all."""
 
-    def __init__(self, pool: Dataset[Trainable], n_rows: int | None) -> None:
+    def __init__(self, pool: SizedPool, n_rows: int | None) -> None:
         self._pool, self._n_rows = pool, n_rows
 
     def __getitem__(self, draws: list[Draw]) -> Batch:

@@ -62,8 +62,8 @@ class Recipe:
     sampling
         ``random`` lines, or ``learned`` ones.
     source
-        ``simulated`` scans, or the user's own ``fastmri`` or ``skm-tea`` k-space (`measured_pools`); Net_c
-        needs none of them.
+        ``simulated`` scans, or the user's own ``fastmri`` or ``skm-tea`` k-space (`measured_pools`), several
+        joined by ``+``: their batches come by turns. Net_c needs none of them.
     n_samples, n_rows
         Size of the pool; rows of the strip that a step sees, None for whole images.
     degraded
@@ -103,6 +103,11 @@ class Recipe:
     epoch_steps: int = 250
     precision: str = "32-true"
     seed: int = 0
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Source of each batch in turn."""
+        return tuple(self.source.split("+"))
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""

@@ -25,7 +25,7 @@ from lfmri_node.recon.train.data import SIZE
 from lfmri_node.recon.train.images import DrawnPairs, ImageDraws
 from lfmri_node.recon.train.learned_sampling import LearnedMask
 from lfmri_node.recon.train.lesion_images import pair_source
-from lfmri_node.recon.train.loader import DrawnBatches, Draws, Pool
+from lfmri_node.recon.train.loader import DrawnBatches, Draws, MixedPool, Pool, SizedPool
 from lfmri_node.recon.train.masks import centre_lines
 from lfmri_node.recon.train.measured_pools import FastMriPool, SkmTeaPool
 from lfmri_node.recon.train.networks import LfMri, build_network, count_parameters, start_stages
@@ -196,7 +196,15 @@ def _loader(
         dataset = DrawnPairs(pair_source(data, recipe.kinds, recipe.seed), recipe.degraded)
     else:
         pool = training_pool(recipe, data, runs)
-        draws = Draws(len(pool), recipe.batch, recipe.seed, steps, recipe.epoch_steps, **ranks)
+        draws = Draws(
+            len(pool),
+            recipe.batch,
+            recipe.seed,
+            steps,
+            recipe.epoch_steps,
+            n_pools=len(recipe.sources),
+            **ranks,
+        )
         dataset = DrawnBatches(pool, recipe.n_rows)
     return DataLoader(
         dataset,
@@ -207,11 +215,18 @@ def _loader(
     )
 
 
-def training_pool(recipe: Recipe, data: Path, runs: Path) -> Pool | FastMriPool | SkmTeaPool:
-    """The samples that a recipe is trained on; simulated ones are kept below ``runs``."""
-    if recipe.source == "fastmri":
+def training_pool(recipe: Recipe, data: Path, runs: Path) -> SizedPool:
+    """The samples that a recipe is trained on, its sources by turns; simulated ones lie below ``runs``."""
+    pools = {source: _pool(source, recipe, data, runs) for source in dict.fromkeys(recipe.sources)}
+    if len(recipe.sources) == 1:
+        return pools[recipe.source]
+    return MixedPool([pools[source] for source in recipe.sources])
+
+
+def _pool(source: str, recipe: Recipe, data: Path, runs: Path) -> SizedPool:
+    if source == "fastmri":
         return FastMriPool(data, recipe.n_samples, recipe.seed)
-    if recipe.source == "skm-tea":
+    if source == "skm-tea":
         return SkmTeaPool(data, recipe.n_samples, recipe.seed)
     sizes = (SIZE,) if recipe.sampling == "learned" else SIZES
     folder = runs / "pools" / ("learned" if recipe.sampling == "learned" else "simulated")
@@ -258,9 +273,9 @@ def finished(runs: Path) -> list[Run]:
 
 
 def limited(recipe: Recipe, *, max_steps: int | None, limit: int | None) -> Recipe:
-    """The same recipe for a small machine: fewer steps, fewer samples."""
+    """The same recipe with ``max_steps`` steps and a pool of ``limit`` samples, None for its own."""
     return dataclasses.replace(
         recipe,
-        steps=min(recipe.steps, max_steps or recipe.steps),
-        n_samples=min(recipe.n_samples, limit or recipe.n_samples),
+        steps=max_steps or recipe.steps,
+        n_samples=limit or recipe.n_samples,
     )

@@ -25,7 +25,18 @@ from lfmri_node.recon.mrd_write import ScanLayout, open_writer
 from lfmri_node.recon.phantom import phantom_volume
 from lfmri_node.recon.sampling import random_lines
 from lfmri_node.recon.simulate import loop_coils
-from lfmri_node.recon.types import ScanIdentity, SequenceInfo
+from lfmri_node.recon.types import (
+    Geometry,
+    LesionMap,
+    Method,
+    Provenance,
+    Quality,
+    Reason,
+    Reconstruction,
+    ScanIdentity,
+    SequenceInfo,
+    Verdict,
+)
 
 HERE = Path(__file__).parent
 PATIENT = {"PatientID": "SENTINEL-4711", "PatientName": "Zzyzx^Sentinella"}
@@ -274,3 +285,56 @@ def node(tmp_path: Path, pacs: Pacs) -> Iterator[Node]:
     if made.process is not None and made.process.poll() is None:
         made.process.kill()
         made.process.wait()
+
+
+@pytest.fixture
+def reconstruction() -> Callable[..., Reconstruction]:
+    """Makes a volume of 6 slices, 20 x 24, with an activation in slice 4 where it is trusted."""
+
+    def make(*, trusted: bool = True, marked: bool = True, validated: bool = False) -> Reconstruction:
+        shape = (6, 20, 24)
+        rng = np.random.default_rng(0)
+        image = (rng.uniform(0.2, 1.0, shape) * np.exp(1j)).astype(np.complex64)
+        activation = np.zeros(shape, dtype=np.float32)
+        activation[4, 5:9, 6:12] = 0.9 if marked else 0.3
+        scores = np.zeros((6, 1), dtype=np.float32)
+        scores[4] = 0.95
+        lesion = LesionMap(
+            activation=activation,
+            scores=scores,
+            labels=("lesion",),
+            operating_score=0.4,
+            threshold=0.5,
+            validated=validated,
+        )
+        return Reconstruction(
+            image=image,
+            reference=image * np.float32(0.9) if trusted else None,
+            fallback=image * np.float32(0.8),
+            zero_filled=image * np.float32(0.5),
+            geometry=Geometry(
+                matrix=shape,
+                spacing_mm=(5.0, 1.0, 1.0),
+                thickness_mm=5.0,
+                origin_mm=(0.0, 0.0, 0.0),
+                axis_s=(0.0, 0.0, 1.0),
+                axis_y=(0.0, 1.0, 0.0),
+                axis_x=(1.0, 0.0, 0.0),
+            ),
+            sequence=SequenceInfo(),
+            lesion=lesion if trusted else None,
+            quality=Quality(
+                verdict=Verdict.TRUSTED if trusted else Verdict.FALLBACK,
+                acceleration=4.0,
+                data_residual=0.01,
+                reasons=() if trusted else (Reason(code="LF-QUA-001", message="m"),),
+            ),
+            provenance=Provenance(
+                method=Method.LF_MRI if trusted else Method.L1_WAVELET,
+                software_version="0",
+                source_sha256="0" * 64,
+                settings="method=lf-mri;lesion=focused;fallback=l1-wavelet;coils=all",
+            ),
+        )
+
+    return make

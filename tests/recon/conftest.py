@@ -118,7 +118,7 @@ FASTMRI_HEADER = """<?xml version="1.0" encoding="utf-8"?>
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_fastmri() -> Callable[..., Path]:
     """Write a knee volume to the schema of fastMRI: noise as k-space, target by the published formula.
 

@@ -76,7 +76,8 @@ def test_trusted_scan_has_everything(scan, write_model):
     assert result.provenance.method is Method.LF_MRI
     assert result.provenance.weights_sha256 == model.sha256
     assert result.lesion is not None
-    assert result.lesion.validated
+    assert (result.lesion.operating_score, result.lesion.threshold) == (0.0, 0.2)
+    assert not result.lesion.validated  # its card has no figures on real lesions
     assert result.lesion.activation.shape == result.image.shape == (N_SLICES, 40, 48)
     assert result.lesion.labels == ("bright lesion", "dark lesion")
     assert result.lesion.scores.shape == (N_SLICES, 2)
@@ -158,7 +159,8 @@ def test_archive_round_trip(scan, write_model, tmp_path, trusted):
             np.testing.assert_array_equal(left, right)
         elif field.name == "lesion" and left is not None:
             np.testing.assert_array_equal(left.activation, right.activation)
-            assert (left.labels, left.threshold) == (right.labels, right.threshold)
+            for name in ("labels", "operating_score", "threshold", "validated"):
+                assert getattr(left, name) == getattr(right, name)
         else:
             assert left == right
 

@@ -1,6 +1,7 @@
 """Weights are loaded by SHA-256 and nothing else is accepted."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -30,9 +31,41 @@ def test_architecture_survives_the_card():
     assert config_from_card(json.loads(json.dumps(config_to_card(config)))) == config
 
 
-def test_validated_means_a_held_out_auc_of_three_quarters(write_model):
-    assert read_card(write_model(image_auc=0.75)).lesion_map_validated
-    assert not read_card(write_model(image_auc=0.749)).lesion_map_validated
+AIMS = {"real_image_auc": 0.90, "real_pointing_game": 0.80, "real_pointing_chance": 0.1}
+
+
+def edit_lesion(path: Path, **figures: float) -> Path:
+    edit_card(path, lesion=json.loads(path.with_suffix(".json").read_text())["lesion"] | figures)
+    return path
+
+
+def test_validated_means_the_aims_on_real_lesions(write_model):
+    assert read_card(edit_lesion(write_model(), **AIMS)).lesion_map_validated
+
+
+@pytest.mark.parametrize(
+    ("figure", "value"),
+    [
+        ("real_image_auc", 0.899),
+        ("real_pointing_game", 0.799),
+        ("real_pointing_chance", 0.8),  # a peak anywhere would hit as often
+        ("real_image_auc", math.nan),
+        ("real_pointing_chance", math.nan),
+    ],
+)
+def test_one_figure_short_of_its_aim_is_not_validated(write_model, figure, value):
+    assert not read_card(edit_lesion(write_model(), **AIMS | {figure: value})).lesion_map_validated
+
+
+@pytest.mark.parametrize("missing", AIMS)
+def test_a_missing_figure_is_not_validated(write_model, missing):
+    figures = {name: value for name, value in AIMS.items() if name != missing}
+    assert not read_card(edit_lesion(write_model(), **figures)).lesion_map_validated
+
+
+def test_an_older_card_with_inserted_lesions_alone_loads_and_is_not_validated(write_model):
+    path = write_model(image_auc=1.0)
+    assert not load_model(path).card.lesion_map_validated
 
 
 def test_no_weights(tmp_path: Path):

@@ -90,6 +90,7 @@ class Make:
             activation=activation,
             scores=activation.max(axis=(1, 2))[:, None],
             labels=("lesion",),
+            operating_score=0.4,
             threshold=0.5,
             validated=validated,
         )

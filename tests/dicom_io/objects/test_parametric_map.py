@@ -1,7 +1,6 @@
 """The activation as a Parametric Map: floats as they were, coded, referring to the images."""
 
 import numpy as np
-import pytest
 
 from lfmri_node.recon.types import LesionMap
 
@@ -47,24 +46,17 @@ def test_the_map_refers_to_the_lf_mri_series_only(delivered):
     assert referred == {image.SOPInstanceUID for image in images}
 
 
-@pytest.mark.parametrize("validated", [False, True])
-def test_an_unvalidated_classifier_is_named_so(make, validated):
-    lesion = make.lesion((3, 17, 23), validated=validated)
-    delivery = make.deliver(make.trusted(lesion=lesion))
-    for role in ("map", "segmentation", "fused"):
-        for dataset in delivery.read(role):
-            assert ("NOT VALIDATED" in dataset.SeriesDescription) is not validated
-            assert ("NOT VALIDATED" in dataset.ImageComments) is not validated
-    for image in delivery.read("lf-mri") + delivery.read("reference"):
-        assert "NOT VALIDATED" not in image.SeriesDescription
-
-
 def test_the_highest_score_is_told_with_its_class_and_instance(make):
     activation = np.zeros((3, 17, 23), dtype=np.float32)
     activation[2, 3, 4] = 0.6
     scores = np.array([[0.1, 0.2], [0.3, 0.1], [0.4, 0.93]], dtype=np.float32)
     lesion = LesionMap(
-        activation=activation, scores=scores, labels=("edema", "tear"), threshold=0.5, validated=True
+        activation=activation,
+        scores=scores,
+        labels=("edema", "tear"),
+        operating_score=0.4,
+        threshold=0.5,
+        validated=True,
     )
     (dataset,) = make.deliver(make.trusted(lesion=lesion)).read("map")
     assert "highest slice score 0.93 (tear, instance 3)" in dataset.ImageComments

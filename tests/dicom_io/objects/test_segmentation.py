@@ -1,5 +1,7 @@
 """The thresholded activation as a BINARY segmentation."""
 
+from dataclasses import replace
+
 import highdicom as hd
 import numpy as np
 import pytest
@@ -21,13 +23,7 @@ def test_the_segment_is_the_thresholded_map_on_the_slices_that_have_it(make, mat
 
 def test_no_voxel_above_the_threshold_means_no_segmentation(make):
     lesion = make.lesion((3, 17, 23), slices=(1,))
-    faint = type(lesion)(
-        activation=lesion.activation * 0.5,
-        scores=lesion.scores,
-        labels=lesion.labels,
-        threshold=lesion.threshold,
-        validated=False,
-    )
+    faint = replace(lesion, activation=lesion.activation * np.float32(0.5))
     assert make.deliver(make.trusted(lesion=faint)).roles == ["lf-mri", "reference", "map", "fused"]
 
 
@@ -40,6 +36,7 @@ def test_the_segment_says_what_found_it(delivered, make):
     (algorithm,) = segment.SegmentationAlgorithmIdentificationSequence
     assert "first-light" in algorithm.AlgorithmName
     assert "weights_sha256=" + "b2" * 32 in algorithm.AlgorithmParameters
+    assert "operating_score=0.4" in algorithm.AlgorithmParameters
     assert "threshold=0.5" in algorithm.AlgorithmParameters
     assert algorithm.AlgorithmFamilyCodeSequence[0].CodeMeaning == "Artificial Intelligence"
     assert segment.TrackingUID == make.key().uid("tracking")

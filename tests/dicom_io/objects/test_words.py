@@ -1,0 +1,99 @@
+"""What every object tells its reader of the lesion map: gate, threshold, nothing marked, NOT VALIDATED."""
+
+import pytest
+
+from lfmri_node.dicom_io.texts import NOTHING_MARKED, legend_lines, map_summary
+from lfmri_node.dicom_io.validate import check
+
+_SHAPE = (3, 17, 23)
+_LIMITS = "gate 0.4, threshold 0.5"
+_OF_THE_MAP = ("map", "segmentation", "fused")
+
+
+@pytest.fixture(scope="module", params=[(True, True), (True, False), (False, True), (False, False)])
+def told(request, make_once):
+    """A delivery, whether a voxel is marked in it, and whether its classifier is validated."""
+    marked, validated = request.param
+    lesion = make_once.lesion(_SHAPE, slices=(1,) if marked else (), validated=validated)
+    folder = f"words-{marked}-{validated}"
+    return make_once.deliver(make_once.trusted(lesion=lesion), folder=folder), marked, validated
+
+
+def test_every_object_states_gate_and_threshold_and_whether_anything_was_marked(told):
+    delivery, marked, validated = told
+    assert delivery.roles == [
+        "lf-mri",
+        "reference",
+        "map",
+        *(["segmentation"] if marked else []),
+        "fused",
+    ]
+    for dataset in delivery.read():
+        for text in (dataset.ImageComments, dataset.DerivationDescription):
+            assert _LIMITS in text
+            assert (NOTHING_MARKED in text.lower()) is not marked
+            assert ("NOT VALIDATED" in text) is not validated
+        assert not dataset.DerivationDescription.endswith("...")
+
+
+def test_every_object_is_legal(told):
+    delivery, _, _ = told
+    for path in delivery.files():
+        assert check(path) == ()
+
+
+def test_series_of_the_map_and_no_others_are_marked_not_validated(told):
+    delivery, _, validated = told
+    for role in delivery.roles:
+        for dataset in delivery.read(role):
+            marked_so = role in _OF_THE_MAP and not validated
+            assert ("NOT VALIDATED" in dataset.SeriesDescription) is marked_so
+
+
+def test_the_description_of_the_content_says_it_within_its_64_characters(told):
+    delivery, marked, _ = told
+    (activation,) = delivery.read("map")
+    if not marked:
+        assert activation.ContentDescription == "Nothing was marked; this does not exclude a lesion"
+        return
+    assert activation.ContentDescription == f"Class activation, {_LIMITS}"
+    (segmentation,) = delivery.read("segmentation")
+    assert segmentation.ContentDescription == f"Thresholded activation, {_LIMITS}"
+
+
+def test_the_legend_tells_of_its_own_slice(make):
+    lesion = make.lesion(_SHAPE, slices=(1,))
+    with_mark, without = legend_lines(lesion, 1), legend_lines(lesion, 0)
+    assert any(_LIMITS in line for line in with_mark)
+    assert "Activation NOT VALIDATED" in with_mark
+    assert without == [*with_mark, "Nothing was marked; this does not exclude a lesion"]
+    assert "Activation NOT VALIDATED" not in legend_lines(make.lesion(_SHAPE, validated=True), 1)
+
+
+def test_the_longest_legend_line_is_drawn_whole_beside_a_narrow_picture(make):
+    """The margin grows with its words: the last columns of the longest line hold ink, none is cut."""
+    lesion = make.lesion((1, 16, 16), slices=())
+    (fused,) = make.deliver(make.trusted(make.geometry((1, 16, 16)), lesion=lesion)).read("fused")
+    words = fused.pixel_array[48:].max(axis=(0, 2))
+    last = max(i for i, value in enumerate(words) if value > 60)
+    assert 150 < last < fused.Columns - 1
+
+
+def test_an_activation_below_the_threshold_marks_nothing(make):
+    lesion = make.lesion(_SHAPE, slices=())
+    lesion.activation[1, 2, 3] = 0.49
+    (activation,) = make.deliver(make.trusted(lesion=lesion)).read("map")
+    assert activation.ContentDescription.lower() == NOTHING_MARKED
+
+
+def test_without_a_map_nothing_is_said_of_one(make):
+    (image, *_) = make.deliver(make.untrusted()).read()
+    for text in (image.ImageComments, image.DerivationDescription):
+        assert "gate" not in text
+        assert NOTHING_MARKED not in text.lower()
+
+
+def test_the_summary_for_the_terminal(make):
+    lesion = make.lesion(_SHAPE, slices=(1,))
+    assert map_summary(lesion) == f"{lesion.mask.sum()} voxels marked; NOT VALIDATED"
+    assert map_summary(make.lesion(_SHAPE, slices=(), validated=True)) == NOTHING_MARKED

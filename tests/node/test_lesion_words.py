@@ -1,0 +1,104 @@
+"""What the terminal says of a lesion map: gate, threshold, what was marked, NOT VALIDATED."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from lfmri_node.dicom_io.texts import NOTHING_MARKED
+from lfmri_node.dicom_io.types import EncodedObject
+from lfmri_node.node import views
+from lfmri_node.node.job import Event, Stage
+from lfmri_node.node.offline import Outcome
+from lfmri_node.node.offline_view import lesion_rows, print_outcomes
+from lfmri_node.node.pipeline import findings
+from lfmri_node.node.store import ScanFound, Store
+from lfmri_node.recon.archive import load_reconstruction, save_reconstruction
+
+PARENT = "aa" * 32
+
+
+@pytest.mark.parametrize("validated", [True, False])
+@pytest.mark.parametrize("marked", [True, False])
+def test_findings_hold_gate_threshold_and_what_was_marked(reconstruction, marked, validated) -> None:
+    found = findings(reconstruction(marked=marked, validated=validated))
+    said = "24 voxels marked" if marked else NOTHING_MARKED
+    assert found["lesion_map"] == said + ("" if validated else "; NOT VALIDATED")
+    assert (found["lesion_gate"], found["lesion_threshold"]) == (0.4, 0.5)
+    assert lesion_rows(found) == [
+        ("lesion map", found["lesion_map"]),
+        ("gate (slice score)", "0.4"),
+        ("threshold (activation)", "0.5"),
+    ]
+
+
+def test_a_fallback_has_no_map_to_speak_of(reconstruction) -> None:
+    assert lesion_rows(findings(reconstruction(trusted=False))) == []
+    assert lesion_rows({"verdict": "TRUSTED"}) == []  # a job of an earlier version
+
+
+def test_the_gate_survives_the_archive(reconstruction, tmp_path: Path) -> None:
+    made = reconstruction()
+    save_reconstruction(made, tmp_path)
+    restored = load_reconstruction(tmp_path).lesion
+    assert (restored.operating_score, restored.threshold, restored.validated) == (0.4, 0.5, False)
+
+
+def test_status_says_it_of_every_job_with_a_map_and_of_one_job(
+    reconstruction, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path / "state" / "node.sqlite")
+    scans = [ScanFound(key=f"{c}{c}" * 32, contrast=i, repetition=0) for i, c in enumerate("bcd")]
+    store.add_measurement(
+        key=PARENT,
+        source_sha256="dd" * 32,
+        calling_ae="GATEWAY",
+        received_at=datetime(2026, 1, 2, tzinfo=UTC),
+        recipe={},
+        parts=[tmp_path / "spool" / "one.dcm"],
+    )
+    store.begin(PARENT, 0, Stage.DECODED)
+    empty, marked, fallback = store.split(PARENT, scans, seconds=0.1, learned={})
+    for job, made in (
+        (empty, reconstruction(marked=False)),
+        (marked, reconstruction()),
+        (fallback, reconstruction(trusted=False)),
+    ):
+        for stage in (Stage.CALIBRATED, Stage.RECONSTRUCTED):
+            store.begin(job.key, 0, stage)
+            store.finish(job.key, Event(stage.value), seconds=0.1, learned=findings(made))
+    views.print_status(store, process=None)
+    table = capsys.readouterr().out.partition("lesion maps")[2]
+    said = {line.split()[1]: line for line in table.splitlines() if "NOT VALIDATED" in line}
+    assert set(said) == {empty.name, marked.name}
+    assert NOTHING_MARKED in said[empty.name]
+    assert "24 voxels marked" in said[marked.name]
+    views.print_job(store, store.job(empty.key), serving=False)
+    one = capsys.readouterr().out
+    assert NOTHING_MARKED in one
+    assert "lesion_gate" in one
+    assert "lesion_threshold" in one
+
+
+def test_reconstruct_prints_it(reconstruction, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    item = EncodedObject(
+        path=tmp_path / "map-0001.dcm",
+        sha256="0" * 64,
+        role="map",
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.30",
+        sop_instance_uid="2.25.1",
+        series_instance_uid="2.25.2",
+    )
+    outcome = Outcome(
+        contrast=0,
+        repetition=0,
+        found=findings(reconstruction(marked=False)),
+        geometry_known=True,
+        identity_known=True,
+        objects=(item,),
+        pictures=(),
+        quality={},
+        seconds={},
+    )
+    print_outcomes([outcome], tmp_path, as_json=False)
+    assert NOTHING_MARKED in capsys.readouterr().out
