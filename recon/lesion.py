@@ -43,7 +43,7 @@ class ClassifierConfig:
         Names of the k pathology classes, one logit map each.
     """
 
-    channels: tuple[int, ...] = (16, 24, 48, 64)
+    channels: tuple[int, ...] = (24, 48)
     classes: tuple[str, ...] = ("lesion",)
 
 
@@ -112,9 +112,9 @@ class CellClassifier(nn.Module):
         raise NotImplementedError
 
 
-def _block(n_in: int, n_out: int) -> nn.Sequential:
+def _block(n_in: int, n_out: int, dilation: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out, momentum=_MOMENTUM), nn.SiLU(inplace=True)
+        nn.Conv2d(n_in, n_out, 3, padding=dilation, dilation=dilation, bias=False), nn.BatchNorm2d(n_out, momentum=_MOMENTUM), nn.SiLU(inplace=True)
     )
 
 
@@ -156,7 +156,7 @@ class LesionClassifier(CellClassifier):
         self.features = nn.Sequential(
             nn.Sequential(Stem(2 ** len(config.channels)), _block(4, two)),
             *(
-                nn.Sequential(_halve(above, below), _block(below, below), _block(below, below))
+                nn.Sequential(_halve(above, below), _block(below, below), _block(below, below, dilation=2))
                 for above, below in pairwise(config.channels)
             ),
         )
