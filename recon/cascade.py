@@ -3,13 +3,13 @@
 [paper] eq. (2): ``argmin 1/2 |A X - Y|^2 + mu1 |N(X)|^2 + mu2 |H(X)|^2``, alternating optimisation
 unrolled into T stages; a stage is D_w, the lesion-focused module, then data consistency.
 [our reading] ``N(X) = (1 - C^2)^(1/2) (X - D_w(X))``, ``H(X) = C (X - G_u(Z, C))`` with ``Z = D_w(X)`` and C
-the activation map of Net_c on |Z|: where a lesion is suspected the lesion term takes the place of the denoiser's,
-with a weight of its own. A stage ends by solving
+the activation map of Net_c on |Z|: where a lesion is suspected the lesion term takes the place of the
+denoiser's, with a weight of its own. A stage ends by solving
 
     (A^H A + mu1 (1 - C^2) + mu2 C^2) X = A^H Y + mu1 (1 - C^2) Z + mu2 C^2 L,    L = G_u(Z, C).
 
-With N everywhere, as eq. (2) can be read too, the weight of the prior can only grow where C is high; that cost
-0.5 dB inside lesions even with the true outline in the place of C.
+With N everywhere, as eq. (2) can be read too, the weight of the prior can only grow where C is high; that
+cost 0.5 dB inside lesions even with the true outline in the place of C.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class CascadeConfig:
 
 HALF_DECADE = 0.5 * math.log(10)
 START_LEVEL, START_NOISE = 0.003, 0.3
-"""Weight of the wavelets of the start, in units of the brightest tissue and of the noise: chosen on training scans."""
+"""Weight of the wavelets of the start, in units of the brightest tissue and of the noise, chosen on training
+scans."""
 
 
 class StageOutput(NamedTuple):
@@ -82,8 +83,8 @@ class LesionTerm(NamedTuple):
     weighting
         Off, focused by the map of Net_c, or uniform.
     gate
-        In a stage where the score of a slice stays below it the term of that slice is off. Zero, as in training,
-        gates nothing.
+        In a stage where the score of a slice stays below it the term of that slice is off. Zero, as in
+        training, gates nothing.
     given
         f32 (b, 1, r, p) in [0, 1], to take the place of Net_c's map.
     """
@@ -154,8 +155,8 @@ class Stage(nn.Module):
 
     The weights follow the measurement within bounds [our reading]: ``mu1`` is a learned number times a factor
     within half a decade either way that is log-linear in the conditions of the measurement; ``mu2 = mu1
-    exp(delta)`` with delta likewise within a decade. Untrained, delta is zero and G_u the identity, so that the
-    stage is what it is with the lesion term off, to the bit.
+    exp(delta)`` with delta likewise within a decade. Untrained, delta is zero and G_u the identity, so that
+    the stage is what it is with the lesion term off, to the bit.
     """
 
     def __init__(self, config: CascadeConfig) -> None:
@@ -212,9 +213,9 @@ class Cascade(nn.Module):
     """LF-MRI. [paper] one Net_c; [our reading] shared by all stages.
 
     ``forward`` starts at a short wavelet-regularised SENSE that starts at CG-SENSE, and every D_w sees that
-    image too [our reading: the mean of a network's image and of one from wavelets was 0.7 dB ahead of either; a
-    network that sees both need not learn what linear algebra and sparsity already know]. Returns every stage's
-    output.
+    image too [our reading: the mean of a network's image and of one from wavelets was 0.7 dB ahead of either;
+    a network that sees both need not learn what linear algebra and sparsity already know]. Returns every
+    stage's output.
     """
 
     def __init__(self, config: CascadeConfig) -> None:
@@ -226,7 +227,7 @@ class Cascade(nn.Module):
     def forward(
         self, adjoint: Tensor, operator: SenseOp, scale: Scale, term: LesionTerm | None = None
     ) -> list[StageOutput]:
-        """Reconstruct from ``adjoint`` = A^H Y c64 (b, r, p), of any scale; G_u is not run where C is zero."""
+        """Reconstruct from ``adjoint`` = A^H Y c64 (b, r, p), of any scale; no G_u where C is zero."""
         with torch.no_grad():
             weight = adjoint.real.new_tensor(self.config.start_mu)
             image = data_consistency(operator, adjoint, weight, torch.zeros_like(adjoint), self.config.n_cg)

@@ -1,8 +1,8 @@
 """A measurement in a few numbers, from which each stage of the cascade sets its weights.
 
-[our reading] One fixed penalty cannot serve 4x and 8x, 4 coils and 16, clean and noisy data. Each number is free
-of the scale of the data and is clamped to the range of the training, so that nothing outside it moves a weight
-further than training did.
+[our reading] One fixed penalty cannot serve 4x and 8x, 4 coils and 16, clean and noisy data. Each number is
+free of the scale of the data and is clamped to the range of the training, so that nothing outside it moves a
+weight further than training did.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _TINY = 1e-20
 class Scale(NamedTuple):
     """What else is known of the data Y of a batch, each f32 (b,).
 
-    ``noise`` is the standard deviation of the complex noise of a sample, ``level`` the magnitude of the brightest
-    tissue of the slice in units of the image, ``energy`` is ``|Y|^2``.
+    ``noise`` is the standard deviation of the complex noise of a sample, ``level`` the magnitude of the
+    brightest tissue of the slice in units of the image, ``energy`` is ``|Y|^2``.
     """
 
     noise: Tensor
@@ -39,9 +39,9 @@ class Scale(NamedTuple):
 def describe(image: Tensor, adjoint: Tensor, operator: SenseOp, scale: Scale) -> Tensor:
     """f32 (b, N_CONDITIONS), each about within -1 and 1 in training, clamped to 1.5 either way.
 
-    Octaves of the acceleration around 4x; decades of the noise around a hundredth of the brightest tissue; octaves
-    of the number of coils around 8; half the octaves by which the misfit of a least-squares image exceeds the
-    noise: maps, motion and phase errors, since noise alone gives about zero.
+    Octaves of the acceleration around 4x; decades of the noise around a hundredth of the brightest tissue;
+    octaves of the number of coils around 8; half the octaves by which the misfit of a least-squares image
+    exceeds the noise: maps, motion and phase errors, since noise alone gives about zero.
 
     Parameters
     ----------

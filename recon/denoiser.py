@@ -38,8 +38,8 @@ class DenoiserConfig:
 class Block(nn.Module):
     """Two convolutions; the gain and the bias of the second norm follow the conditions of the measurement.
 
-    f32 (b, n_in, r, p), conditions f32 (b, n) -> f32 (b, n_out, r, p). Source of the modulation: Perez et al.,
-    FiLM, AAAI 2018; it starts at none.
+    f32 (b, n_in, r, p), conditions f32 (b, n) -> f32 (b, n_out, r, p). Source of the modulation: Perez et
+    al., FiLM, AAAI 2018; it starts at none.
     """
 
     def __init__(self, n_in: int, n_out: int) -> None:
@@ -112,7 +112,7 @@ def smooth_phase(image: Tensor) -> Tensor:
 
 
 def _running_sum(x: Tensor, dim: int) -> Tensor:
-    """Sum over the 9 entries around each along ``dim``, fewer at the ends, as a difference of running sums."""
+    """Sum over the 9 entries around each along ``dim``, fewer at the ends: a difference of running sums."""
     n, half = x.shape[dim], _WINDOW // 2
     total = torch.cumsum(x, dim)
     upper = total.index_select(dim, torch.arange(n, device=x.device).add(half).clamp_max(n - 1))
@@ -122,7 +122,7 @@ def _running_sum(x: Tensor, dim: int) -> Tensor:
 
 
 class Denoiser(nn.Module):
-    """X c64 (b, r, p), conditions f32 (b, n), further images, a map C f32 (b, 1, r, p) -> image c64 (b, r, p).
+    """X c64 (b, r, p), conditions f32 (b, n), further images, C f32 (b, 1, r, p) -> image c64 (b, r, p).
 
     D(a X) = a D(X) for a > 0 where all images are scaled alike; where it demodulates, also for any complex a.
     D_w sees X and the start of the cascade; G_u also the activation map.

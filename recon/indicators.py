@@ -1,7 +1,8 @@
 """What is measured of each slice before the network may touch it.
 
-Every indicator is a plain number with a meaning of its own; `quality` compares it with the range that
-the model card states. All are free of the scale of the data.
+Every indicator is a plain number with a meaning of its own; `quality` compares it with the range that the
+model card states. All are free of the scale of the data. Noise is no contradiction: what it leaves of
+residuals is taken off; what few calibration lines do to them is in the card's limits for such slices.
 """
 
 from __future__ import annotations
@@ -12,16 +13,15 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
-from lfmri_node.recon.baseline import cg_sense, operator
-from lfmri_node.recon.coilmaps import CoarseMaps, calibration_data, calibration_images
+from lfmri_node.recon.baseline import operator
+from lfmri_node.recon.coilmaps import CoarseMaps, calibration_data
+from lfmri_node.recon.consistency import CalibrationFit, fit_calibration
+from lfmri_node.recon.noise import noise_per_coil
 from lfmri_node.recon.types import CoilMaps, Complex, KSpace, Real
 
-_ITERATIONS = 12
-_EDGE_FRACTION = 0.1
-_MEDIAN_OF_RAYLEIGH = math.sqrt(math.log(2))
-_SIGNAL_TO_NOISE = 5.0
-_EXPECTED_NOISE = 0.8
+_SIGNAL_TO_NOISE = 2.0
 _CENTRE_FRACTION = 0.06
+_COIL_SIDE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,94 +35,64 @@ class Indicators:
     calibration_side
         Side of the calibration square.
     noise
-        Standard deviation of the complex noise over the brightness of the brightest tissue.
+        Standard deviation of the complex noise over the brightness of the brightest tissue, as the
+        calibration square shows it.
     weakest_coil
-        Signal-to-noise ratio in the centre of k-space, weakest coil over the median coil.
-    residual
-        Part of the measured samples that CG-SENSE cannot explain beyond their noise, relative to them.
+        Noise over all that the weakest coil receives at the centre of k-space: 1 for noise alone.
+    calibration_residual
+        Part of the calibration samples that one image seen by the coil maps cannot explain beyond their
+        noise, relative to them.
     centre_energy
         Share of the energy in the central 6 % of the phase-encode lines.
-    explained
-        Share of the calibration images' energy that one set of maps explains.
-    foreground
-        Share of pixels brighter than a tenth of the brightest tissue.
-    contrast
-        Natural logarithm of brightest over median tissue.
     """
 
     signal: float
     calibration_side: float
     noise: float
     weakest_coil: float
-    residual: float
+    calibration_residual: float
     centre_energy: float
-    explained: float
-    foreground: float
-    contrast: float
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)
 
 
-def noise_per_coil(kspace: KSpace) -> Real:
-    """Standard deviation f32 (c,) of the complex noise, from the outer tenth of the readout.
-
-    The median of the magnitude there over ``sqrt(ln 2)`` (Rayleigh); exact zeros are padding, not
-    measurements. For sampling in two phase directions the outer tenth of the first direction serves.
-    """
-    n_readout = kspace.data.shape[1]
-    edge = max(1, round(_EDGE_FRACTION * n_readout / 2))
-    rows = np.concatenate((kspace.data[:, :edge], kspace.data[:, -edge:]), axis=1)
-    levels = []
-    for coil in np.abs(rows).reshape(rows.shape[0], -1):
-        measured = coil[coil > 0]
-        levels.append(float(np.median(measured)) / _MEDIAN_OF_RAYLEIGH if measured.size else 0.0)
-    return np.asarray(levels, dtype=np.float32)
-
-
-def measure_slice(kspace: KSpace, coarse: CoarseMaps, maps: CoilMaps) -> Indicators:
-    """All indicators of one slice."""
+def measure_slice(kspace: KSpace, coarse: CoarseMaps) -> Indicators:
+    """All indicators of one slice with the coil maps that were calibrated on it."""
     sigma = noise_per_coil(kspace)
-    solution = cg_sense(kspace, maps, n_iterations=_ITERATIONS)
-    image = np.abs(solution)
-    bright = float(np.percentile(image, 99.5))
+    fit = fit_calibration(kspace, coarse)
+    bright = float(np.percentile(fit.image, 99.5))
     noise = float(np.sqrt(np.mean(sigma**2)))
-    has_signal = bright > _SIGNAL_TO_NOISE * noise and bright > 0.0
-    if not has_signal:
+    if not bright > _SIGNAL_TO_NOISE * noise:
         return Indicators(
             signal=0.0,
             calibration_side=float(coarse.side),
             noise=math.inf,
-            weakest_coil=0.0,
-            residual=1.0,
+            weakest_coil=1.0,
+            calibration_residual=1.0,
             centre_energy=0.0,
-            explained=0.0,
-            foreground=0.0,
-            contrast=0.0,
         )
-    tissue = image[image > 0.1 * bright]
     return Indicators(
         signal=1.0,
         calibration_side=float(coarse.side),
         noise=noise / bright,
         weakest_coil=_weakest_coil(kspace, sigma),
-        residual=_unexplained(kspace, maps, solution, sigma),
+        calibration_residual=_calibration_residual(fit, sigma),
         centre_energy=_centre_energy(kspace),
-        explained=_explained(kspace, coarse),
-        foreground=float(tissue.size / image.size),
-        contrast=float(np.log(bright / np.median(tissue))),
     )
 
 
 def _weakest_coil(kspace: KSpace, sigma: Real) -> float:
-    """A coil of exact zeros scores zero, one of pure noise about one over the usual ratio."""
-    if kspace.data.shape[0] == 1:
-        return 1.0
-    centre = calibration_data(kspace, limit=8)
+    """A coil of exact zeros counts as one of noise alone."""
+    centre = calibration_data(kspace, limit=_COIL_SIDE)
     level = np.sqrt((np.abs(centre) ** 2).mean(axis=(1, 2)))
-    ratio = np.divide(level, sigma, out=np.zeros_like(level), where=sigma > 0)
-    middle = float(np.median(ratio))
-    return float(ratio.min() / middle) if middle > 0 else 0.0
+    return float(np.divide(sigma, level, out=np.ones_like(level), where=level > 0).max())
+
+
+def _calibration_residual(fit: CalibrationFit, sigma: Real) -> float:
+    """One coil's worth of the noise is followed by the image that is fitted."""
+    expected = _variance(sigma) * fit.n_samples * (1.0 - 1.0 / sigma.size)
+    return _beyond(fit.misfit, expected, fit.energy)
 
 
 def data_residual(kspace: KSpace, maps: CoilMaps, image: Complex) -> tuple[float, float]:
@@ -134,23 +104,16 @@ def data_residual(kspace: KSpace, maps: CoilMaps, image: Complex) -> tuple[float
     return float(np.vdot(difference, difference).real), float(np.vdot(kspace.data, kspace.data).real)
 
 
-def _unexplained(kspace: KSpace, maps: CoilMaps, image: Complex, sigma: Real) -> float:
-    """Misfit beyond the noise that a least-squares fit of one value per pixel leaves, over the data."""
-    misfit, energy = data_residual(kspace, maps, image)
-    n_samples = _samples_per_coil(kspace)
-    n_unknowns = np.count_nonzero(maps.support) / kspace.data.shape[0]
-    expected = _variance(sigma) * max(n_samples - n_unknowns, 0.0)
-    return math.sqrt(max(misfit - expected, 0.0) / energy) if energy > 0 else 1.0
-
-
 def network_residual(kspace: KSpace, misfit: float, energy: float) -> float:
-    """Part of the measured samples that the network's image leaves unexplained, relative to them.
+    """Part of the measured samples that the network's image leaves unexplained beyond their noise, over them.
 
-    Of the noise four fifths are expected to remain: the image follows the rest. Motion and other
-    contradictions between lines stay in this residual, since the network, unlike CG-SENSE with its one
-    unknown a pixel, does not bend the image to them.
+    Motion and other contradictions between lines stay in this residual: the network, unlike least squares
+    with its one unknown a pixel, does not bend the image to them.
     """
-    expected = _EXPECTED_NOISE * _variance(noise_per_coil(kspace)) * _samples_per_coil(kspace)
+    return _beyond(misfit, _variance(noise_per_coil(kspace)) * _samples_per_coil(kspace), energy)
+
+
+def _beyond(misfit: float, expected: float, energy: float) -> float:
     return math.sqrt(max(misfit - expected, 0.0) / energy) if energy > 0 else 1.0
 
 
@@ -168,10 +131,3 @@ def _centre_energy(kspace: KSpace) -> float:
     inner = float(energy[max(centre - half, 0) : centre + half + 1].sum())
     total = float(energy.sum())
     return inner / total if total > 0 else 0.0
-
-
-def _explained(kspace: KSpace, coarse: CoarseMaps) -> float:
-    images = calibration_images(kspace, (coarse.eigenvalue.shape[0], coarse.eigenvalue.shape[1]))
-    projected = np.abs((coarse.maps.conj() * images).sum(0)) ** 2
-    total = float((np.abs(images) ** 2).sum())
-    return float(projected.sum()) / total if total > 0 else 0.0

@@ -38,6 +38,9 @@ DataOption = Annotated[
 ]
 RunsOption = Annotated[Path, typer.Option("--runs", file_okay=False, help="Folder of all runs.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of all that is drawn.")]
+WeightsOption = Annotated[
+    Path, typer.Option(exists=True, dir_okay=False, help="*.safetensors with its card.")
+]
 ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads of a process on the CPU.")]
 
 
@@ -277,12 +280,50 @@ def export(
     import torch
 
     from lfmri_node.recon.train.card import export as export_run
-    from lfmri_node.recon.train.runs import load_run, training_pool
+    from lfmri_node.recon.train.runs import load_run
 
     torch.set_num_threads(threads)
     finished, facts = load_run(runs / run), json.loads(training.read_text())
-    pool = training_pool(finished.recipe, data, runs)
-    typer.echo(str(export_run(finished, data, pool, facts, out, name, seed)))
+    typer.echo(str(export_run(finished, data, facts, out, name, seed)))
+
+
+@app.command("measure-gate")
+def measure_gate_command(
+    weights: WeightsOption,
+    data: DataOption,
+    slices: Annotated[int, typer.Option(min=8, help="Slices behind the ranges.")] = 150,
+    battery: Annotated[int, typer.Option(min=4, help="Slices of each kind of the verdict table.")] = 40,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = 2,
+) -> None:
+    """Ranges, limits and verdict table of weights, measured now and written into their card."""
+    import torch
+
+    from lfmri_node.recon.train.card import Sizes, measure_gate
+
+    torch.set_num_threads(threads)
+    typer.echo(str(measure_gate(weights, data, seed, Sizes(domain=slices, table=battery))))
+
+
+@app.command("gate-study")
+def gate_study_command(
+    weights: WeightsOption,
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="Folder of gate-study.json and gate-study.md.")],
+    slices: Annotated[int, typer.Option(min=4, help="Simulated scans of held-out subjects.")] = 100,
+    masks: Annotated[int, typer.Option(min=1, help="Masks of each kind on the measured brain.")] = 3,
+    battery: Annotated[int, typer.Option(min=4, help="Scans of each kind of damage.")] = 40,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = 2,
+) -> None:
+    """Decisions of the gate against the truth, on simulated and measured scans, and a battery of damage."""
+    import torch
+
+    from lfmri_node.recon.evaluate.gate_study import Counts, study
+
+    torch.set_num_threads(threads)
+    counts = Counts(simulated=slices, masks=masks, damaged=battery)
+    typer.echo(str(study(weights, data, out, counts, seed)))
 
 
 def main() -> None:

@@ -4,8 +4,7 @@
 where a lesion is suspected. [our reading] fully convolutional, with a logit for each cell of 4 x 4 pixels, so
 that the activation map is the map of class logits itself. The image score is the log of the sum of their
 exponentials over the tissue: the soft "is there one anywhere" (Pinheiro and Collobert, CVPR 2015), in which a
-small lesion is not averaged away. A pyramid gives every cell the context of the whole organ. One class for each
-appearance that a lesion can have.
+small lesion is not averaged away. A pyramid gives every cell the context of the whole organ.
 """
 
 from __future__ import annotations
@@ -26,6 +25,8 @@ BRIGHTEST = 5.0
 """What is brighter, in medians of the tissue, is cut off: a hot pixel or a vessel in flow."""
 _EPS = 1e-6
 _RARE = -7.0
+_MOMENTUM = 0.03
+"""Of the statistics of batch norm: batches are small and mixed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,7 @@ class CellClassifier(nn.Module):
 
 def _block(n_in: int, n_out: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.SiLU(inplace=True)
+        nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out, momentum=_MOMENTUM), nn.SiLU(inplace=True)
     )
 
 
@@ -117,7 +118,7 @@ def _halve(n_in: int, n_out: int) -> nn.Sequential:
     """An even kernel, so that the cells of the half-size grid lie in the middle of those that they cover."""
     return nn.Sequential(
         nn.Conv2d(n_in, n_out, 4, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(n_out),
+        nn.BatchNorm2d(n_out, momentum=_MOMENTUM),
         nn.SiLU(inplace=True),
     )
 

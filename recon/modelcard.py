@@ -36,7 +36,8 @@ class ModelCard:
     domain
         Indicator -> (low, high): the range met in training; outside it the network is not trusted.
     limits
-        ``n_coils`` and ``size`` -> (low, high), ``acceleration`` -> (low, high).
+        ``n_coils``, ``size``, ``acceleration`` -> (low, high); ``points`` -> (low, high) acceleration of
+        points in two phase directions, where the training held them.
     lesion
         ``operating_score`` and ``threshold`` of the map; ``image_auc`` and ``pointing_game`` on held-out
         subjects with *inserted* lesions; and, where they were measured, on *real* lesions of held-out

@@ -1,13 +1,20 @@
 """The verdict: may the network reconstruct this measurement, and is its answer to be believed?
 
-[our reading] A measurement outside what the weights were trained for is delivered as the fallback with
-the reasons written into the objects. Properties of the scan (acceleration, coils, size) decide at
-once; properties of slices decide when more than a tenth of the slices with signal are outside.
+[our reading] The figures that the model card states hold for measurements like those that it was trained for,
+and for measurements that agree with themselves. The gate asks these two questions, and all reasons that were
+found are told together: the acquisition (acceleration, coils, size), the slices (noise, a dead coil,
+contradictions among the calibration lines) and the network's own image (what it leaves of the data). It does
+not guess which of two images has the smaller error: without a truth nobody knows, and a scan with motion is
+delivered as the fallback with its reasons even where the network's image might be the better one, because a
+reader must know that the data contradict each other, and no figure of the card speaks of such data. Outside,
+the fallback is delivered and the reasons stand in the objects. Properties of slices decide when more than a
+tenth of the slices with signal are outside.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from lfmri_node.recon.indicators import Indicators
 from lfmri_node.recon.modelcard import ModelCard
@@ -17,15 +24,23 @@ from lfmri_node.recon.types import Bool, Method, Reason, ReconSettings
 TOLERATED_FRACTION = 0.1
 MINIMUM_CALIBRATION_SIDE = 8.0
 
+FEW_LINES = 12
+"""Below this side of the calibration square maps are coarser, and residuals have limits of their own."""
+RESIDUALS = ("calibration_residual", "network_residual")
+SUFFIX_FEW = "_few_lines"
+
 _MEANING = {
     "noise": ("LF-QUA-111", "noise relative to signal"),
-    "weakest_coil": ("LF-QUA-112", "signal of the weakest coil"),
-    "residual": ("LF-QUA-113", "inconsistency of the measured samples (motion, corruption)"),
+    "weakest_coil": ("LF-QUA-112", "share of noise in the weakest coil"),
+    "calibration_residual": ("LF-QUA-113", "contradiction among the calibration lines (motion, corruption)"),
     "centre_energy": ("LF-QUA-114", "energy at the centre of k-space"),
-    "explained": ("LF-QUA-115", "agreement with one set of coil maps"),
-    "foreground": ("LF-QUA-116", "share of the image that holds tissue"),
-    "contrast": ("LF-QUA-117", "contrast statistics"),
 }
+_SHOWN = {"points": "acceleration in two phase directions", "n_coils": "number of coils"}
+
+
+def limit_name(name: str, calibration_side: float) -> str:
+    """The card's entry with the range of indicator ``name`` for a slice with this calibration square."""
+    return name + SUFFIX_FEW if name in RESIDUALS and calibration_side < FEW_LINES else name
 
 
 def scan_reasons(
@@ -34,19 +49,20 @@ def scan_reasons(
     """Reasons that follow from the acquisition itself.
 
     LF-QUA-100 the site's settings ask for another method, or no weights are loaded; 101 acceleration;
-    102 number of coils; 103 image size; 104 sampling in two phase directions.
+    102 number of coils; 103 image size; 104 sampling in two phase directions without a training for it.
     """
     if settings.method is not Method.LF_MRI:
         return (Reason(code="LF-QUA-100", message=f"configuration asks for {settings.method}"),)
     if card is None:
         return (Reason(code="LF-QUA-100", message="no weights are loaded"),)
     reasons = []
-    if sampled.ndim != 1:
+    points = sampled.ndim == 2
+    if points and "points" not in card.limits:
         reasons.append(
             Reason(code="LF-QUA-104", message="sampling in two phase directions; trained on line sampling")
         )
     checks = (
-        ("acceleration", "LF-QUA-101", (acceleration(sampled),)),
+        ("points" if points and not reasons else "acceleration", "LF-QUA-101", (acceleration(sampled),)),
         ("n_coils", "LF-QUA-102", (float(n_coils),)),
         ("size", "LF-QUA-103", (float(size[0]), float(size[1]))),
     )
@@ -54,7 +70,7 @@ def scan_reasons(
         low, high = card.limits[name]
         for value in values:
             if not low <= value <= high:
-                text = f"{name} {value:.3g} outside the trained {low:.3g} to {high:.3g}"
+                text = f"{_SHOWN.get(name, name)} {value:.3g} outside the trained {low:.3g} to {high:.3g}"
                 reasons.append(Reason(code=code, message=text))
                 break
     return tuple(reasons)
@@ -63,7 +79,7 @@ def scan_reasons(
 def slice_reasons(indicators: Sequence[Indicators], card: ModelCard) -> tuple[Reason, ...]:
     """Reasons that follow from the measured slices.
 
-    LF-QUA-105 too few calibration lines; 111..117 an indicator outside the card's range in more than
+    LF-QUA-105 too few calibration lines; 111..114 an indicator outside the card's range in more than
     a tenth of the slices with signal; 119 no slice holds signal.
     """
     with_signal = [i for i, entry in enumerate(indicators) if entry.signal > 0]
@@ -74,40 +90,62 @@ def slice_reasons(indicators: Sequence[Indicators], card: ModelCard) -> tuple[Re
     if short:
         text = f"fewer than {MINIMUM_CALIBRATION_SIDE:.0f} calibration lines"
         reasons.append(Reason(code="LF-QUA-105", message=text, slices=tuple(short)))
-    outside = {name: _outside(indicators, with_signal, name, card.domain[name]) for name in _MEANING}
+    outside = {name: _outside(indicators, with_signal, name, card) for name in _MEANING}
     affected = set().union(*outside.values())
     if len(affected) > TOLERATED_FRACTION * len(with_signal):
-        for name, slices in outside.items():
-            if slices:
+        for name, found in outside.items():
+            if found:
                 code, meaning = _MEANING[name]
-                low, high = card.domain[name]
-                worst = max(
-                    (getattr(indicators[i], name) for i in slices), key=lambda v: max(low - v, v - high)
-                )
-                text = f"{meaning}: {worst:.3g} outside the trained {low:.3g} to {high:.3g}"
-                reasons.append(Reason(code=code, message=text, slices=tuple(slices)))
+                reasons.append(_reason(code, meaning, found))
     return tuple(reasons)
 
 
+class _Outside(NamedTuple):
+    """Value of an indicator outside its range in slice ``index``."""
+
+    index: int
+    value: float
+    low: float
+    high: float
+
+    @property
+    def excess(self) -> float:
+        return max(self.low - self.value, self.value - self.high)
+
+
 def _outside(
-    indicators: Sequence[Indicators], slices: Sequence[int], name: str, allowed: tuple[float, float]
-) -> list[int]:
-    low, high = allowed
-    return [i for i in slices if not low <= getattr(indicators[i], name) <= high]
+    indicators: Sequence[Indicators], slices: Sequence[int], name: str, card: ModelCard
+) -> list[_Outside]:
+    entries = []
+    for i in slices:
+        allowed = card.domain[limit_name(name, indicators[i].calibration_side)]
+        entries.append(_Outside(i, getattr(indicators[i], name), *allowed))
+    return [entry for entry in entries if not entry.low <= entry.value <= entry.high]
 
 
-def network_reasons(residuals: Mapping[int, float], card: ModelCard) -> tuple[Reason, ...]:
+def _reason(code: str, meaning: str, found: Sequence[_Outside]) -> Reason:
+    worst = max(found, key=lambda entry: entry.excess)
+    text = f"{meaning}: {worst.value:.3g} outside the trained {worst.low:.3g} to {worst.high:.3g}"
+    return Reason(code=code, message=text, slices=tuple(entry.index for entry in found))
+
+
+def network_reasons(
+    residuals: Mapping[int, float], indicators: Sequence[Indicators], card: ModelCard
+) -> tuple[Reason, ...]:
     """Reason LF-QUA-118 where the network's image leaves more of the data unexplained than in training.
 
     Parameters
     ----------
     residuals
         Slice with signal -> `indicators.network_residual`.
+    indicators
+        Of all slices.
     """
-    _, high = card.domain["network_residual"]
-    outside = [index for index, value in residuals.items() if not value <= high]
-    if len(outside) <= TOLERATED_FRACTION * len(residuals):
+    entries = [
+        _Outside(i, value, *card.domain[limit_name("network_residual", indicators[i].calibration_side)])
+        for i, value in residuals.items()
+    ]
+    found = [entry for entry in entries if not entry.value <= entry.high]
+    if len(found) <= TOLERATED_FRACTION * len(residuals):
         return ()
-    worst = max(residuals.values())
-    text = f"data residual of the network's image {worst:.3g} above the trained {high:.3g}"
-    return (Reason(code="LF-QUA-118", message=text, slices=tuple(outside)),)
+    return (_reason("LF-QUA-118", "data residual of the network's image", found),)

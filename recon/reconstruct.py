@@ -8,7 +8,7 @@ more than one slice of multi-coil data in memory.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -139,7 +139,7 @@ def calibrate(
         kspace = _load(scan, s, settings)
         coarse = calibrate_slice(kspace)
         maps.append(coarse)
-        indicators.append(measure_slice(kspace, coarse, _maps_of(coarse, kspace)))
+        indicators.append(measure_slice(kspace, coarse))
         sampled = kspace.sampled if sampled is None else sampled | kspace.sampled
         if progress:
             progress(s + 1, scan.n_slices)
@@ -258,7 +258,9 @@ def reconstruct(
     calibration: Calibration | None = None,
     progress: Progress | None = None,
 ) -> Reconstruction:
-    """Reconstruct a scan: LF-MRI where the verdict is TRUSTED, else the fallback with its reasons.
+    """Reconstruct a scan: LF-MRI where the verdict is TRUSTED, else the fallback with all reasons.
+
+    The network is run on a scan that is refused already, too: what it leaves of the data is a reason as well.
 
     Parameters
     ----------
@@ -280,11 +282,13 @@ def reconstruct(
     size = (scan.shape[2], scan.shape[3])
     reasons = quality.scan_reasons(calibration.sampled, n_coils, size, settings, card)
     volumes = None
-    if not reasons and model is not None:
-        reasons = quality.slice_reasons(calibration.indicators, model.card)
-        if not reasons:
-            volumes = _network_pass(scan, model, settings, calibration, progress)
-            reasons = quality.network_reasons(_residuals(volumes, calibration), model.card)
+    if model is not None and settings.method is Method.LF_MRI:
+        reasons += quality.slice_reasons(calibration.indicators, model.card)
+        if any(entry.signal > 0 for entry in calibration.indicators):
+            wanted = replace(settings, always_fallback=settings.always_fallback and not reasons)
+            volumes = _network_pass(scan, model, wanted, calibration, progress)
+            residuals = _residuals(volumes, calibration)
+            reasons += quality.network_reasons(residuals, calibration.indicators, model.card)
     if reasons or volumes is None:
         asked = settings.method is not Method.LF_MRI
         choice = Choice(method=settings.method) if asked else _choose_fallback(scan, settings, calibration)

@@ -68,8 +68,8 @@ def line_errors(n_lines: int, rng: np.random.Generator) -> Complex:
     """Complex factor c64 (p,) of each phase-encode line: what a real measurement does beyond noise.
 
     A slow drift and a jitter of phase, a decay of the signal along trains of echoes, and small shifts of the
-    object along the phase direction while the lines are measured. All are small: the image stays usable, yet no
-    set of coil maps makes the lines agree with each other. Three of ten measurements have none.
+    object along the phase direction while the lines are measured. All are small: the image stays usable, yet
+    no set of coil maps makes the lines agree with each other. Three of ten measurements have none.
     """
     if rng.uniform() < 0.3:
         return np.ones(n_lines, dtype=np.complex64)

@@ -115,7 +115,8 @@ def report(found: Sequence[Verdicts]) -> str:
     ]
     return (
         f"Mean PSNR in dB\n\n{_table(quality)}\n\nChoices of left-out samples that agree with the truth; mean"
-        f" dB lost against always choosing right; mean dB lost by always taking wavelets\n\n{_table(agreement)}"
+        " dB lost against always choosing right; mean dB lost by always taking wavelets"
+        f"\n\n{_table(agreement)}"
     )
 
 

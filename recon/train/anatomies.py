@@ -1,7 +1,7 @@
 """Anatomies drawn from label maps: a new intensity for each label gives a contrast that no scanner made.
 
-Source of the idea: Billot et al., SynthSeg, Medical Image Analysis 86 (2023) 102789. Label maps: SynthSeg's heads
-(Apache-2.0), pymskt's knee and thigh (MIT), TotalSegmentator's trunk (Apache-2.0).
+Source of the idea: Billot et al., SynthSeg, Medical Image Analysis 86 (2023) 102789. Label maps: SynthSeg's
+heads (Apache-2.0), pymskt's knee and thigh (MIT), TotalSegmentator's trunk (Apache-2.0).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LEAST_COVERED = 0.08
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelMap:
-    """Slices of label maps u8 (y, x) of one subject; ``bare`` where the tissue around the labels is missing."""
+    """Slices of label maps u8 (y, x) of one subject; ``bare`` where the tissue around the labels lacks."""
 
     name: str
     slices: tuple[NDArray[np.uint8], ...]
@@ -55,7 +55,7 @@ def load_label_maps(data: Path, part: Part) -> tuple[LabelMap, ...]:
 
 
 def paint(labels: NDArray[np.uint8], rng: np.random.Generator, *, bare: bool) -> Real:
-    """Magnitude f32 (y, x), at most about 1: an intensity and a texture for each label, edges half a pixel soft.
+    """Magnitude f32 (y, x), at most about 1: an intensity and a texture for each label, soft edges.
 
     Where the map is ``bare`` soft tissue in three intensities is put around it: a disc that holds all labels.
     """

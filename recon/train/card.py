@@ -2,7 +2,8 @@
 
 Measures everything that the card states: the domain from the training subjects, the verdict table,
 image AUC and pointing game on the network's own reconstructions of held-out subjects, and the
-operating point of the lesion map (from training subjects, never from held-out ones).
+operating point of the lesion map (from the subjects of `split.Part.TUNE`, never from held-out ones).
+`measure_gate` renews domain, limits and verdict table of weights that have a card.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.torch import save_file
-from torch.utils.data import Dataset
 
+from lfmri_node.recon.cascade import Cascade
 from lfmri_node.recon.coilmaps import calibrate, interpolate
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.metrics import area_under_curve, points_at
@@ -25,15 +26,15 @@ from lfmri_node.recon.modelcard import ModelCard
 from lfmri_node.recon.phantom import LESION_KINDS
 from lfmri_node.recon.reconstruct import run_network
 from lfmri_node.recon.train.card_text import card_text
-from lfmri_node.recon.train.data import FOLDS, ImageSource, load_subjects
-from lfmri_node.recon.train.domain import indicators_of, ranges, verdict_table
+from lfmri_node.recon.train.data import ImageSource, source_of
+from lfmri_node.recon.train.domain import limits, measure_domain, verdict_table
 from lfmri_node.recon.train.networks import LfMri
-from lfmri_node.recon.train.runs import PHANTOM_FRACTION, Run
-from lfmri_node.recon.train.samples import ACCELERATIONS, Sample, SimulatedScan, draw_scan, load_coils
+from lfmri_node.recon.train.runs import Run
+from lfmri_node.recon.train.samples import ACCELERATIONS, SimulatedScan, draw_scan, load_coils
+from lfmri_node.recon.train.split import Part
 from lfmri_node.recon.types import Complex, LesionWeighting, Real
-from lfmri_node.recon.weights import Model, config_to_card
+from lfmri_node.recon.weights import Model, config_to_card, load_model
 
-LIMITS = {"acceleration": (3.0, 8.7), "n_coils": (4.0, 32.0), "size": (96.0, 400.0)}
 SPECIFICITY = 0.9
 MAP_THRESHOLD = 0.5
 
@@ -87,7 +88,6 @@ def lesion_figures(scans: list[SimulatedScan], model: Model) -> dict[str, float]
 def export(
     run: Run,
     data: Path,
-    pool: Dataset[Sample],
     training: Mapping[str, Any],
     out: Path,
     name: str,
@@ -99,9 +99,7 @@ def export(
     Parameters
     ----------
     run
-        A finished LF-MRI run; its fold decides which subjects are held out.
-    pool
-        The samples that it was trained on (`runs.training_pool`): the domain is that of their measurements.
+        A finished LF-MRI run.
     training
         Data, licences, steps and what was tried, for the card.
 
@@ -114,19 +112,15 @@ def export(
         raise LabError(
             "LF-LAB-007", f"{run.name} cannot be exported", "train an LF-MRI recipe, compact Net_c"
         )
-    network, fold = run.network.cascade, FOLDS[run.recipe.fold]
+    network = run.network.cascade
     out.mkdir(parents=True, exist_ok=True)
     weights = out / f"{name}.safetensors"
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, weights)
 
     coils = load_coils(data)
-    trained = ImageSource(load_subjects(data, fold.trained), PHANTOM_FRACTION, real_lesions=False)
-    held_out = ImageSource(load_subjects(data, fold.held_out), 0.0, real_lesions=False)
     architecture = config_to_card(network.config)
     draft = _card(weights, architecture, {}, {"operating_score": 0.0})
     model = Model(network=network, card=draft)
-    n_domain = min(sizes.domain, recipe.n_samples)
-    rows = [indicators_of(pool[i].measured_kspace, model) for i in range(n_domain)]
     tuning, figures = (
         {
             f"{acceleration:g}x": lesion_figures(
@@ -134,7 +128,7 @@ def export(
             )
             for acceleration in ACCELERATIONS
         }
-        for i, source in enumerate((trained, held_out))
+        for i, source in enumerate((source_of(data, Part.TUNE), source_of(data, Part.TEST)))
     )
     lesion = {
         "image_auc": min(found["image_auc"] for found in figures.values()),
@@ -142,10 +136,7 @@ def export(
         "operating_score": max(found["score_at_specificity"] for found in tuning.values()),
         "threshold": MAP_THRESHOLD,
     }
-    card = _card(weights, architecture, ranges(rows), lesion)
-    model = Model(network=network, card=card)
-    subjects = ImageSource(load_subjects(data, fold.held_out), 0.0)
-    table = verdict_table(subjects, coils, model, sizes.table, seed)
+    card, table = _with_gate(replace(draft, lesion=lesion), network, data, coils, seed, sizes)
     record = {
         "training": training,
         "recipe": recipe.to_json(),
@@ -155,6 +146,28 @@ def export(
     }
     _write_card(card, record, weights)
     return weights
+
+
+def measure_gate(weights: Path, data: Path, seed: int, sizes: Sizes | None = None) -> Path:
+    """Measure domain, limits and verdicts of weights anew and write them into their card; returns its path.
+
+    Raises InvalidModel as `weights.load_model` does.
+    """
+    model = load_model(weights)
+    card, table = _with_gate(model.card, model.network, data, load_coils(data), seed, sizes or Sizes())
+    _write_card(card, {**model.card.record, "verdicts": table}, weights)
+    return weights.with_suffix(".json")
+
+
+def _with_gate(
+    card: ModelCard, network: Cascade, data: Path, coils: Complex, seed: int, sizes: Sizes
+) -> tuple[ModelCard, list[dict[str, object]]]:
+    """``card`` with the domain of the training subjects; verdicts on held-out ones under it."""
+    draft = Model(network=network, card=card)
+    domain = measure_domain(source_of(data, Part.TRAIN), coils, draft, sizes.domain, seed)
+    guarded = replace(card, domain=domain, limits=limits())
+    model = Model(network=network, card=guarded)
+    return guarded, verdict_table(source_of(data, Part.TEST), coils, model, sizes.table, seed)
 
 
 def _write_card(card: ModelCard, record: Mapping[str, Any], weights: Path) -> None:
@@ -183,7 +196,7 @@ def _card(
         sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         architecture=architecture,
         domain=domain,
-        limits=LIMITS,
+        limits=limits(),
         lesion=lesion,
         record={},
     )

@@ -35,7 +35,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 class StepWeights(L.Callback):
-    """Keeps the weights at about twenty points of a training, for the curve of its quality (`evaluate.curve`)."""
+    """Keeps the weights at about twenty points of a training: the curve of its quality (`evaluate.curve`)."""
 
     def __init__(self, folder: Path, every: int) -> None:
         self._folder, self._every = folder / STEPS, every

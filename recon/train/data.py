@@ -29,8 +29,8 @@ _SHARP = 1.25
 """Painted label maps have no resolution of their own: they may be enlarged."""
 REAL = "real"
 
-CLASSES = {"bright lesion": ("bright", "oedema"), "dark lesion": ("dark",), "line-like lesion": ("tear",)}
-"""Classes of Net_c by what a lesion looks like; the kinds of `phantom.LESION_KINDS` that each takes in."""
+CLASSES = {"lesion": (*LESION_KINDS, REAL)}
+"""Classes of Net_c; the kinds that each takes in, those of `phantom.LESION_KINDS` and the real ones."""
 
 
 def class_labels(kind: str) -> list[float]:
@@ -115,7 +115,7 @@ def retone(image: Real, rng: np.random.Generator) -> Real:
 
 
 class ImageSource:
-    """Draws augmented images of the sources given, each by its share of ``mix``; a source without images by none.
+    """Draws augmented images of the sources given, each by its share of ``mix`` if it has any images.
 
     A subject is drawn first, then one of its images, so that no subject outweighs the others.
     """
@@ -168,7 +168,7 @@ class ImageSource:
     ) -> LabelledImage:
         """One image with its label; a lesion is inserted into half of those without a real one.
 
-        ``ease`` in [0, 1]: 1 gives lesions of 2.5 times the contrast and 1.8 times the size, 0 the usual ones.
+        ``ease`` in [0, 1]: 1 gives lesions of 2.5 times the contrast and 1.8 times the size, 0 usual ones.
         """
         drawn = self.draw(rng, size)
         kind = kinds[rng.integers(len(kinds))]
@@ -184,7 +184,7 @@ class ImageSource:
 
 
 def real_lesion(mask: Bool) -> Lesion:
-    """The lesion of a mask bool (r, p) that holds one: its centre of mass, the radius of a disc of its area."""
+    """The lesion of a mask bool (r, p) that holds one: centre of mass, radius of a disc of its area."""
     places = np.argwhere(mask)
     row, column = (int(v) for v in np.round(places.mean(axis=0)))
     radius = float(np.sqrt(len(places) / np.pi))

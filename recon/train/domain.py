@@ -1,83 +1,161 @@
 """The domain of a model: ranges of the indicators met in training, and how well they guard.
 
-``measure`` draws in-domain slices from the training subjects and writes the ranges of every
-indicator. ``table`` draws held-out subjects and counts verdicts, in the domain and on a battery of
-measurements that the network must not be trusted with.
+`measure_domain` draws slices of the training subjects, measured as the training measures them, and takes the
+range of every indicator; `limits` is the range of the conditions themselves. Nothing here is set by hand for
+one model, and nothing is chosen on held-out subjects or on measured sets. `verdict_table` counts verdicts on
+held-out subjects and on a battery of measurements that the network must not be trusted with.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.data import shepp_logan_phantom
 from skimage.transform import resize
 
 from lfmri_node.recon import quality
 from lfmri_node.recon.coilmaps import calibrate, interpolate
-from lfmri_node.recon.indicators import measure_slice, network_residual
+from lfmri_node.recon.indicators import Indicators, measure_slice, network_residual
 from lfmri_node.recon.reconstruct import run_network
 from lfmri_node.recon.simulate import loop_coils, measure
-from lfmri_node.recon.train.data import SIZE, ImageSource
-from lfmri_node.recon.train.samples import NOISE_RANGE, SimulatedScan, draw_scan
-from lfmri_node.recon.types import Bool, Complex, KSpace, ReconSettings
+from lfmri_node.recon.train.data import ImageSource
+from lfmri_node.recon.train.loader import POINTS
+from lfmri_node.recon.train.masks import ACCELERATION_RANGE, draw_points
+from lfmri_node.recon.train.samples import COIL_COUNTS, NOISE_RANGE, SIZES, SimulatedScan, draw_scan
+from lfmri_node.recon.types import Bool, CoilMaps, Complex, KSpace, LesionWeighting, ReconSettings
 from lfmri_node.recon.weights import Model
 
-INDICATORS = (
-    "noise",
-    "weakest_coil",
-    "residual",
-    "centre_energy",
-    "explained",
-    "foreground",
-    "contrast",
-    "network_residual",
-)
+BOUNDED_ABOVE = ("noise", "weakest_coil")
 TAIL, MARGIN = 0.01, 0.1
+"""[our reading] Conditions are guarded by the outermost hundredth, widened by a tenth of the range."""
+RESIDUAL_TAIL = 0.05
+"""Contradictions strictly: of the training's own measurements the twentieth that agrees least is refused."""
+GATE_SIZES = (96, 128, 160, 192, 224)
+_POINTS_EVERY = 5
+_FEWEST_ROWS = 8
 _MOTION_DEGREES, _MOTION_PIXELS = 6.0, 4.0
+
+Rows = list[dict[str, float]]
+Damage = Callable[[SimulatedScan, np.random.Generator], KSpace]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What the gate says of a scan of one slice.
+
+    ``codes`` are all reasons (empty: TRUSTED), ``image`` c64 (r, p) is the network's; None without signal.
+    """
+
+    codes: tuple[str, ...]
+    indicators: Indicators
+    network_residual: float
+    image: Complex | None
+    maps: CoilMaps
+
+
+def judge(kspace: KSpace, model: Model) -> Judgement:
+    """The verdict of `reconstruct` on a scan of this one slice."""
+    size = (kspace.data.shape[1], kspace.data.shape[2])
+    coarse = calibrate(kspace)
+    maps, found = interpolate(coarse, size), measure_slice(kspace, coarse)
+    reasons = quality.scan_reasons(kspace.sampled, kspace.data.shape[0], size, ReconSettings(), model.card)
+    reasons += quality.slice_reasons([found], model.card)
+    image, residual = None, 1.0
+    if found.signal > 0:
+        answer = run_network(model, kspace, maps, LesionWeighting.OFF)
+        image, residual = answer.image, network_residual(kspace, *answer.misfit)
+        reasons += quality.network_reasons({0: residual}, [found], model.card)
+    codes = tuple(reason.code for reason in reasons)
+    return Judgement(codes=codes, indicators=found, network_residual=residual, image=image, maps=maps)
+
+
+def limits() -> dict[str, tuple[float, float]]:
+    """Ranges of acceleration, coils and matrix in training, each wider by a tenth of its octaves either way.
+
+    ``points`` are points in two phase directions, which the training holds at the same accelerations.
+    """
+    trained = {
+        "acceleration": ACCELERATION_RANGE,
+        "n_coils": (min(COIL_COUNTS), max(COIL_COUNTS)),
+        "size": (min(SIZES), max(SIZES)),
+    }
+    if POINTS > 0:
+        trained["points"] = ACCELERATION_RANGE
+    return {
+        name: (low * (low / high) ** MARGIN, high * (high / low) ** MARGIN)
+        for name, (low, high) in trained.items()
+    }
+
+
+def gate_scans(
+    source: ImageSource, coils: Complex, n: int, rng: np.random.Generator
+) -> Iterator[SimulatedScan]:
+    """``n`` slices with all that the training varies: size, coils, lines, noise, errors between lines."""
+    for _ in range(n):
+        yield draw_scan(source, coils, rng, size=int(rng.choice(GATE_SIZES)), disturbed=True)
+
+
+def measure_domain(
+    source: ImageSource, coils: Complex, model: Model, n: int, seed: int
+) -> dict[str, tuple[float, float]]:
+    """Range of every indicator on ``n`` slices, every fifth of them sampled in two phase directions."""
+    rng = np.random.default_rng([seed, 55])
+    rows: Rows = []
+    for i, scan in enumerate(gate_scans(source, coils, n, rng)):
+        kspace = scan.kspace
+        if POINTS > 0 and i % _POINTS_EVERY == 0:
+            mask = draw_points(rng, scan.n_centre, scan.acceleration, scan.image.shape)
+            kspace = KSpace(data=scan.full * mask, sampled=mask)
+        rows.append(indicators_of(kspace, model))
+    return ranges(rows)
 
 
 def indicators_of(kspace: KSpace, model: Model) -> dict[str, float]:
     """Indicators of one slice, with the relative data residual of the network's image."""
     coarse = calibrate(kspace)
     maps = interpolate(coarse, (kspace.data.shape[1], kspace.data.shape[2]))
-    network = {"network_residual": network_residual(kspace, *run_network(model, kspace, maps).misfit)}
-    return measure_slice(kspace, coarse, maps).as_dict() | network
+    misfit = run_network(model, kspace, maps, LesionWeighting.OFF).misfit
+    return measure_slice(kspace, coarse).as_dict() | {"network_residual": network_residual(kspace, *misfit)}
 
 
 def ranges(rows: Iterable[dict[str, float]]) -> dict[str, tuple[float, float]]:
-    """(low, high) of each indicator: the central 98 % of training, widened by a tenth of its width."""
-    table = list(rows)
-    found = {}
-    for name in INDICATORS:
-        values = np.array([row[name] for row in table])
-        low, high = np.quantile(values, (TAIL, 1 - TAIL))
-        spare = MARGIN * (high - low)
-        found[name] = (float(low - spare), float(high + spare))
+    """(low, high) of each indicator over the rows with signal.
+
+    Noise and the share of noise in the weakest coil are bounded above, the energy at the centre below: by the
+    outermost hundredth, widened by a tenth of the range. Residuals are bounded above by the outermost
+    twentieth, for few calibration lines and for more of them by themselves; too few such rows, and all serve.
+    """
+    table = [row for row in rows if row["signal"] > 0]
+
+    def quantiles(name: str, *levels: float, of: Rows = table) -> NDArray[np.float64]:
+        return np.quantile([row[name] for row in of], levels)
+
+    found: dict[str, tuple[float, float]] = {}
+    for name in BOUNDED_ABOVE:
+        low, high = quantiles(name, TAIL, 1 - TAIL)
+        found[name] = (0.0, float(high + MARGIN * (high - low)))
+    low, high = quantiles("centre_energy", TAIL, 1 - TAIL)
+    found["centre_energy"] = (float(low - MARGIN * (high - low)), 1.0)
+    for name in quality.RESIDUALS:
+        for side in (quality.FEW_LINES, quality.FEW_LINES - 1):
+            key = quality.limit_name(name, side)
+            mine = [row for row in table if quality.limit_name(name, row["calibration_side"]) == key]
+            enough = mine if len(mine) >= _FEWEST_ROWS else table
+            found[key] = (0.0, float(quantiles(name, 1 - RESIDUAL_TAIL, of=enough)[0]))
     return found
 
 
-def verdict_codes(kspace: KSpace, model: Model) -> tuple[str, ...]:
-    """Reason codes that the node would give for a scan of this one slice; empty for TRUSTED."""
-    size = (kspace.data.shape[1], kspace.data.shape[2])
-    reasons = quality.scan_reasons(kspace.sampled, kspace.data.shape[0], size, ReconSettings(), model.card)
-    coarse = calibrate(kspace)
-    maps = interpolate(coarse, size)
-    reasons += quality.slice_reasons([measure_slice(kspace, coarse, maps)], model.card)
-    if not reasons:
-        residual = network_residual(kspace, *run_network(model, kspace, maps).misfit)
-        reasons = quality.network_reasons({0: residual}, model.card)
-    return tuple(reason.code for reason in reasons)
-
-
 def twelvefold(scan: SimulatedScan, rng: np.random.Generator) -> KSpace:
-    """12x acceleration with 8 centre lines."""
-    lines = np.zeros(SIZE, dtype=bool)
-    lines[SIZE // 2 - 4 : SIZE // 2 + 4] = True
-    lines[rng.choice(np.flatnonzero(~lines), size=SIZE // 12 - 8, replace=False)] = True
+    """Twelvefold acceleration or more, 8 centre lines."""
+    n = scan.sampled.size
+    lines = np.zeros(n, dtype=bool)
+    lines[n // 2 - 4 : n // 2 + 4] = True
+    lines[rng.choice(np.flatnonzero(~lines), size=max(n // 12 - 8, 0), replace=False)] = True
     return _again(scan, rng, sampled=lines)
 
 
@@ -121,9 +199,9 @@ def motion(scan: SimulatedScan, rng: np.random.Generator) -> KSpace:
 
 def shepp_logan(scan: SimulatedScan, rng: np.random.Generator) -> KSpace:
     """A fully sampled Shepp-Logan phantom."""
-    image = resize(shepp_logan_phantom(), (SIZE, SIZE)).astype(np.complex64)
-    maps = loop_coils(len(scan.maps), (SIZE, SIZE), rng)
-    return measure(image, maps, np.ones(SIZE, dtype=bool), scan.noise_std, rng)
+    image = resize(shepp_logan_phantom(), scan.image.shape).astype(np.complex64)
+    maps = loop_coils(len(scan.maps), (scan.image.shape[0], scan.image.shape[1]), rng)
+    return measure(image, maps, np.ones(scan.sampled.size, dtype=bool), scan.noise_std, rng)
 
 
 def _again(
@@ -142,10 +220,11 @@ def _again(
         scan.noise_std if noise_std is None else noise_std,
         rng,
         factor=scan.noise_factor,
+        line_factor=scan.line_factor,
     )
 
 
-BATTERY: tuple[Callable[[SimulatedScan, np.random.Generator], KSpace], ...] = (
+BATTERY: tuple[Damage, ...] = (
     twelvefold,
     four_times_the_noise,
     dead_coil,
@@ -156,16 +235,14 @@ BATTERY: tuple[Callable[[SimulatedScan, np.random.Generator], KSpace], ...] = (
 
 
 def verdict_table(
-    source: ImageSource, measured: Complex, model: Model, n: int, seed: int
+    source: ImageSource, coils: Complex, model: Model, n: int, seed: int
 ) -> list[dict[str, object]]:
     """Verdicts on ``n`` held-out slices in the domain and on ``n`` of each kind of the battery."""
-    rows: list[dict[str, object]] = []
     rng = np.random.default_rng([seed, 77])
-    scans = [draw_scan(source, measured, rng) for _ in range(n)]
-    codes = [verdict_codes(scan.kspace, model) for scan in scans]
-    rows.append(_row("held-out, in domain", codes))
+    scans = list(gate_scans(source, coils, n, rng))
+    rows = [_row("held-out, in domain", [judge(scan.kspace, model).codes for scan in scans])]
     for change in (*BATTERY, four_times_its_own_noise):
-        codes = [verdict_codes(change(scan, rng), model) for scan in scans]
+        codes = [judge(change(scan, rng), model).codes for scan in scans]
         rows.append(_row(change.__name__.replace("_", " "), codes))
     return rows
 

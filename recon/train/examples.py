@@ -1,8 +1,8 @@
 """One entry of a batch: a measured strip of a slice, its coil maps and its truth.
 
-Line sampling leaves the readout transform unitary and untouched, so that a strip of rows is a measurement of its
-own: cutting is exact, and a training step costs what the strip costs. Points in two phase directions take whole
-slices.
+Line sampling leaves the readout transform unitary and untouched, so that a strip of rows is a measurement of
+its own: cutting is exact, and a training step costs what the strip costs. Points in two phase directions take
+whole slices.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Trainable(Protocol):
     """What pools hold."""
 
     def example(self, rng: np.random.Generator, n_rows: int | None, *, points: bool) -> Example:
-        """Measure anew: other lines, other noise, another strip of ``n_rows`` rows (None: the whole slice)."""
+        """Measure anew: other lines, other noise, another strip of ``n_rows`` rows (None: whole slice)."""
         ...
 
 
@@ -147,7 +147,7 @@ class Measured:
 
 
 def strip(rng: np.random.Generator, lesion: Bool, n_rows: int) -> slice:
-    """``n_rows`` rows of a slice; in `LESION_CENTRED` of the slices with a lesion bool (r, p) they hold it."""
+    """``n_rows`` rows of a slice; in `LESION_CENTRED` of those with a lesion bool (r, p) they hold it."""
     n = lesion.shape[0]
     if n_rows >= n:
         return slice(0, n)

@@ -39,7 +39,7 @@ N_SHAPES = len(COIL_COUNTS) * len(SIZES)
 POINTS, LARGEST_OF_POINTS = 0.1, 160
 """Share of the batches that are sampled at points in two phase directions, and their largest matrix."""
 OUTLINES, BLOBS = 0.25, 0.2
-"""Shares of the batches whose C is the blurred outline of the lesion, or a blob anywhere, instead of Net_c's."""
+"""Shares of the batches whose C is the blurred outline of the lesion, or a blob anywhere, not Net_c's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

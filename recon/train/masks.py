@@ -1,4 +1,4 @@
-"""Sampling of the training: lines or points, random or equispaced, with the centre lines of clinical matrices."""
+"""Sampling of the training: lines or points, random or equispaced, centre lines as in clinical matrices."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _CENTRE_RADIUS = 0.5
 def centre_lines(acceleration: float) -> tuple[int, int]:
     """Fewest and most centre lines: 12 and 26 at 4x, 8 and 13 at 8x.
 
-    The numbers of lines, not the fractions, are those of clinical matrices (224 to 400 lines with 8 % and 4 %):
-    they decide how well the coil maps can be estimated.
+    The numbers of lines, not the fractions, are those of clinical matrices (224 to 400 lines with 8 and
+    4 %): they decide how well the coil maps can be estimated.
     """
     return int(np.clip(48 / acceleration, 8, 24)), int(np.clip(104 / acceleration, 12, 32))
 
@@ -24,8 +24,8 @@ def centre_lines(acceleration: float) -> tuple[int, int]:
 def draw_mask(rng: np.random.Generator, n_centre: int, acceleration: float, n: int) -> Bool:
     """bool (n,): about ``n / acceleration`` lines, the centre among them.
 
-    The others random (of these some denser towards the centre) or equispaced; in some masks the outermost lines
-    of one side are left out, as in partial Fourier.
+    The others random (of these some denser towards the centre) or equispaced; in some masks the outermost
+    lines of one side are left out, as in partial Fourier.
     """
     centre = _centre(n_centre, n)
     kind = rng.uniform()

@@ -53,7 +53,7 @@ class Recipe:
     focus_channels
         Of G_u.
     noisy
-        Whether the truth is the noisy, fully sampled image, as it is with measured data, or the noise-free one.
+        Whether the truth is the noisy, fully sampled image, as of measured data, or the noise-free one.
     classifier, classifier_from
         Family of Net_c (`classifiers.build_classifier`), and the recipe that pre-trains it.
     vgg
@@ -152,7 +152,7 @@ def _compared() -> Iterable[Recipe]:
         "classifier_from": "net-c",
         "losses": FOCUSED_LOSSES,
     }
-    yield from _net_c("compact", "", steps=4500)
+    yield from _net_c("compact", "")
     for seed in (1, 2, 3):
         yield from _net_c("compact", f"-seed{seed}", seed=seed)
     yield Recipe(
@@ -214,7 +214,7 @@ def _ablations(focused: dict[str, Any]) -> Iterable[Recipe]:
     )
 
 
-def _net_c(family: str, label: str, *, steps: int = 1500, seed: int = 0) -> Iterable[Recipe]:
+def _net_c(family: str, label: str, *, seed: int = 0) -> Iterable[Recipe]:
     """Net_c alone, lesions made easy at first."""
     yield Recipe(
         name=f"net-c{label}",
@@ -222,8 +222,9 @@ def _net_c(family: str, label: str, *, steps: int = 1500, seed: int = 0) -> Iter
         network="classifier",
         classifier=family,
         batch=12,
-        learning_rate=2e-3,
-        steps=steps,
+        learning_rate=7e-4,
+        steps=2600,
+        epoch_steps=100,
         seed=seed,
         **NET_C_IMAGES,
     )
@@ -238,7 +239,7 @@ def _loss_rows() -> Iterable[tuple[str, str, dict[str, Any]]]:
 
 
 def _shipped() -> Iterable[Recipe]:
-    """Weights for the node: D_w, then D_w and G_u together; ``shipped-off`` is their rival, trained as long."""
+    """Weights for the node: D_w, then D_w and G_u; ``shipped-off`` is their rival, trained as long."""
     shape: dict[str, Any] = {"network": "lf-mri", "channels": (16, 32, 64), "n_samples": 3000}
     yield Recipe(
         name="shipped-denoiser",

@@ -119,7 +119,7 @@ def _trainer(recipe: Recipe, folder: Path, machine: Machine, curve: LearningCurv
         default_root_dir=folder,
         accelerator="auto",
         devices=machine.devices,
-        strategy="ddp" if machine.devices > 1 else "auto",
+        strategy="ddp_find_unused_parameters_true" if machine.devices > 1 else "auto",
         precision=recipe.precision,  # type: ignore[arg-type]
         max_epochs=1,
         max_steps=recipe.steps,

@@ -1,8 +1,9 @@
 """Simulated multi-coil measurements: an image with a random phase, seen by coils, with noise and line errors.
 
-A `SimulatedScan` is a whole measurement, for evaluation and for the gate. A `Sample` is what a training keeps of
-one: image, coil maps as they are and as ESPIRiT estimated them. Its k-space is measured anew in every pass, for the
-strip of rows that a step sees: along the readout the transform is unitary and does not know the mask.
+A `SimulatedScan` is a whole measurement, for evaluation and for the gate. A `Sample` is what a training keeps
+of one: image, coil maps as they are and as ESPIRiT estimated them. Its k-space is measured anew in every
+pass, for the strip of rows that a step sees: along the readout the transform is unitary and does not know the
+mask.
 """
 
 from __future__ import annotations
@@ -108,8 +109,8 @@ def draw_coils(n_coils: int, measured: Complex, rng: np.random.Generator) -> Com
 class SimulatedScan:
     """One measured slice and everything that is known of it.
 
-    ``image`` c64 (r, p), ``maps`` c64 (c, r, p) as simulated, ``noise_factor`` c64 (c, c), ``line_factor`` c64
-    (p,), ``full`` all lines of k-space c64 (c, r, p), of which ``sampled`` bool (p,) are measured.
+    ``image`` c64 (r, p), ``maps`` c64 (c, r, p) as simulated, ``noise_factor`` c64 (c, c), ``line_factor``
+    c64 (p,), ``full`` all lines of k-space c64 (c, r, p), of which ``sampled`` bool (p,) are measured.
     """
 
     full: Complex
@@ -142,8 +143,8 @@ def draw_scan(
 ) -> SimulatedScan:
     """Draw one slice: image, with a lesion of one of ``kinds`` in half of them, phase, coils, mask, noise.
 
-    Where ``acceleration`` or ``n_coils`` is None it is drawn as well. A ``disturbed`` measurement has the line
-    errors of a real one (`simulate.line_errors`); without, noise is all that is wrong with it.
+    Where ``acceleration`` or ``n_coils`` is None it is drawn as well. A ``disturbed`` measurement has the
+    line errors of a real one (`simulate.line_errors`); without, noise is all that is wrong with it.
     """
     entry = source.draw_labelled(rng, kinds=kinds, size=size)
     image = (entry.image * tissue_phase(entry.image, rng)).astype(np.complex64)

@@ -14,7 +14,7 @@ _TUNED_TENTH, _TESTED_TENTHS = 7, (8, 9)
 
 
 class Part(StrEnum):
-    """Train: weights and training labels. Tune: everything that is chosen. Test: the figures, looked at last."""
+    """Train: weights and training labels. Tune: all that is chosen. Test: the figures, looked at last."""
 
     TRAIN = "train"
     TUNE = "tune"
@@ -61,7 +61,7 @@ LESIONED = frozenset(
     for name in SUBJECTS
     if name.startswith(("ms_", "arc_", "glioma_", "brain_stroke")) or name in ("F6A", "F7A", "S6A")
 )
-"""Subjects whose images hold a real lesion: never a negative for a classifier. F6B shows none in its slices."""
+"""Subjects whose images hold a real lesion: never a negative for a classifier. F6B's slices show none."""
 
 
 def part_of(subject: str) -> Part:

@@ -1,8 +1,8 @@
 """The stroke patients of SOOP: FLAIR slices with hand-drawn masks, split by patient.
 
 Source: github neurolabusc/StrokeOutcomeOptimizationProjectDemo (images CC0, repository BSD-2-Clause). Display
-pictures of 7 bits, skull-stripped, 1 mm: good for lesions and their shapes. A slice without a mask shows no acute
-stroke; it need not be healthy. Masks build pairs and serve evaluation; they never enter a loss.
+pictures of 7 bits, skull-stripped, 1 mm: good for lesions and their shapes. A slice without a mask shows no
+acute stroke; it need not be healthy. Masks build pairs and serve evaluation; they never enter a loss.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Stroke:
 
 
 def load_strokes(data: Path, part: Part, *, coronal: bool = False) -> tuple[Stroke, ...]:
-    """All slices of the patients of ``part``: axial ones, or coronal ones; none where the file is not there."""
+    """All slices of the patients of ``part``, axial or coronal; none where the file is not there."""
     path = data / "soop_flair" / FILES[coronal]
     if not path.is_file():
         return ()

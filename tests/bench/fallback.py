@@ -1,4 +1,4 @@
-"""The fallback against BART's wavelets on the measured brain: image quality and time, with the same coil maps.
+"""The fallback against BART's wavelets on the measured brain: image quality and time, the same coil maps.
 
 Lambda of both is searched on other masks than those that are reported; ours is also run as the node runs it.
 """

@@ -1,4 +1,4 @@
-"""Helpers: a small untrained model, edits of ISMRMRD files, files to the schemas of fastMRI and SKM-TEA."""
+"""Helpers: small problems and models, stand-in data, files as ISMRMRD, fastMRI and SKM-TEA lay them out."""
 
 import hashlib
 import json
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -14,21 +15,81 @@ import torch
 from safetensors.torch import save_file
 
 from lfmri_node.recon.cascade import Cascade, CascadeConfig
+from lfmri_node.recon.conditions import Scale
 from lfmri_node.recon.denoiser import DenoiserConfig
 from lfmri_node.recon.lesion import ClassifierConfig
+from lfmri_node.recon.operators import SenseOp
+from lfmri_node.recon.train.stand_in import write_stand_in
 from lfmri_node.recon.weights import config_to_card
 
 WIDE = (-1e9, 1e9)
 INDICATORS = (
     "noise",
     "weakest_coil",
-    "residual",
+    "calibration_residual",
+    "calibration_residual_few_lines",
     "centre_energy",
-    "explained",
-    "foreground",
-    "contrast",
     "network_residual",
+    "network_residual_few_lines",
 )
+
+
+class Problem(NamedTuple):
+    """A batch of measurements without noise, and the images c64 (b, r, p) behind them."""
+
+    operator: SenseOp
+    image: torch.Tensor
+    kspace: torch.Tensor
+    adjoint: torch.Tensor
+    scale: Scale
+
+    def times(self, factor: float) -> "Problem":
+        """The same in other units."""
+        scale = Scale(factor * self.scale.noise, factor * self.scale.level, factor**2 * self.scale.energy)
+        scaled = (factor * x for x in (self.image, self.kspace, self.adjoint))
+        return Problem(self.operator, *scaled, scale)
+
+
+@pytest.fixture(scope="session")
+def problem() -> Callable[..., Problem]:
+    """``problem(shape, batch, n_coils, points=False)``: random maps, image and half of the samples."""
+
+    def make(
+        shape: tuple[int, int] = (24, 20), batch: int = 2, n_coils: int = 4, *, points: bool = False
+    ) -> Problem:
+        torch.manual_seed(0)
+        maps = torch.randn(batch, n_coils, *shape, dtype=torch.complex64)
+        maps = maps / torch.linalg.vector_norm(maps, dim=1, keepdim=True)
+        operator = SenseOp(maps, torch.rand(batch, *(shape if points else shape[1:])) > 0.5)
+        image = torch.randn(batch, *shape, dtype=torch.complex64)
+        kspace = operator(image)
+        energy = kspace.abs().square().sum((1, 2, 3))
+        scale = Scale(torch.full((batch,), 0.02), torch.full((batch,), 2.0), energy)
+        return Problem(operator, image, kspace, operator.adjoint(kspace), scale)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def randomised() -> Callable[[torch.nn.Module], torch.nn.Module]:
+    """Fill the parameters that start at zero, so that a network does something; in eval mode."""
+
+    def fill(model: torch.nn.Module) -> torch.nn.Module:
+        torch.manual_seed(1)
+        for parameter in model.parameters():
+            if torch.all(parameter == 0):
+                torch.nn.init.normal_(parameter, std=0.05)
+        return model.eval()
+
+    return fill
+
+
+@pytest.fixture(scope="session")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of phantoms in the layout of the data."""
+    folder = tmp_path_factory.mktemp("stand-in")
+    write_stand_in(folder)
+    return folder
 
 
 @pytest.fixture

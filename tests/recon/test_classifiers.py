@@ -51,10 +51,9 @@ class TestEveryFamily:
         offset = torch.stack(middle).mean(0) - torch.tensor([4 * 8 + 1.5, 4 * 6 + 1.5])
         assert offset.abs().max() < 0.75, offset
 
-    def test_the_score_is_the_mean_of_the_largest_logits(self, family: str) -> None:
+    def test_the_score_is_that_of_a_lesion_anywhere(self, family: str) -> None:
         scores, logit_map = built(family)(torch.rand(2, 1, 24, 24))
-        largest = logit_map.flatten(2).sort(dim=2, descending=True).values[..., :4]
-        torch.testing.assert_close(scores, largest.mean(2))
+        torch.testing.assert_close(scores.exp(), logit_map.exp().sum((2, 3)))
 
     def test_ignores_the_scale_of_its_input(self, family: str) -> None:
         magnitude = torch.rand(2, 1, 24, 24)
@@ -111,9 +110,8 @@ class TestEveryFamily:
 @pytest.mark.parametrize("family", ["compact", "resnet", "densenet"])
 def test_a_far_corner_does_not_move_a_logit(family: str) -> None:
     magnitude = torch.rand(1, 1, 160, 160)
-    magnitude[..., :16, :16] = 2.0  # the brightest 2 % stay the same, and so does the scale
     changed = magnitude.clone()
-    changed[..., -8:, -8:] *= 0.5
+    changed[..., -8:, -8:] = 0.7 * changed[..., -8:, -8:] + 0.15  # the median stays about the same
     classifier = built(family)
     before, after = classifier(magnitude)[1], classifier(changed)[1]
     torch.testing.assert_close(before[..., :8, :8], after[..., :8, :8], rtol=1e-3, atol=1e-3)

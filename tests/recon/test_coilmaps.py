@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from lfmri_node.recon.coilmaps import calibration_data, estimate, estimate_full_grid
+from lfmri_node.recon.coilmaps import calibration_data, estimate, estimate_full_grid, resample
 from lfmri_node.recon.compression import compress
 from lfmri_node.recon.errors import UnsupportedAcquisition
 from lfmri_node.recon.phantom import phantom_volume
@@ -127,3 +128,29 @@ def test_compression_keeps_the_signal_and_white_noise_white():
     white = compress(KSpace(data=noise, sampled=np.ones(60, dtype=bool)), 3).data.reshape(3, -1)
     np.testing.assert_allclose(np.cov(white), 2 * np.eye(3), atol=0.25)
     assert compress(kspace, 8) is kspace
+
+
+class TestResample:
+    @pytest.mark.parametrize(("mode", "periodic"), [("grid-wrap", True), ("nearest", False)])
+    def test_is_scipys_cubic_spline_with_the_centre_at_half_the_size(self, mode, periodic):
+        planes = np.random.default_rng(0).standard_normal((2, 12, 15)).astype(np.float32)
+        rows = (np.arange(31) - 31 // 2) * (12 / 31) + 12 // 2
+        columns = (np.arange(20) - 20 // 2) * (15 / 20) + 15 // 2
+        where = np.meshgrid(rows, columns, indexing="ij")
+        for plane, found in zip(planes, resample(planes, (31, 20), periodic=periodic), strict=True):
+            oracle = ndimage.map_coordinates(plane.astype(float), where, order=3, mode=mode)
+            np.testing.assert_allclose(found, oracle, atol=1e-4)
+
+    def test_a_finer_grid_holds_the_coarse_one(self):
+        planes = np.random.default_rng(1).standard_normal((3, 10, 8, 2)).view(np.complex128)[..., 0]
+        np.testing.assert_allclose(resample(planes, (30, 16))[:, ::3, ::2], planes, atol=1e-5)
+
+    def test_what_is_not_periodic_does_not_leak_around_the_edges(self):
+        """Maps of loops differ between opposite edges: a periodic spline would ring there."""
+        maps = loop_coils(6, (48, 48), np.random.default_rng(2))
+        fine = loop_coils(6, (144, 144), np.random.default_rng(2))
+        grid = np.abs(resample(np.abs(maps), (144, 144), periodic=False) - np.abs(fine))
+        wrapped = np.abs(resample(np.abs(maps), (144, 144)) - np.abs(fine))
+        edge = np.ones((144, 144), dtype=bool)
+        edge[6:-6, 6:-6] = False
+        assert grid[:, edge].max() < 0.5 * wrapped[:, edge].max()

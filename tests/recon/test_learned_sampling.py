@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lfmri_node.recon.cascade import Cascade, CascadeConfig
+from lfmri_node.recon.cascade import Cascade, CascadeConfig, LesionTerm
 from lfmri_node.recon.denoiser import DenoiserConfig
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.lesion import ClassifierConfig
@@ -93,8 +93,10 @@ class TestGradient:
         image = torch.randn(1, 12, 16, dtype=torch.complex64)
         maps = torch.randn(1, 3, 12, 16, dtype=torch.complex64)
         mask = LearnedMask(16, 4, 2.0)
-        measurement = undersample(fft_centred(maps * image[:, None]), mask(1), maps)
-        outputs = Cascade(config)(measurement.adjoint, measurement.operator, LesionWeighting.OFF)
+        kspace = fft_centred(maps * image[:, None])
+        measurement = undersample(kspace, mask(1), maps, torch.tensor([0.01]), torch.tensor([2.0]))
+        off = LesionTerm(LesionWeighting.OFF)
+        outputs = Cascade(config)(measurement.adjoint, measurement.operator, measurement.scale, off)
         (outputs[-1].image - image).abs().square().sum().backward()
         assert (mask.weight.grad[~mask.centre] != 0).all()
 
@@ -108,7 +110,8 @@ class TestGradient:
         for _ in range(60):
             kspace = torch.zeros(4, 1, 8, n, dtype=torch.complex64)
             kspace[..., held] = torch.randn(4, 1, 8, len(held), dtype=torch.complex64)
-            error = undersample(kspace, mask(4), maps).adjoint - ifft_centred(kspace)[:, 0]
+            measurement = undersample(kspace, mask(4), maps, torch.zeros(4), torch.ones(4))
+            error = measurement.adjoint - ifft_centred(kspace)[:, 0]
             optimiser.zero_grad()
             error.abs().square().mean().backward()
             optimiser.step()

@@ -5,29 +5,34 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lfmri_node.recon.indicators import Indicators, noise_per_coil
+from lfmri_node.recon.indicators import Indicators
 from lfmri_node.recon.modelcard import read_card
 from lfmri_node.recon.quality import network_reasons, scan_reasons, slice_reasons
-from lfmri_node.recon.sampling import centre_lines
-from lfmri_node.recon.types import KSpace, Method, ReconSettings
+from lfmri_node.recon.types import Method, ReconSettings
 
 GOOD = Indicators(
     signal=1.0,
     calibration_side=16.0,
     noise=0.01,
-    weakest_coil=0.4,
-    residual=0.02,
+    weakest_coil=0.05,
+    calibration_residual=0.02,
     centre_energy=0.9,
-    explained=0.99,
-    foreground=0.4,
-    contrast=0.6,
 )
+FEW = dataclasses.replace(GOOD, calibration_side=9.0, calibration_residual=0.15)
 FOUR = np.tile([True, False, False, False], 40)
 
 
 @pytest.fixture
 def card(write_model):
-    return read_card(write_model(noise=(0.0, 0.03), residual=(0.0, 0.1), network_residual=(0.0, 0.2)))
+    return read_card(
+        write_model(
+            noise=(0.0, 0.03),
+            calibration_residual=(0.0, 0.1),
+            calibration_residual_few_lines=(0.0, 0.2),
+            network_residual=(0.0, 0.2),
+            network_residual_few_lines=(0.0, 0.4),
+        )
+    )
 
 
 def codes(reasons) -> list[str]:
@@ -60,7 +65,7 @@ def test_no_weights_or_another_method(card):
     [
         ({"calibration_side": 5.0}, "LF-QUA-105"),
         ({"noise": 0.05}, "LF-QUA-111"),
-        ({"residual": 0.3}, "LF-QUA-113"),
+        ({"calibration_residual": 0.3}, "LF-QUA-113"),
         ({"noise": float("nan")}, "LF-QUA-111"),
     ],
 )
@@ -85,18 +90,27 @@ def test_slices_without_signal_do_not_count(card):
     assert codes(slice_reasons([empty, empty], card)) == ["LF-QUA-119"]
 
 
+def test_few_calibration_lines_have_limits_of_their_own(card):
+    assert slice_reasons([FEW], card) == ()
+    more = dataclasses.replace(FEW, calibration_side=12.0)
+    assert codes(slice_reasons([more], card)) == ["LF-QUA-113"]
+    assert network_reasons({0: 0.3}, [FEW], card) == ()
+    assert codes(network_reasons({0: 0.3}, [more], card)) == ["LF-QUA-118"]
+
+
 def test_a_network_that_does_not_explain_the_data_is_not_believed(card):
-    assert network_reasons({0: 0.05, 1: 0.19}, card) == ()
-    (reason,) = network_reasons({0: 0.05, 3: 0.5}, card)
+    slices = 4 * [GOOD]
+    assert network_reasons({0: 0.05, 1: 0.19}, slices, card) == ()
+    (reason,) = network_reasons({0: 0.05, 3: 0.5}, slices, card)
     assert (reason.code, reason.slices) == ("LF-QUA-118", (3,))
-    assert codes(network_reasons({0: float("nan")}, card)) == ["LF-QUA-118"]
+    assert codes(network_reasons({0: float("nan")}, slices, card)) == ["LF-QUA-118"]
 
 
-def test_noise_is_read_from_the_edges_of_the_readout_and_padding_is_not_noise():
-    rng = np.random.default_rng(0)
-    data = 0.3 * (rng.standard_normal((2, 400, 40)) + 1j * rng.standard_normal((2, 400, 40)))
-    data[:, 150:250] += 100
-    data[:, :10] = 0
-    lines = centre_lines(40, 0.5)
-    sigma = noise_per_coil(KSpace(data=(data * lines).astype(np.complex64), sampled=lines))
-    np.testing.assert_allclose(sigma, 0.3 * np.sqrt(2), rtol=0.08)
+def test_points_are_measured_against_the_points_of_the_training(card):
+    points = np.tile(FOUR, (160, 1))
+    trained = dataclasses.replace(card, limits={**card.limits, "points": (3.0, 9.0)})
+    assert scan_reasons(points, 8, (160, 160), ReconSettings(), trained) == ()
+    narrow = dataclasses.replace(card, limits={**card.limits, "points": (5.0, 9.0)})
+    (reason,) = scan_reasons(points, 8, (160, 160), ReconSettings(), narrow)
+    assert reason.code == "LF-QUA-101"
+    assert "two phase directions" in reason.message

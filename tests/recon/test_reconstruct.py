@@ -122,11 +122,23 @@ def test_outside_the_domain_the_fallback_is_delivered_with_its_reason(scan, writ
 
 
 def test_a_network_that_misses_the_data_falls_back(scan, write_model):
-    model = load_model(write_model(network_residual=(0.0, 1e-6)))
+    model = load_model(write_model(network_residual=(0.0, 1e-6), network_residual_few_lines=(0.0, 1e-6)))
     result = reconstruct(scan, model, ReconSettings())
     assert [reason.code for reason in result.quality.reasons] == ["LF-QUA-118"]
     assert result.provenance.method is result.provenance.fallback is Method.WAVELET
     assert "wavelet" in result.provenance.choice
+
+
+def test_all_reasons_are_told_together(scan, write_model):
+    """Of the acquisition, of the slices and of the network's image: one answer, not one reason a visit."""
+    path = write_model(
+        noise=(0.0, 1e-6), network_residual=(0.0, 1e-6), network_residual_few_lines=(0.0, 1e-6)
+    )
+    card = path.with_suffix(".json")
+    card.write_text(card.read_text().replace('"n_coils": [2, 32]', '"n_coils": [8, 32]'))
+    result = reconstruct(scan, load_model(path), ReconSettings())
+    codes = [reason.code for reason in result.quality.reasons]
+    assert codes == ["LF-QUA-102", "LF-QUA-111", "LF-QUA-118"]
 
 
 def test_a_slice_below_the_operating_score_shows_no_lesion(scan, write_model):

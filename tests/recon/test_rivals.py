@@ -1,14 +1,17 @@
 """The learned rivals, each by what defines it in its paper."""
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from lfmri_node.recon.cascade import Cascade, CascadeConfig
+from lfmri_node.recon.conditions import N_CONDITIONS, Scale, describe
 from lfmri_node.recon.denoiser import smooth_phase
 from lfmri_node.recon.operators import SenseOp, fft_centred, ifft_centred
-from lfmri_node.recon.train.measurement import Measurement, undersample
+from lfmri_node.recon.train.measurement import Measurement, conditions_of, undersample
 from lfmri_node.recon.train.rivals import IstaNetPlus, MoDL, UNet, soft_threshold
 from lfmri_node.recon.train.varnet import KspaceCascade, SensitivityNet, VarNet, centre_weight
 
@@ -18,6 +21,7 @@ RIVALS: dict[str, Callable[[], nn.Module]] = {
     "modl": lambda: MoDL(2, (8, 8), 6),
     "e2e-varnet": lambda: VarNet(2, (8, 8), (4, 4)),
 }
+UNKNOWN = torch.zeros(2, N_CONDITIONS)
 
 
 def lines_mask(batch: int, n: int) -> Tensor:
@@ -44,7 +48,8 @@ def measurement_of(
     maps = smooth_maps(batch, 4, shape)
     sampled = lines_mask(batch, shape[1]) if sampled is None else sampled
     image = scale * torch.randn(batch, *shape, dtype=torch.complex64)
-    return undersample(fft_centred(maps * image[:, None]), sampled, maps), image
+    noise, level = torch.full((batch,), 0.02 * scale), torch.full((batch,), 2.0 * scale)
+    return undersample(fft_centred(maps * image[:, None]), sampled, maps, noise, level), image
 
 
 def filled(network: nn.Module) -> nn.Module:
@@ -63,6 +68,7 @@ def single(measurement: Measurement, index: int) -> Measurement:
         sampled=measurement.sampled[part],
         operator=SenseOp(measurement.operator.maps[part], measurement.sampled[part]),
         adjoint=measurement.adjoint[part],
+        scale=Scale(*(value[part] for value in measurement.scale)),
     )
 
 
@@ -108,6 +114,25 @@ class TestEveryRival:
         # the first cascade of VarNet starts at the data: nothing to pull there
         assert still == (["cascades.0.eta"] if name == "e2e-varnet" else [])
 
+    @pytest.mark.parametrize("name", ["u-net", "modl", "e2e-varnet"])
+    def test_is_told_of_the_measurement_as_lf_mri_is(self, name):
+        """ISTA-Net+ has no body of ours that could be told."""
+        network = filled(RIVALS[name]())
+        measurement, _ = measurement_of()
+        louder = measurement.scale._replace(noise=5 * measurement.scale.noise)
+        other = dataclasses.replace(measurement, scale=louder)
+        assert not torch.equal(network(measurement)[-1].image, network(other)[-1].image)
+
+    @pytest.mark.parametrize("name", RIVALS)
+    def test_every_tensor_is_made_on_the_device_of_the_data(self, name):
+        """What names no device is made on the meta device here, and cannot be mixed with the data."""
+        network = filled(RIVALS[name]())
+        measurement, _ = measurement_of()
+        expected = network(measurement)[-1].image
+        with torch.device("meta"):
+            result = network(measurement)[-1].image
+        assert torch.equal(result, expected)
+
     @pytest.mark.parametrize("name", RIVALS)
     def test_lowers_its_loss_within_a_few_updates(self, name):
         network = RIVALS[name]()
@@ -139,6 +164,19 @@ class TestEveryRival:
         assert torch.linalg.vector_norm(operator(image) - kspace) < 0.8 * before
 
 
+def test_conditions_are_those_that_the_cascade_measures():
+    """From the image that it starts at: CG-SENSE with the same weight and the same number of steps."""
+    measurement, _ = measurement_of()
+    told: list[Tensor] = []
+    cascade = Cascade(CascadeConfig(n_stages=1, start_iterations=0))
+    cascade.stages[0].register_forward_pre_hook(lambda _, given: told.append(given[3]))
+    cascade(measurement.adjoint, measurement.operator, measurement.scale)
+    torch.testing.assert_close(conditions_of(measurement), told[0], rtol=0, atol=1e-5)
+    image = torch.zeros_like(measurement.adjoint)
+    without = describe(image, measurement.adjoint, measurement.operator, measurement.scale)
+    torch.testing.assert_close(told[0][:, :3], without[:, :3])
+
+
 class TestUNet:
     def test_sees_the_adjoint_alone(self):
         measurement, _ = measurement_of()
@@ -147,6 +185,7 @@ class TestUNet:
             sampled=~measurement.sampled,
             operator=measurement.operator,
             adjoint=measurement.adjoint,
+            scale=measurement.scale,
         )
         network = filled(UNet((8, 8)))
         assert torch.equal(network(measurement)[-1].image, network(other)[-1].image)
@@ -248,7 +287,7 @@ class TestVarNet:
         cascade = KspaceCascade((8, 8))
         for eta in (1.0, 0.3):
             nn.init.constant_(cascade.eta, eta)
-            after = cascade(k, data, mask, measurement.operator.maps, (-2, -1))
+            after = cascade(k, data, mask, measurement.operator.maps, UNKNOWN, (-2, -1))
             expected = torch.where(mask > 0, (1 - eta) * k + eta * data, k)
             torch.testing.assert_close(after, expected, rtol=1e-4, atol=1e-5)
 
@@ -257,8 +296,8 @@ class TestVarNet:
         mask, maps = measurement.operator.mask, measurement.operator.maps
         cascade = filled(KspaceCascade((8, 8)))
         k = fft_centred(maps * image[:, None])
-        change = cascade(k, mask * k, mask, maps, (-2, -1)) - k
-        expected = fft_centred(maps * (cascade.refine(image) - image)[:, None])
+        change = cascade(k, mask * k, mask, maps, UNKNOWN, (-2, -1)) - k
+        expected = fft_centred(maps * (cascade.refine(image, UNKNOWN) - image)[:, None])
         torch.testing.assert_close(change, expected, rtol=1e-3, atol=1e-4)
 
     def test_full_data_without_refinement_give_the_combined_image(self):
@@ -282,14 +321,14 @@ class TestVarNet:
 
     def test_maps_have_unit_sum_of_squares(self):
         torch.manual_seed(0)
-        maps = filled(SensitivityNet((4, 4)))(torch.randn(2, 5, 17, 14, dtype=torch.complex64))
+        maps = filled(SensitivityNet((4, 4)))(torch.randn(2, 5, 17, 14, dtype=torch.complex64), UNKNOWN)
         torch.testing.assert_close(maps.abs().square().sum(1), torch.ones(2, 17, 14), rtol=1e-4, atol=1e-4)
 
     def test_untrained_maps_are_those_of_smooth_coils(self):
         """Coil images of the centre over their root sum of squares: the coils times the image's phase."""
         torch.manual_seed(0)
         maps = smooth_maps(1, 4, (32, 32))
-        estimated = SensitivityNet((4, 4))(2.0 * maps)
+        estimated = SensitivityNet((4, 4))(2.0 * maps, UNKNOWN[:1])
         torch.testing.assert_close(estimated, maps, rtol=1e-3, atol=1e-3)
 
     def test_only_the_centre_lines_feed_the_maps(self):

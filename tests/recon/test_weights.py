@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lfmri_node.recon.cascade import CascadeConfig
+from lfmri_node.recon.denoiser import DenoiserConfig
 from lfmri_node.recon.errors import InvalidModel
 from lfmri_node.recon.modelcard import read_card, weights_identity
 from lfmri_node.recon.weights import config_from_card, config_to_card, load_model
@@ -27,7 +28,15 @@ def test_loads_what_was_written(write_model):
 
 
 def test_architecture_survives_the_card():
-    config = CascadeConfig(n_stages=5, n_cg=3)
+    config = CascadeConfig(
+        n_stages=5,
+        n_cg=3,
+        initial_mu=0.2,
+        start_mu=0.05,
+        start_iterations=7,
+        denoiser=DenoiserConfig(channels=(4, 8), demodulate=True),
+        focus=DenoiserConfig(channels=(6,)),
+    )
     assert config_from_card(json.loads(json.dumps(config_to_card(config)))) == config
 
 

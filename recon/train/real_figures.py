@@ -1,0 +1,85 @@
+"""What the lesion map is worth on real lesions: held-out stroke patients, on the network's own reconstructions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from lfmri_node.recon.coilmaps import calibrate, interpolate
+from lfmri_node.recon.metrics import POINTING_TOLERANCE_PX, area_under_curve, points_at
+from lfmri_node.recon.reconstruct import run_network
+from lfmri_node.recon.train.data import SIZE, ImageSource, LabelledImage, augment, real_lesion
+from lfmri_node.recon.train.samples import SimulatedScan, draw_scan
+from lfmri_node.recon.train.strokes import Stroke
+from lfmri_node.recon.types import Complex, Real
+from lfmri_node.recon.weights import Model
+
+VISIBLE_CNR = 1.0
+SMALLEST_PX = 30
+N_COILS = 8
+_TISSUE = 0.1
+
+
+class _Given(ImageSource):
+    """Always the same labelled image."""
+
+    def __init__(self, entry: LabelledImage) -> None:
+        super().__init__()
+        self._entry = entry
+
+    def draw_labelled(
+        self, rng: np.random.Generator, ease: float = 0.0, kinds: tuple[str, ...] = (), *, size: int = SIZE
+    ) -> LabelledImage:
+        return self._entry
+
+
+def stroke_scans(
+    strokes: Sequence[Stroke], measured: Complex, n: int, seed: int, acceleration: float
+) -> list[SimulatedScan]:
+    """``n`` scans of slices with a lesion that can be seen, and ``n`` of slices without a mask.
+
+    Each is resampled below its resolution, turned and toned at random, and measured with 8 coils.
+    """
+    rng = np.random.default_rng([seed, 31])
+    seen = [s for s in strokes if s.cnr > VISIBLE_CNR and s.mask.sum() >= SMALLEST_PX]
+    free = [s for s in strokes if not s.mask.any()]
+    scans = []
+    for group in (seen, free):
+        for i in rng.permutation(len(group))[:n]:
+            image, mask = augment(group[i].image, rng, SIZE, group[i].mask)
+            lesion = real_lesion(mask) if mask is not None and mask.any() else None
+            entry = LabelledImage(
+                image=image, label=lesion is not None, lesion=lesion, subject=group[i].subject
+            )
+            scans.append(draw_scan(_Given(entry), measured, rng, acceleration=acceleration, n_coils=N_COILS))
+    return scans
+
+
+def real_figures(scans: Sequence[SimulatedScan], model: Model) -> dict[str, float]:
+    """Image AUC, pointing game and its chance: dilated lesion over tissue, the mean over lesions."""
+    scores, labels, hits, chances = [], [], [], []
+    for scan in scans:
+        kspace = scan.kspace
+        maps = interpolate(calibrate(kspace), (kspace.data.shape[1], kspace.data.shape[2]))
+        result = run_network(model, kspace, maps)
+        scores.append(float(result.scores.max()))
+        labels.append(scan.entry.label)
+        if scan.entry.lesion is not None:
+            hits.append(points_at(result.activation, scan.entry.lesion.mask))
+            chances.append(chance(scan.entry.image, scan.entry.lesion.mask))
+    return {
+        "image_auc": area_under_curve(scores, labels),
+        "pointing_game": float(np.mean(hits)),
+        "pointing_chance": float(np.mean(chances)),
+        "n_images": len(labels),
+        "n_lesions": len(hits),
+    }
+
+
+def chance(image: Real, mask: Complex | Real) -> float:
+    """Share of the tissue of ``image`` f32 (r, p) in which a peak would count as a hit of ``mask``."""
+    tissue = image > _TISSUE
+    near = ndimage.distance_transform_edt(~mask.astype(bool)) <= POINTING_TOLERANCE_PX
+    return float((near & tissue).sum() / max(int(tissue.sum()), 1))
