@@ -132,7 +132,7 @@ def waves(period_px: float) -> np.ndarray:
 
 
 def test_the_detail_that_is_kept_is_that_of_its_periods():
-    """Stripes of 8 px at half their height keep one half; stripes of 32 px are none of the detail's business."""
+    """Stripes of 8 px at half their height keep one half; stripes of 32 px are no detail."""
     body = body_of(waves(8))
     flat, fine, coarse = waves(1), waves(8), waves(32)  # a period of one pixel: no stripes
     found = detail(flat + 0.5 * (fine - flat), fine, body)

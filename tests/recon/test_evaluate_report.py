@@ -217,7 +217,7 @@ def test_the_map_aims_are_those_of_strokes(evidence):
     ]
     found = {a.statement: a for a in aims(dataclasses.replace(evidence, rows=(*evidence.rows, *rows)))}
     pointing = next(aim for s, aim in found.items() if "pointing game" in s)
-    assert pointing.standing is Standing.PARTLY  # 13 of 18, but the interval reaches below
+    assert pointing.standing is Standing.SHORT  # 13 of 18
     assert "chance 0.050" in pointing.evidence
 
 
