@@ -61,7 +61,8 @@ def make_curve(run: Path, data: Path, out: Path, n: int, seed: int) -> Path:
     recipe = Recipe.from_json(json.loads((run / "recipe.json").read_text()))
     kept = {int(path.stem.partition("-")[2]): path for path in (run / STEPS).glob("step-*.safetensors")}
     if not kept or recipe.network == CLASSIFIER:
-        raise LabError("LF-LAB-026", f"{run.name} has kept no weights of a reconstruction", "name a reconstruction")
+        what = f"{run.name} has kept no weights of a reconstruction"
+        raise LabError("LF-LAB-026", what, "name a reconstruction")
     out.mkdir(parents=True, exist_ok=True)
     table = out / f"curve-{run.name}.csv"
     points = read_points(table)
