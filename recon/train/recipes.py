@@ -245,7 +245,7 @@ def _shipped() -> Iterable[Recipe]:
         name="shipped-denoiser",
         title="shipped weights, D_w",
         steps=14000,
-        learning_rate=2e-3,
+        learning_rate=1e-3,
         **shape,
     )
     longer: dict[str, Any] = {"start_from": "shipped-denoiser", "steps": 4000, "learning_rate": 2e-4}
