@@ -21,7 +21,7 @@ from lfmri_node.recon.types import LesionWeighting
 
 NETWORKS = ("lf-mri", "u-net", "ista-net+", "modl", "e2e-varnet")
 FOCUSED_LOSSES = LossWeights(lesion=1.0)
-NET_C_IMAGES: dict[str, Any] = {"degraded": 0.6, "curriculum": 0.3}
+NET_C_IMAGES: dict[str, Any] = {"degraded": 0.5, "curriculum": 0.3}
 """What every Net_c but that of the diagnosis is shown."""
 _OFF_CHANNELS = (16, 32, 64)
 _RIVALS = (
@@ -222,8 +222,8 @@ def _net_c(family: str, label: str, *, seed: int = 0) -> Iterable[Recipe]:
         network="classifier",
         classifier=family,
         batch=12,
-        learning_rate=1e-3,
-        steps=1700,
+        learning_rate=2e-3,
+        steps=1500,
         epoch_steps=100,
         seed=seed,
         **NET_C_IMAGES,
