@@ -312,18 +312,16 @@ def gate_study_command(
     out: Annotated[Path, typer.Option(help="Folder of gate-study.json and gate-study.md.")],
     slices: Annotated[int, typer.Option(min=4, help="Simulated scans of held-out subjects.")] = 100,
     masks: Annotated[int, typer.Option(min=1, help="Masks of each kind on the measured brain.")] = 3,
-    battery: Annotated[int, typer.Option(min=4, help="Scans of each kind of damage.")] = 40,
     seed: SeedOption = 0,
     threads: ThreadsOption = 2,
 ) -> None:
-    """Decisions of the gate against the truth, on simulated and measured scans, and a battery of damage."""
+    """Decisions of the gate against the truth, on simulated and on measured scans."""
     import torch
 
     from lfmri_node.recon.evaluate.gate_study import Counts, study
 
     torch.set_num_threads(threads)
-    counts = Counts(simulated=slices, masks=masks, damaged=battery)
-    typer.echo(str(study(weights, data, out, counts, seed)))
+    typer.echo(str(study(weights, data, out, Counts(simulated=slices, masks=masks), seed)))
 
 
 def main() -> None:

@@ -54,12 +54,13 @@ class Tissue(NamedTuple):
 
 
 def tissue(magnitude: Tensor) -> Tissue:
-    """The cells of f32 (b, 1, r, p) that hold tissue, and the median over them; no air, however much there is.
+    """The cells of f32 (b, 1, r, p) that hold tissue, and the median over them; no air, however much there
+    is.
 
-    [our reading] A cell is tissue where its mean is above 0.3 of the median of all that is above half the mean
-    of the image. The median, unlike a bright percentile, is not moved by the lesion that is looked for. The
-    cells are closed and grown by one, so that a dark lesion and the rim of the organ belong to them; the median
-    is that of the cells before. An empty image has no tissue and a level just above zero.
+    [our reading] A cell is tissue where its mean is above 0.3 of the median of all that is above half the
+    mean of the image. The median, unlike a bright percentile, is not moved by the lesion that is looked for.
+    The cells are closed and grown by one, so that a dark lesion and the rim of the organ belong to them; the
+    median is that of the cells before. An empty image has no tissue and a level just above zero.
     """
     rows, columns = magnitude.shape[-2:]
     padded = functional.pad(magnitude, (0, -columns % STRIDE, 0, -rows % STRIDE), mode="replicate")
@@ -93,8 +94,8 @@ class CellClassifier(nn.Module):
     """A map of class logits and their pooled score from features of stride 4, whatever makes the features.
 
     ``forward`` takes |Z| f32 (b, 1, r, p) of any scale and returns the slice logits (b, k) and the logit map
-    (b, k, r', p'), r' = ceil(r / 4), whose cell i stands in the middle of pixels 4i to 4i + 3. ``found`` is the
-    tissue, where it shall not be the image's own. Subclasses give `logit_map`.
+    (b, k, r', p'), r' = ceil(r / 4), whose cell i stands in the middle of pixels 4i to 4i + 3. ``found`` is
+    the tissue, where it shall not be the image's own. Subclasses give `logit_map`.
     """
 
     def forward(self, magnitude: Tensor, found: Tissue | None = None) -> tuple[Tensor, Tensor]:
@@ -110,7 +111,9 @@ class CellClassifier(nn.Module):
 
 def _block(n_in: int, n_out: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out, momentum=_MOMENTUM), nn.SiLU(inplace=True)
+        nn.Conv2d(n_in, n_out, 3, padding=1, bias=False),
+        nn.BatchNorm2d(n_out, momentum=_MOMENTUM),
+        nn.SiLU(inplace=True),
     )
 
 
@@ -124,7 +127,7 @@ def _halve(n_in: int, n_out: int) -> nn.Sequential:
 
 
 class Stem(nn.Module):
-    """f32 (b, 1, r, p) -> the pixels of each 2 x 2 block, (b, 4, r', p'), with air up to a ``multiple`` of pixels."""
+    """f32 (b, 1, r, p) -> the pixels of each 2 x 2 block (b, 4, r', p'), with air to a ``multiple``."""
 
     def __init__(self, multiple: int) -> None:
         super().__init__()

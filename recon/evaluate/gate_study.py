@@ -1,4 +1,4 @@
-"""Was the gate right? Its decisions against the truth, and a battery of damaged scans.
+"""Was the gate right? Its decisions against the truth; and of damaged scans, what the model card says.
 
 A decision on an undamaged scan is wrong where the network's image was refused although it is more than 0.3 dB
 better than the fallback (PSNR of the magnitude), or trusted although it is more than 0.3 dB worse. On a
@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lfmri_node.recon.baseline import zero_filled
 from lfmri_node.recon.coilmaps import estimate
 from lfmri_node.recon.compression import compress
-from lfmri_node.recon.fallback import JUDGED, SOLVERS, choose
+from lfmri_node.recon.fallback import SOLVERS, choose
 from lfmri_node.recon.sampling import acceleration as acceleration_of
 from lfmri_node.recon.sampling import equispaced_fraction_lines, random_lines
 from lfmri_node.recon.train.data import source_of
-from lfmri_node.recon.train.domain import BATTERY, four_times_its_own_noise, gate_scans, judge
+from lfmri_node.recon.train.domain import gate_scans, judge
 from lfmri_node.recon.train.samples import load_coils
 from lfmri_node.recon.train.split import Part
 from lfmri_node.recon.types import CoilMaps, Complex, KSpace, Real, ReconSettings
@@ -41,11 +42,10 @@ SIMULATED = "simulated, held-out subjects"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Simulated scans, masks of each kind on the measured brain, scans of each kind of damage."""
+    """Simulated scans, masks of each kind on the measured brain."""
 
     simulated: int
     masks: int
-    damaged: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ def study(weights: Path, data: Path, out: Path, counts: Counts, seed: int) -> Pa
     model = load_model(weights)
     cases = (*simulated_cases(data, counts.simulated, seed), *measured_cases(data, counts.masks))
     decisions = [decide(case, model) for case in cases]
-    battery = damaged(data, model, counts.damaged, seed)
+    battery = model.card.record["verdicts"]
     out.mkdir(parents=True, exist_ok=True)
     record = {
         "weights": model.name,
@@ -108,7 +108,7 @@ def study(weights: Path, data: Path, out: Path, counts: Counts, seed: int) -> Pa
     }
     (out / "gate-study.json").write_text(json.dumps(record, indent=1) + "\n")
     text = out / "gate-study.md"
-    text.write_text(report(model, decisions, battery, seed))
+    text.write_text(report(model.name, decisions, battery, seed))
     return text
 
 
@@ -171,7 +171,7 @@ def decide(case: TruthCase, model: Model) -> Decision:
 def fallback_image(kspace: KSpace, maps: CoilMaps) -> Complex:
     """What the node delivers where it does not trust the network: the default fallback, judged on this
     slice."""
-    choice = choose(JUDGED * [(kspace, maps)], ReconSettings().fallback)
+    choice = choose([(kspace, maps)], ReconSettings().fallback)
     return SOLVERS[choice.method](kspace, maps)
 
 
@@ -180,36 +180,14 @@ def _psnr(image: Complex, truth: Real) -> float:
     return float(10 * np.log10(np.max(truth) ** 2 / max(error, 1e-30)))
 
 
-def damaged(data: Path, model: Model, n: int, seed: int) -> list[dict[str, object]]:
-    """For each kind of damage: scans, how many were refused, and by which reasons."""
-    rng = np.random.default_rng([seed, 89])
-    scans = list(gate_scans(source_of(data, Part.TEST), load_coils(data), n, rng))
-    rows: list[dict[str, object]] = []
-    for damage in (*BATTERY, four_times_its_own_noise):
-        codes = [judge(damage(scan, rng), model).codes for scan in scans]
-        rows.append(
-            {
-                "damage": damage.__name__.replace("_", " "),
-                "in_battery": damage in BATTERY,
-                "n": len(codes),
-                "caught": sum(bool(one) for one in codes),
-                "codes": _count(codes),
-            }
-        )
-    return rows
-
-
 def _count(codes: list[tuple[str, ...]]) -> dict[str, int]:
     return dict(sorted(Counter(code for one in codes for code in one).items()))
 
 
-def report(model: Model, decisions: list[Decision], battery: list[dict[str, object]], seed: int) -> str:
-    """The study as Markdown."""
-    groups = [
-        (group, [d for d in decisions if d.group == group])
-        for group in dict.fromkeys(d.group for d in decisions)
-    ]
-    rows = "\n".join(_group_row(name, mine) for name, mine in (*groups, ("all", decisions)))
+def report(name: str, decisions: list[Decision], battery: Sequence[Mapping[str, Any]], seed: int) -> str:
+    """The study as Markdown; ``battery`` is the verdict table of the model card (`domain.verdict_table`)."""
+    groups = {d.group: [one for one in decisions if one.group == d.group] for d in decisions}
+    rows = "\n".join(_group_row(group, mine) for group, mine in (groups | {"all": decisions}).items())
     wrong = "\n".join(
         f"| {d.group}: {d.name} | {d.acceleration:g} | {d.n_coils} | {d.noise:.4f} | {d.gain_db:+.2f} | "
         f"{', '.join(d.codes) or 'TRUSTED'} |"
@@ -217,9 +195,9 @@ def report(model: Model, decisions: list[Decision], battery: list[dict[str, obje
         if d.wrong
     )
     kinds = "\n".join(
-        f"| {row['damage']} | {row['n']} | {row['caught']} | {_shown(row['codes'])} |" for row in battery
+        f"| {row['input']} | {row['n']} | {row['fallback']} | {_shown(row['codes'])} |" for row in battery
     )
-    return f"""# Decisions of the gate, {model.name}
+    return f"""# Decisions of the gate, {name}
 
 `lfmri-lab gate-study`, seed {seed}. A decision is wrong where the network's image is more than {TOLERANCE_DB}
 dB better than the fallback but refused, or more than {TOLERANCE_DB} dB worse but trusted.
@@ -230,9 +208,10 @@ dB better than the fallback but refused, or more than {TOLERANCE_DB} dB worse bu
 
 ## Damaged scans
 
-Right is what is refused: such data contradict each other or lie outside the training.
+The verdict table of the model card. Of all rows but the first and the last (a quiet scan may bear four
+times its noise) what is refused is right: such data contradict each other or lie outside the training.
 
-| damage | n | caught | reasons (scans) |
+| input | n | refused | reasons (scans) |
 |---|---|---|---|
 {kinds}
 
@@ -258,6 +237,5 @@ def _group_row(name: str, decisions: list[Decision]) -> str:
     )
 
 
-def _shown(codes: object) -> str:
-    assert isinstance(codes, dict)  # of `_count`
+def _shown(codes: Mapping[str, int]) -> str:
     return ", ".join(f"{code} ({n})" for code, n in codes.items()) or "-"

@@ -1,8 +1,8 @@
 """Net_c by itself on patients that it has not seen: what the cascade can expect of its map at best.
 
-Real strokes with a mask and a contrast that can be seen, against slices without a mask; lesions inserted into other
-anatomies, by kind; and whether the map has a preferred direction. Never an area under the curve without the
-pointing game beside it, nor the pointing game without its chance.
+Real strokes with a mask and a contrast that can be seen, against slices without a mask; lesions inserted into
+other anatomies, by kind; and whether the map has a preferred direction. Never an area under the curve without
+the pointing game beside it, nor the pointing game without its chance.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class Answer:
     score
         The largest slice logit.
     hit, chance
-        Pointing game: the map's peak lies within 4 px of the lesion, and the fraction of the tissue that does.
+        Pointing game: the map's peak lies within 4 px of the lesion, and the fraction of the tissue that
+        does.
     groups
         Names of the groups that a positive counts in; empty for an image without a lesion.
     """
@@ -65,25 +66,27 @@ def judge(network: nn.Module, data: Path, part: Part, n: int, seed: int) -> dict
 
     Returns
     -------
-    ``{"strokes" or "inserted": {"fully sampled" or "degraded": {group: figures}}, "offset": ...}`` with the figures
-    of `group_figures` and the offset of `mean_offset`. The groups of the strokes are ``all`` (from 30 px on),
-    ``from 200 px``, those of `SIZES_PX` and `CONTRASTS`, ``axial`` and ``coronal``; of the inserted lesions ``all``
-    and the kinds. ``strokes`` is empty where the folder has none.
+    ``{"strokes" or "inserted": {"fully sampled" or "degraded": {group: figures}}, "offset": ...}`` with the
+    figures of `group_figures` and the offset of `mean_offset`. The groups of the strokes are ``all`` (from 30
+    px on), ``from 200 px``, those of `SIZES_PX` and `CONTRASTS`, ``axial`` and ``coronal``; of the inserted
+    lesions ``all`` and the kinds. ``strokes`` is empty where the folder has none.
     """
     images = healthy_images(data, part, n, seed)
     return {
         "strokes": {
-            name: group_figures(_on_strokes(network, data, part, change, seed)) for name, change in CHANGES.items()
+            name: group_figures(_on_strokes(network, data, part, change, seed))
+            for name, change in CHANGES.items()
         },
         "inserted": {
-            name: group_figures(_on_inserted(network, images, change, seed)) for name, change in CHANGES.items()
+            name: group_figures(_on_inserted(network, images, change, seed))
+            for name, change in CHANGES.items()
         },
         "offset": mean_offset(network, N_PHANTOMS, seed),
     }
 
 
 def answer(network: nn.Module, image: Real, lesion: Bool | None) -> tuple[float, bool, float]:
-    """Score of an image f32 (r, p); with a lesion bool (r, p) whether the map points at it, and the chance of it."""
+    """Score of an image f32 (r, p); with a lesion bool (r, p) whether the map points at it; its chance."""
     magnitude = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None, None]
     with torch.inference_mode():
         logits, logit_map = network(magnitude)
@@ -138,8 +141,8 @@ def _on_inserted(
 def group_figures(answers: Iterable[Answer]) -> dict[str, dict[str, Any]]:
     """For each group its positives against all images without a lesion.
 
-    ``{"n", "n_negative", "image_auc", "pointing", "chance"}``; of the two figures ``{"value", "low", "high"}`` with
-    the 95 % bootstrap interval by patient, None where it is not defined.
+    ``{"n", "n_negative", "image_auc", "pointing", "chance"}``; of the two figures ``{"value", "low",
+    "high"}`` with the 95 % bootstrap interval by patient, None where it is not defined.
     """
     all_answers = list(answers)
     negatives = [a for a in all_answers if not a.groups]
@@ -173,7 +176,9 @@ def _pointing(positives: list[Answer]) -> dict[str, float | None]:
         return _with_interval(float(hits.mean()), (times @ hits) / times.sum(1))
 
 
-def _times(positives: list[Answer], negatives: list[Answer]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _times(
+    positives: list[Answer], negatives: list[Answer]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How often each answer is in each resample of the patients, f64 (resamples, answers)."""
     patients = [a.patient for a in (*positives, *negatives)]
     names, which = np.unique(patients, return_inverse=True)
@@ -189,9 +194,9 @@ def _with_interval(value: float, drawn: NDArray[np.float64]) -> dict[str, float 
 def mean_offset(network: nn.Module, n: int, seed: int) -> dict[str, float]:
     """Where the map's peak stands from the middle of the lesion that it points at, in pixels of the array.
 
-    On ``n`` phantoms with one lesion each, in all eight orientations: what is due to one lesion's shape cancels, a
-    preferred direction of the map does not. ``{"n", "found", "rows", "columns"}``: images, how many of them the
-    map points at the lesion in, the mean offset over those; nan where that is none.
+    On ``n`` phantoms with one lesion each, in all eight orientations: what is due to one lesion's shape
+    cancels, a preferred direction of the map does not. ``{"n", "found", "rows", "columns"}``: images, how
+    many of them the map points at the lesion in, the mean offset over those; nan where that is none.
     """
     rng = np.random.default_rng(seed)
     offsets = []
@@ -199,9 +204,7 @@ def mean_offset(network: nn.Module, n: int, seed: int) -> dict[str, float]:
         image = phantom_volume(1, (PHANTOM_SIDE, PHANTOM_SIDE), rng)[0]
         edited, lesion = insert_lesion(image, LESION_KINDS[i % len(LESION_KINDS)], rng)
         if lesion is not None and lesion.mask.any():
-            offsets += [
-                _offset(network, orient(edited), orient(lesion.mask)) for orient in _orientations()
-            ]
+            offsets += [_offset(network, orient(edited), orient(lesion.mask)) for orient in _orientations()]
     found = [offset for offset in offsets if offset is not None]
     rows, columns = np.mean(found, axis=0) if found else (np.nan, np.nan)
     return {"n": len(offsets), "found": len(found), "rows": float(rows), "columns": float(columns)}

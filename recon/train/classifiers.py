@@ -1,10 +1,10 @@
 """The families of Net_c that the classifier ablation compares, built from MONAI's networks.
 
 [paper] Table 4 compares classification networks. [our reading] Each family is cut where its features reach
-stride 4 and ends, like `recon.lesion.LesionClassifier`, in a 1x1 convolution to class logits: a deeper cut would
-blur the activation map. All share its scale of the input, its pooling and its tissue (`CellClassifier`) and have
-batch norm, which keeps absolute contrast; they have no pyramid. MONAI is imported only where one of its
-families is asked for.
+stride 4 and ends, like `recon.lesion.LesionClassifier`, in a 1x1 convolution to class logits: a deeper cut
+would blur the activation map. All share its scale of the input, its pooling and its tissue (`CellClassifier`)
+and have batch norm, which keeps absolute contrast; they have no pyramid. MONAI is imported only where one of
+its families is asked for.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ FAMILIES = ("compact", "resnet", "densenet", "efficientnet")
 class FeatureClassifier(CellClassifier):
     """Any features f32 (b, 1, r, p) -> (b, n, ceil(r / 4), ceil(p / 4)) under the head of `LesionClassifier`.
 
-    ``ahead`` is how many pixels the cells of the features stand before the middle of their 4 x 4 pixels, where
-    the activation map expects them: the image is moved by as many.
+    ``ahead`` is how many pixels the cells of the features stand before the middle of their 4 x 4 pixels,
+    where the activation map expects them: the image is moved by as many.
     """
 
     def __init__(self, features: nn.Module, n_features: int, ahead: int, config: ClassifierConfig) -> None:

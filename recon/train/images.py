@@ -1,8 +1,8 @@
 """Batches for Net_c: magnitude images with image-level labels, degraded as a reconstruction would be.
 
-Rows come in twos, with a lesion and without (`lesion_images`). Flips, quarter turns, free turns, zoom, tone and
-shading are drawn for every pair, so that the map has no preferred direction. The curriculum (inserted lesions are
-stronger and larger at first) eases what few pixels show.
+Rows come in twos, with a lesion and without (`lesion_images`). Flips, quarter turns, free turns, zoom, tone
+and shading are drawn for every pair, so that the map has no preferred direction. The curriculum (inserted
+lesions are stronger and larger at first) eases what few pixels show.
 """
 
 from __future__ import annotations
@@ -56,9 +56,11 @@ class ImageBatch:
 
 
 def vary(images: Real, rng: np.random.Generator, zooms: tuple[float, float] = ZOOMS) -> Real:
-    """Another position, size, tone and shading, the same for all images of f32 (n, y, x); f32 (n, SIDE, SIDE).
+    """Another position, size, tone and shading, the same for all images of f32 (n, y, x); f32 (n, SIDE,
+    SIDE).
 
-    Every flip and quarter turn is as likely as any other. Of the brightest tissue, 1 before, it becomes about 1.
+    Every flip and quarter turn is as likely as any other. Of the brightest tissue, 1 before, it becomes about
+    1.
     """
     exact = rng.uniform() < UNTURNED and max(images.shape[1:]) <= SIDE
     moved = _pasted(images, rng) if exact else _warped(images, rng, zooms)
@@ -88,7 +90,9 @@ def _warped(images: Real, rng: np.random.Generator, zooms: tuple[float, float]) 
     zoom = np.exp(rng.uniform(*np.log(zooms)))
     turn = np.array([[cos, -sin], [sin, cos]]) @ flip / zoom
     size = np.array(images.shape[:0:-1])  # x before y, as in the grids of torch
-    theta = np.concatenate(((turn * SIDE) / size[:, None], rng.uniform(-5, 5, (2, 1)) / size[:, None]), axis=1)
+    theta = np.concatenate(
+        ((turn * SIDE) / size[:, None], rng.uniform(-5, 5, (2, 1)) / size[:, None]), axis=1
+    )
     grid = functional.affine_grid(
         torch.from_numpy(theta.astype(np.float32))[None], [1, 1, SIDE, SIDE], align_corners=False
     )
@@ -97,7 +101,8 @@ def _warped(images: Real, rng: np.random.Generator, zooms: tuple[float, float]) 
 
 
 def degrade(image: Real, rng: np.random.Generator) -> Real:
-    """What is left of an image after a reconstruction: unmeasured lines weaker and out of phase, noise on all.
+    """What is left of an image after a reconstruction: unmeasured lines weaker and out of phase, noise on
+    all.
 
     The lines that a mask of 4x or 8x leaves out are weakened by a factor that falls with their distance
     from the centre, and turned in phase the more the further out they are: the blur and the aliasing of a
@@ -113,7 +118,9 @@ def degrade(image: Real, rng: np.random.Generator) -> Real:
     turned = rng.standard_normal(n) * rng.uniform(0.0, 0.8) * distance * ~lines
     factor = np.fft.ifftshift(kept * np.exp(1j * turned)).astype(np.complex64)
     left = fft.ifft(fft.fft(np.asarray(image, dtype=np.float32), axis=1) * factor, axis=1)
-    noise = rng.standard_normal((2, *image.shape), dtype=np.float32) * rng.uniform(0.0, NOISE_LIMIT / np.sqrt(2))
+    noise = rng.standard_normal((2, *image.shape), dtype=np.float32) * rng.uniform(
+        0.0, NOISE_LIMIT / np.sqrt(2)
+    )
     return np.asarray(np.hypot(left.real + noise[0], left.imag + noise[1]), dtype=np.float32)
 
 
@@ -160,7 +167,8 @@ class ImageDraws(Sampler[ImageDraw]):
 class DrawnPairs(Dataset[ImageBatch]):
     """Answers a draw with its batch: an image with a lesion, one without, and so on.
 
-    ``degraded`` is the fraction of pairs that go through `degrade`, both alike; the others stay fully sampled.
+    ``degraded`` is the fraction of pairs that go through `degrade`, both alike; the others stay fully
+    sampled.
     """
 
     def __init__(self, source: PairSource, degraded: float) -> None:

@@ -1,10 +1,10 @@
 """Pairs for Net_c: an image with a lesion that can be seen, and one without.
 
-[our reading] Four sources. *Real*: a stroke patient and another without a mask, as they are. *Removed*: a stroke
-and the same slice with the other hemisphere's tissue in its place. *Transplanted*: a stroke of one patient in the
-slice of another that shows none. *Inserted*: a lesion of `phantom.insert_lesion` in any anatomy. In all but the
-first the two images are one anatomy, which `losses.pair_loss` makes use of. What enters a loss is that an image
-shows a lesion, never where.
+[our reading] Four sources. *Real*: a stroke patient and another without a mask, as they are. *Removed*: a
+stroke and the same slice with the other hemisphere's tissue in its place. *Transplanted*: a stroke of one
+patient in the slice of another that shows none. *Inserted*: a lesion of `phantom.insert_lesion` in any
+anatomy. In all but the first the two images are one anatomy, which `losses.pair_loss` makes use of. What
+enters a loss is that an image shows a lesion, never where.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ class LesionPair:
 def remove_stroke(image: Real, mask: Bool) -> Real | None:
     """The slice f32 (y, x) with the other hemisphere's tissue in place of its lesion, blended in.
 
-    Left and right are mirrored about the middle column, as the atlas space of SOOP has it. None where the other
-    side has a lesion at that place too, or where what was filled in can still be told from its surroundings.
+    Left and right are mirrored about the middle column, as the atlas space of SOOP has it. None where the
+    other side has a lesion at that place too, or where what was filled in can still be told from its
+    surroundings.
     """
     place = ndimage.binary_dilation(mask, iterations=2)
     if (place & mask[:, ::-1]).any():
@@ -151,8 +152,10 @@ class PairSource:
     def _transplanted(self, rng: np.random.Generator) -> LesionPair | None:
         donor, other = (of[rng.integers(len(of))] for of in (self._positive, self._negative))
         edited = transplant(donor, other.image, rng)
-        return edited if edited is None else LesionPair(
-            lesioned=edited, other=other.image, kind=STROKE_KIND, same=True
+        return (
+            edited
+            if edited is None
+            else LesionPair(lesioned=edited, other=other.image, kind=STROKE_KIND, same=True)
         )
 
     def _inserted(self, rng: np.random.Generator, ease: float) -> LesionPair | None:
@@ -162,16 +165,14 @@ class PairSource:
             image = self._healthy[rng.integers(len(self._healthy))]
         kind = self._kinds[rng.integers(len(self._kinds))]
         for _ in range(_TRIES):
-            edited, lesion = insert_lesion(
-                image, kind, rng, contrast=1.0 + 1.5 * ease, size=1.0 + 0.8 * ease
-            )
+            edited, lesion = insert_lesion(image, kind, rng, contrast=1.0 + 1.5 * ease, size=1.0 + 0.8 * ease)
             if lesion is not None and contrast_to_noise(edited, lesion.mask) > VISIBLE:
                 return LesionPair(lesioned=edited, other=image, kind=kind, same=True)
         return None
 
 
 def healthy_images(data: Path, part: Part, n: int, seed: int) -> list[tuple[str, Real]]:
-    """``n`` images f32 (y, x) without a lesion of the patients of ``part`` and of phantoms, each with whose it is."""
+    """``n`` images f32 (y, x) without a lesion of the patients of ``part`` and phantoms, and whose."""
     source = source_of(data, part, {**MIX, STROKES: 0.0})
     rng = np.random.default_rng((seed, 17))
     found: list[tuple[str, Real]] = []
@@ -185,4 +186,6 @@ def healthy_images(data: Path, part: Part, n: int, seed: int) -> list[tuple[str,
 def pair_source(data: Path, kinds: tuple[str, ...], seed: int) -> PairSource:
     """All that the data folder holds for the training of Net_c."""
     strokes = load_strokes(data, Part.TRAIN) + load_strokes(data, Part.TRAIN, coronal=True)
-    return PairSource(strokes, [image for _, image in healthy_images(data, Part.TRAIN, N_HEALTHY, seed)], kinds)
+    return PairSource(
+        strokes, [image for _, image in healthy_images(data, Part.TRAIN, N_HEALTHY, seed)], kinds
+    )

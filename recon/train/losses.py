@@ -66,8 +66,9 @@ def pair_loss(logit_maps: Tensor, labels: Tensor, same: Tensor) -> Tensor:
 
     Rows 2i and 2i + 1 of the logit maps f32 (b, k, r', p') and labels f32 (b, k) are one anatomy with and
     without a lesion where ``same`` bool (b / 2). All that is common to a pair cancels cell by cell, so the
-    `N_RAISED` cells that differ most are the network's own answer to where the lesion is. They shall be higher than
-    without the lesion, and, with `ABOVE_ZERO`, above zero: far below it the sum over all other cells drowns them.
+    `N_RAISED` cells that differ most are the network's own answer to where the lesion is. They shall be
+    higher than without the lesion, and, with `ABOVE_ZERO`, above zero: far below it the sum over all other
+    cells drowns them.
     """
     shown = labels[0::2] * same[:, None]
     lesioned, other = logit_maps[0::2].flatten(2), logit_maps[1::2].flatten(2)

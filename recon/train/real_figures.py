@@ -1,4 +1,4 @@
-"""What the lesion map is worth on real lesions: held-out stroke patients, on the network's own reconstructions."""
+"""What the lesion map is worth on real lesions: stroke patients, on the network's own reconstructions."""
 
 from __future__ import annotations
 

@@ -119,8 +119,8 @@ class ReconstructionTask(Task):
 class ClassifierTask(Task):
     """Net_c on pairs of magnitude images with image-level labels.
 
-    Both images of one anatomy have the tissue, and so the scale, of the one without the lesion: those of its own
-    would tell which is which.
+    Both images of one anatomy have the tissue, and so the scale, of the one without the lesion: those of its
+    own would tell which is which.
     """
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:

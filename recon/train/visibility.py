@@ -30,8 +30,8 @@ def contrast_to_noise(image: Real, mask: Bool, noise: float = 0.0) -> float:
         bool (r, p), not empty.
     noise
         Standard deviation of noise that the image is without; added in squares to the spread, which is the
-        median absolute deviation as that of a Gaussian. One in a hundred of the ring's median stands for it at
-        least, so that a ring of one value does not make everything visible.
+        median absolute deviation as that of a Gaussian. One in a hundred of the ring's median stands for it
+        at least, so that a ring of one value does not make everything visible.
     """
     ring = image[ring_around(mask)]
     if ring.size == 0:

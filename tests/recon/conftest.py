@@ -123,9 +123,7 @@ def write_model(tmp_path: Path) -> Callable[..., Path]:
         config = CascadeConfig(
             n_stages=1,
             denoiser=DenoiserConfig(channels=(8, 8)),
-            classifier=ClassifierConfig(
-                channels=(8, 8), classes=("bright lesion", "dark lesion")
-            ),
+            classifier=ClassifierConfig(channels=(8, 8), classes=("bright lesion", "dark lesion")),
         )
         torch.manual_seed(0)
         network = Cascade(config)

@@ -161,17 +161,15 @@ def test_a_decision_is_wrong_by_more_than_three_tenths_of_a_decibel(gain_db, cod
     assert decision(gain_db, *codes).wrong is wrong
 
 
-def test_the_study_counts_wrong_decisions_by_group_and_names_the_reasons(write_model):
-    from lfmri_node.recon.weights import load_model
-
+def test_the_study_counts_wrong_decisions_by_group_and_names_the_reasons():
     decisions = [
         decision(1.0),
         decision(1.0, "LF-QUA-113", "LF-QUA-118"),
         decision(-1.0, group="b"),
         decision(-1.0, "LF-QUA-113", group="b"),
     ]
-    battery = [{"damage": "motion", "in_battery": True, "n": 4, "caught": 3, "codes": {"LF-QUA-113": 3}}]
-    text = report(load_model(write_model()), decisions, battery, 0)
+    battery = [{"input": "motion", "n": 4, "trusted": 1, "fallback": 3, "codes": {"LF-QUA-113": 3}}]
+    text = report("toy", decisions, battery, 0)
     assert "| a | 2 | 2 | 1 | 0 | 0 | 1 (50 %) | LF-QUA-113 (1), LF-QUA-118 (1) |" in text
     assert "| b | 2 | 0 | 0 | 2 | 1 | 1 (50 %) | - |" in text
     assert "| all | 4 | 2 | 1 | 2 | 1 | 2 (50 %) |" in text
