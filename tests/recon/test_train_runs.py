@@ -47,7 +47,7 @@ def test_every_table_of_the_paper_has_recipes(table):
 
 
 def learning(recipe: Recipe) -> int:
-    """Parameters that the training of a recipe changes: Net_c, pre-trained on images alone, is none of them."""
+    """Parameters that the training of a recipe changes: the pre-trained Net_c is none of them."""
     network = build_network(recipe)
     freeze(network, recipe)
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
