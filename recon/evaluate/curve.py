@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.evaluate.cases import Case
 from lfmri_node.recon.evaluate.detail import body_of, detail
-from lfmri_node.recon.evaluate.learned import LearnedMethod
+from lfmri_node.recon.evaluate.learned import CLASSIFIER, LearnedMethod
 from lfmri_node.recon.evaluate.lesion_metrics import slice_quality
 from lfmri_node.recon.evaluate.measured import PATTERNS, brain_source
 from lfmri_node.recon.evaluate.methods import L1_WAVELET, Method
@@ -56,11 +56,13 @@ def make_curve(run: Path, data: Path, out: Path, n: int, seed: int) -> Path:
     acceleration; of the measured brain both flip angles under one mask of each pattern, where the folder has
     it.
 
-    Raises LabError (LF-LAB-026) where the run has kept no weights.
+    Raises LabError (LF-LAB-026) where the run has kept no weights, or those of a classifier.
     """
+    recipe = Recipe.from_json(json.loads((run / "recipe.json").read_text()))
     kept = {int(path.stem.partition("-")[2]): path for path in (run / STEPS).glob("step-*.safetensors")}
-    if not kept:
-        raise LabError("LF-LAB-026", f"{run.name} has kept no weights along its training", "train a recipe")
+    if not kept or recipe.network == CLASSIFIER:
+        what = f"{run.name} has kept no weights of a reconstruction"
+        raise LabError("LF-LAB-026", what, "name a reconstruction")
     out.mkdir(parents=True, exist_ok=True)
     table = out / f"curve-{run.name}.csv"
     points = read_points(table)
@@ -72,7 +74,6 @@ def make_curve(run: Path, data: Path, out: Path, n: int, seed: int) -> Path:
             if method.name not in LEFT_OUT and not _has(points, name, method.name, None):
                 points.append(_point(name, method, None, cases[name]))
                 write_points(points, table)
-    recipe = Recipe.from_json(json.loads((run / "recipe.json").read_text()))
     network = build_network(recipe).eval().requires_grad_(False)
     for step, path in sorted(kept.items()):
         missing = [name for name in cases if not _has(points, name, run.name, step)]

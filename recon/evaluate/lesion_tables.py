@@ -90,7 +90,7 @@ def lesion_bins(evidence: Evidence) -> list[Table]:
                     chosen = [[row for row in mine if where(row)] for where in bins.values()]
                     cells = [summary_cell(summary(some, metric), metric.digits) for some in chosen]
                     rows.append(data_row(method, cells, mine, group))
-            title = f"{metric.heading} by contrast and size, {what} lesions"
+            title = f"{metric.heading.removesuffix(', dB')} by contrast and size, {what} lesions"
             columns = ("method", *_counted_headings(every, bins))
             made.append(
                 Table(

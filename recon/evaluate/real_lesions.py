@@ -21,7 +21,7 @@ from lfmri_node.recon.evaluate.cases import Case
 from lfmri_node.recon.evaluate.lesion_metrics import Box, boxes_of
 from lfmri_node.recon.evaluate.simulated import case_of, search_cases, setting_of
 from lfmri_node.recon.evaluate.sweep import CaseSource
-from lfmri_node.recon.train.data import BELOW_RESOLUTION, SIZE, ImageSource, LabelledImage, real_lesion
+from lfmri_node.recon.train.data import BELOW_RESOLUTION, SIZE, GivenImage, LabelledImage, real_lesion
 from lfmri_node.recon.train.samples import draw_scan, load_coils
 from lfmri_node.recon.train.split import LESIONED, STROKE, Part, named
 from lfmri_node.recon.train.strokes import Stroke, load_strokes
@@ -96,7 +96,7 @@ def real_lesion_source(data: Path, n_strokes: int, seed: int, acceleration: floa
         lesion = real_lesion(outline) if outline is not None and outline.any() else None
         entry = LabelledImage(image=image, label=plane.label, lesion=lesion, subject=sample.split("/")[0])
         rng = np.random.default_rng([seed, int(acceleration), zlib.crc32(sample.encode())])
-        scan = draw_scan(_OneImage(entry), load_coils(data), rng, acceleration=acceleration)
+        scan = draw_scan(GivenImage(entry), load_coils(data), rng, acceleration=acceleration)
         around = boxes if outline is None else tuple(boxes_of(outline))
         return case_of(scan, REAL, sample, boxes=around, group=plane.group)
 
@@ -109,19 +109,6 @@ def real_lesion_source(data: Path, n_strokes: int, seed: int, acceleration: floa
         setting=setting_of(acceleration),
         outlined=True,
     )
-
-
-class _OneImage(ImageSource):
-    """Always the same image, as it is."""
-
-    def __init__(self, entry: LabelledImage) -> None:
-        super().__init__()
-        self._entry = entry
-
-    def draw_labelled(
-        self, rng: np.random.Generator, ease: float = 0.0, kinds: tuple[str, ...] = (), *, size: int = SIZE
-    ) -> LabelledImage:
-        return self._entry
 
 
 def _stroke_names(strokes: dict[str, Stroke], n: int, seed: int) -> list[str]:

@@ -29,9 +29,11 @@ from lfmri_node.recon.train.card_text import card_text
 from lfmri_node.recon.train.data import ImageSource, source_of
 from lfmri_node.recon.train.domain import limits, measure_domain, verdict_table
 from lfmri_node.recon.train.networks import LfMri
+from lfmri_node.recon.train.real_figures import real_figures, stroke_scans
 from lfmri_node.recon.train.runs import Run
 from lfmri_node.recon.train.samples import ACCELERATIONS, SimulatedScan, draw_scan, load_coils
 from lfmri_node.recon.train.split import Part
+from lfmri_node.recon.train.strokes import load_strokes
 from lfmri_node.recon.types import Complex, LesionWeighting, Real
 from lfmri_node.recon.weights import Model, config_to_card, load_model
 
@@ -41,11 +43,15 @@ MAP_THRESHOLD = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """Slices behind the domain, the lesion figures of each acceleration, each row of the verdict table."""
+    """Slices behind the domain, the lesion figures of each acceleration, each row of the verdict table.
+
+    ``real`` is the number of stroke patients with a visible lesion, and of those without one.
+    """
 
     domain: int = 150
     lesion: int = 120
     table: int = 40
+    real: int = 80
 
 
 def lesion_answer(scan: SimulatedScan, model: Model) -> tuple[float, Real]:
@@ -130,7 +136,10 @@ def export(
         }
         for i, source in enumerate((source_of(data, Part.TUNE), source_of(data, Part.TEST)))
     )
-    lesion = {
+    strokes = load_strokes(data, Part.TEST)
+    scans = stroke_scans(strokes, coils, sizes.real, seed, ACCELERATIONS[0]) if strokes else []
+    real = real_figures(scans, model) if scans else {}
+    lesion = {f"real_{name}": value for name, value in real.items()} | {
         "image_auc": min(found["image_auc"] for found in figures.values()),
         "pointing_game": min(found["pointing_game"] for found in figures.values()),
         "operating_score": max(found["score_at_specificity"] for found in tuning.values()),

@@ -183,6 +183,25 @@ class ImageSource:
         return LabelledImage(image=edited, label=inserted is not None, lesion=inserted, subject=drawn.subject)
 
 
+class GivenImage(ImageSource):
+    """Always the same labelled image, as it is."""
+
+    def __init__(self, entry: LabelledImage) -> None:
+        super().__init__()
+        self._entry = entry
+
+    def draw_labelled(
+        self,
+        rng: np.random.Generator,
+        ease: float = 0.0,
+        kinds: tuple[str, ...] = (),
+        *,
+        size: int = SIZE,
+    ) -> LabelledImage:
+        """The image given; ``size`` is its own."""
+        return self._entry
+
+
 def real_lesion(mask: Bool) -> Lesion:
     """The lesion of a mask bool (r, p) that holds one: centre of mass, radius of a disc of its area."""
     places = np.argwhere(mask)

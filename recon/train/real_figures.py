@@ -10,29 +10,16 @@ from scipy import ndimage
 from lfmri_node.recon.coilmaps import calibrate, interpolate
 from lfmri_node.recon.metrics import POINTING_TOLERANCE_PX, area_under_curve, points_at
 from lfmri_node.recon.reconstruct import run_network
-from lfmri_node.recon.train.data import SIZE, ImageSource, LabelledImage, augment, real_lesion
+from lfmri_node.recon.train.data import SIZE, GivenImage, LabelledImage, augment, real_lesion
 from lfmri_node.recon.train.samples import SimulatedScan, draw_scan
 from lfmri_node.recon.train.strokes import Stroke
-from lfmri_node.recon.types import Complex, Real
+from lfmri_node.recon.train.visibility import VISIBLE
+from lfmri_node.recon.types import Bool, Complex, Real
 from lfmri_node.recon.weights import Model
 
-VISIBLE_CNR = 1.0
 SMALLEST_PX = 30
 N_COILS = 8
 _TISSUE = 0.1
-
-
-class _Given(ImageSource):
-    """Always the same labelled image."""
-
-    def __init__(self, entry: LabelledImage) -> None:
-        super().__init__()
-        self._entry = entry
-
-    def draw_labelled(
-        self, rng: np.random.Generator, ease: float = 0.0, kinds: tuple[str, ...] = (), *, size: int = SIZE
-    ) -> LabelledImage:
-        return self._entry
 
 
 def stroke_scans(
@@ -43,7 +30,7 @@ def stroke_scans(
     Each is resampled below its resolution, turned and toned at random, and measured with 8 coils.
     """
     rng = np.random.default_rng([seed, 31])
-    seen = [s for s in strokes if s.cnr > VISIBLE_CNR and s.mask.sum() >= SMALLEST_PX]
+    seen = [s for s in strokes if s.cnr > VISIBLE and s.mask.sum() >= SMALLEST_PX]
     free = [s for s in strokes if not s.mask.any()]
     scans = []
     for group in (seen, free):
@@ -53,7 +40,9 @@ def stroke_scans(
             entry = LabelledImage(
                 image=image, label=lesion is not None, lesion=lesion, subject=group[i].subject
             )
-            scans.append(draw_scan(_Given(entry), measured, rng, acceleration=acceleration, n_coils=N_COILS))
+            scans.append(
+                draw_scan(GivenImage(entry), measured, rng, acceleration=acceleration, n_coils=N_COILS)
+            )
     return scans
 
 
@@ -78,8 +67,8 @@ def real_figures(scans: Sequence[SimulatedScan], model: Model) -> dict[str, floa
     }
 
 
-def chance(image: Real, mask: Complex | Real) -> float:
+def chance(image: Real, mask: Bool) -> float:
     """Share of the tissue of ``image`` f32 (r, p) in which a peak would count as a hit of ``mask``."""
     tissue = image > _TISSUE
-    near = ndimage.distance_transform_edt(~mask.astype(bool)) <= POINTING_TOLERANCE_PX
+    near = ndimage.distance_transform_edt(~mask) <= POINTING_TOLERANCE_PX
     return float((near & tissue).sum() / max(int(tissue.sum()), 1))

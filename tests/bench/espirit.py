@@ -25,7 +25,7 @@ def measure(report: Report) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         calls = {"ours": lambda: estimate(kspace)}
-        if bart.PROGRAM is not None:
+        if bart.is_installed():
             written = bart.write(folder / "kspace", kspace.data)
             calls["bart"] = lambda: bart.bart("ecalib", "-m1", written, folder / "maps")
         taken = fastest(calls)

@@ -30,7 +30,7 @@ N_TIMED = 3
 
 def measure(report: Report) -> None:
     """Mean PSNR by kind of mask over both flip angles, and the time of one slice."""
-    if bart.PROGRAM is None or not (DATA / "raw_brain_13ch.npz").is_file():
+    if not bart.is_installed() or not (DATA / "raw_brain_13ch.npz").is_file():
         report.skip(NAME, "needs BART and raw_brain_13ch.npz beside the repository")
         return
     searched, reported = list(measured(DATA, SEARCH_SEEDS)), list(measured(DATA, SEEDS))

@@ -51,7 +51,7 @@ def measure(report: Report) -> None:
     exact, coarse = one_pass(model, kspace, maps), one_pass(model, kspace, maps, bfloat16=True)
     error = 100 * float(np.linalg.norm(coarse - exact) / np.linalg.norm(exact))
     report.add(f"{NAME}: bfloat16, difference of the image from float32", error, "%")
-    if bart.PROGRAM is None:
+    if not bart.is_installed():
         report.skip("BART pics", "bart is not installed")
 
 
@@ -76,7 +76,7 @@ def _rivals(kspace: KSpace, maps: CoilMaps, folder: Path) -> dict[str, Callable[
             samples, maps.maps, 1e-4, max_iter=80, **given
         ).run(),
     }
-    if bart.PROGRAM is None:
+    if not bart.is_installed():
         return rivals
     files = bart.write(folder / "kspace", samples), bart.write(folder / "maps", maps.maps), folder / "image"
     l1_wavelet = ("-R", "W:3:0:0.01", "-i", "60")

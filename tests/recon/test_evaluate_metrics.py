@@ -6,13 +6,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import permutation_test, rankdata, wilcoxon
 
+from lfmri_node.recon.evaluate.detail import (
+    LesionFacts,
+    band_pass,
+    body_of,
+    contrast_kept,
+    detail,
+    lesion_facts,
+    near_lesion,
+)
 from lfmri_node.recon.evaluate.lesion_metrics import (
     THRESHOLDS,
     WINDOW,
     Box,
     box_of,
+    boxes_of,
     diagnosis_quality,
     lesion_quality,
+    lf_psnr_of_outline,
     map_quality,
     slice_quality,
     usable_boxes,
@@ -104,6 +115,84 @@ def test_the_box_of_a_mask():
     assert box_of(mask) is None
     mask[5, 7] = mask[9, 11] = True
     assert box_of(mask) == Box(5, 7, 10, 12)
+
+
+def test_each_part_of_a_mask_has_a_box_and_specks_have_none():
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[2:4, 2:5] = mask[20:30, 30:40] = mask[12, 12] = True
+    mask[30, 40] = True  # touches by a corner
+    assert boxes_of(mask) == [Box(20, 30, 31, 41), Box(2, 2, 4, 5)]
+
+
+def waves(period_px: float) -> np.ndarray:
+    """A disc of radius 26 with stripes of one period on a level of 1."""
+    rows, columns = np.indices((64, 64))
+    inside = np.hypot(rows - 32, columns - 32) < 26
+    return (inside * (1 + 0.2 * np.sin(2 * np.pi * columns / period_px))).astype(np.float32)
+
+
+def test_the_detail_that_is_kept_is_that_of_its_periods():
+    """Stripes of 8 px at half their height keep one half; stripes of 32 px are no detail."""
+    body = body_of(waves(8))
+    flat, fine, coarse = waves(1), waves(8), waves(32)  # a period of one pixel: no stripes
+    found = detail(flat + 0.5 * (fine - flat), fine, body)
+    assert found.kept == pytest.approx(0.5, abs=0.02)
+    assert found.correlation > 0.99
+    assert np.abs(band_pass(coarse)[body]).max() < 0.05
+    assert detail(flat, fine, body).kept < 0.05
+
+
+def test_noise_is_no_detail_of_the_truth():
+    noise = np.random.default_rng(0).normal(0, 0.15, (64, 64)).astype(np.float32)
+    found = detail(waves(1) + noise, waves(8), body_of(waves(8)))
+    assert found.kept > 0.5
+    assert abs(found.correlation) < 0.1
+
+
+def test_the_body_has_no_rim_and_no_holes():
+    image = waves(1)
+    image[28:36, 28:36] = 0.0
+    distance = np.hypot(*(np.indices((64, 64)) - 32))
+    body = body_of(image)
+    assert body[distance < 16].all()
+    assert not body[distance > 22].any()
+
+
+def test_the_contrast_of_a_lesion_that_is_half_gone_is_one_half():
+    lesion = np.zeros((64, 64), dtype=bool)
+    lesion[30:36, 30:38] = True
+    flat = waves(1)
+    assert contrast_kept(flat + 0.2 * lesion, flat + 0.4 * lesion, lesion) == pytest.approx(0.5)
+    assert contrast_kept(flat - 0.1 * lesion, flat + 0.4 * lesion, lesion) == pytest.approx(-0.25)
+    assert contrast_kept(flat, flat, lesion) is None
+    assert lesion_facts(flat, None) is None
+    facts = lesion_facts(flat + 0.4 * lesion, lesion)
+    assert isinstance(facts, LesionFacts)
+    assert facts.pixels == 48
+    assert facts.cnr > 4
+
+
+def test_psnr_of_an_outline_sees_the_outline_alone():
+    lesion = np.zeros(SHAPE, dtype=bool)
+    lesion[12:18, 22:28] = True
+    image = truth()
+    image[near_lesion(lesion)] += 0.04
+    image[30:] += 1.0
+    assert lf_psnr_of_outline(image, truth(), near_lesion(lesion), 4.0) == pytest.approx(40.0, abs=1e-3)
+
+
+def test_the_chance_of_the_pointing_game_is_the_share_of_the_body_near_the_lesion():
+    body = np.zeros(SHAPE, dtype=bool)
+    body[5:35, 10:40] = True
+    activation = np.zeros(SHAPE, dtype=np.float32)
+    found = map_quality(activation, [BOX], body=body)
+    rng = np.random.default_rng(0)
+    hits = []
+    for place in rng.permutation(np.argwhere(body)):
+        one = activation.copy()
+        one[tuple(place)] = 1.0
+        hits.append(map_quality(one, [BOX]).pointed)
+    assert found.chance == pytest.approx(np.mean(hits))
 
 
 def test_a_map_that_fills_the_box():

@@ -13,30 +13,31 @@ from safetensors.torch import save_file
 from lfmri_node.recon.baseline import zero_filled
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.evaluate import methods, real_lesions
-from lfmri_node.recon.evaluate.learned import read_runs
-from lfmri_node.recon.evaluate.methods import CG_SENSE, CLASSICAL, L1_WAVELET
+from lfmri_node.recon.evaluate.learned import LOWERED, ORACLE, RANDOM, read_runs, without_seed
+from lfmri_node.recon.evaluate.methods import CG_SENSE, L1_WAVELET, WAVELETS, ZERO_FILLED
 from lfmri_node.recon.evaluate.rows import read_rows
-from lfmri_node.recon.evaluate.runner import command_line, evaluate
+from lfmri_node.recon.evaluate.runner import Extent, evaluate
 from lfmri_node.recon.evaluate.scoring import TRUTH
 from lfmri_node.recon.evaluate.simulated import setting_of
-from lfmri_node.recon.train.data import FOLDS
 from lfmri_node.recon.train.learned_sampling import write_mask
 from lfmri_node.recon.train.networks import build_network
 from lfmri_node.recon.train.recipes import all_recipes, find, write_recipe
+from lfmri_node.recon.train.split import Part, part_of
 from lfmri_node.recon.train.stand_in import write_stand_in
 
-NAMES = ("net-c-f0", "judge-f0", "u-net-f0", "lf-mri-f0", "lf-off-f0")
+NAMES = ("net-c", "judge", "u-net", "lf-mri", "lf-mri-s1", "lf-off")
+EXTENT = Extent(n_slices=2, n_strokes=2, n_masks=1, accelerations=(4.0,), measured=False)
 FILES = ("slices.csv", "regularisation.json", "tables.csv", "tables.md", "lab-report.html")
 
 
 def write_untrained(runs: Path, name: str) -> None:
-    recipe = find(name)
+    recipe = dataclasses.replace(find(without_seed(name)), name=name)
     if recipe.network != "classifier":
-        recipe = dataclasses.replace(recipe, channels=(8, 8), n_stages=1)
+        recipe = dataclasses.replace(recipe, channels=(8, 8), focus_channels=(8, 8), n_stages=1)
     folder = runs / name
     folder.mkdir(parents=True)
     write_recipe(recipe, folder / "recipe.json")
-    torch.manual_seed(0)
+    torch.manual_seed(len(name))
     network = build_network(recipe)
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, folder / "weights.safetensors")
     (folder / "run.json").write_text(json.dumps({"seconds": 10.0, "wait_s": 1.0}))
@@ -54,8 +55,10 @@ def done(tmp_path_factory) -> Iterator[Path]:
     # SigPy's solver takes seconds a slice and is tested elsewhere
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setattr(methods, "l1_wavelet", lambda kspace, maps, lamda: zero_filled(kspace, maps))
-    monkeypatch.setattr(real_lesions, "CONTRASTS", ("FLAIR",))  # four slices instead of twelve
-    known = {setting_of(FOLDS[0], 4.0): {CG_SENSE: 0.01, L1_WAVELET: 0.004}}
+    monkeypatch.setattr(methods.bart, "is_installed", lambda: False)  # also where it is
+    monkeypatch.setattr(real_lesions, "BOXED_CONTRASTS", ())
+    monkeypatch.setattr(real_lesions, "N_OF_VOLUME", 1)
+    known = {setting_of(4.0): {CG_SENSE: 0.01, L1_WAVELET: 0.004, WAVELETS: 0.002}}
     (root / "out" / "regularisation.json").write_text(json.dumps(known))
     run(root)
     yield root
@@ -63,17 +66,7 @@ def done(tmp_path_factory) -> Iterator[Path]:
 
 
 def run(root: Path) -> None:
-    evaluate(
-        root / "runs",
-        root / "data",
-        root / "out",
-        n_slices=2,
-        seed=0,
-        accelerations=(4.0,),
-        folds=(0,),
-        measured=False,
-        show=False,
-    )
+    evaluate(root / "runs", root / "data", root / "out", EXTENT, show=False)
 
 
 def test_it_leaves_rows_tables_figures_and_report(done):
@@ -88,11 +81,30 @@ def test_every_method_saw_the_same_slices(done):
         for method in {row.method for row in rows}
     }
     everyone = slices["U-Net"]
-    assert all(slices[method] == everyone for method in CLASSICAL)
+    assert all(slices[method] == everyone for method in (ZERO_FILLED, CG_SENSE, L1_WAVELET, WAVELETS))
     assert slices["LF-MRI, lesion term off (retrained)"] == everyone
     assert slices["LF-MRI"] > everyone  # the unseen kind is for networks with a map alone
     assert {dataset for dataset, _ in slices[TRUTH]} == {"held-out"}
-    assert {row.subject for row in rows} <= set(FOLDS[0].held_out)
+    for method in (ORACLE, RANDOM, LOWERED):
+        assert {dataset for dataset, _ in slices[method]} == {"held-out", "real-lesions"}
+    assert {run for row in rows if row.method == "LF-MRI" for run in [row.run]} == {"lf-mri", "lf-mri-s1"}
+
+
+def test_every_subject_is_one_of_the_test_part(done):
+    subjects = {row.subject for row in read_rows(done / "out" / "slices.csv")}
+    assert {part_of(subject) for subject in subjects} == {Part.TEST}
+    assert any(subject.startswith("soop-") for subject in subjects)
+
+
+def test_outlined_lesions_have_contrast_size_and_a_chance(done):
+    rows = [row for row in read_rows(done / "out" / "slices.csv") if row.lesion_px is not None]
+    assert {row.lesion_kind for row in rows} >= {"real"}
+    assert all(row.contrast_kept is not None and row.lf_psnr_outline is not None for row in rows)
+    maps = [row for row in rows if row.method == "LF-MRI" and row.boxes]
+    assert all(0 < row.pointing_chance < 1 for row in maps)
+    tables = (done / "out" / "tables.md").read_text()
+    assert "2, seeds ±" in tables
+    assert "not run" in tables  # BART
 
 
 def test_the_diagnosis_judges_every_method(done):
@@ -107,31 +119,33 @@ def test_once_more_changes_no_row(done):
 
 
 def test_networks_of_unequal_training_are_not_compared(done, tmp_path):
-    for name, steps in (("u-net-f0", 700), ("lf-off-f0", 600)):
+    for name, steps in (("u-net", 700), ("lf-off", 600)):
         write_untrained(tmp_path, name)
         path = tmp_path / name / "recipe.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"steps": steps}))
     with pytest.raises(LabError, match="differ in steps") as refused:
-        evaluate(tmp_path, done / "data", tmp_path / "out", n_slices=1, seed=0, show=False)
+        evaluate(tmp_path, done / "data", tmp_path / "out", EXTENT, show=False)
     assert refused.value.code == "LF-LAB-024"
 
 
 def test_learnt_lines_are_measured_at_their_own_acceleration_alone(tmp_path):
-    write_untrained(tmp_path, "lf-mri-learned-f0")
+    write_untrained(tmp_path, "lf-mri-learned")
     lines = np.zeros(160, dtype=bool)
     lines[::4] = True
-    write_mask(lines, tmp_path / "lf-mri-learned-f0" / "mask.txt")
+    write_mask(lines, tmp_path / "lf-mri-learned" / "mask.txt")
     runs = read_runs(tmp_path, tuple(all_recipes().values()))
-    found = {acceleration: runs.methods(0, acceleration) for acceleration in (4.0, 8.0, None)}
+    found = {acceleration: runs.methods(acceleration) for acceleration in (4.0, 8.0, None)}
     assert [len(methods) for methods in found.values()] == [1, 0, 0]
 
 
 def test_nothing_to_evaluate_is_an_error(done, tmp_path):
     with pytest.raises(LabError) as refused:
-        evaluate(tmp_path, done / "data", tmp_path / "out", n_slices=1, seed=0, show=False)
+        evaluate(tmp_path, done / "data", tmp_path / "out", EXTENT, show=False)
     assert refused.value.code == "LF-LAB-021"
 
 
 def test_the_command_names_what_was_asked_for():
-    text = command_line(5, 1, (4.0, 8.0), (0,), measured=False)
-    assert text.endswith("--slices 5 --seed 1 --acceleration 4 --acceleration 8 --fold 0 --no-measured")
+    text = dataclasses.replace(EXTENT, seed=1, accelerations=(4.0, 8.0)).command
+    assert text.endswith(
+        "--slices 2 --strokes 2 --masks 1 --seed 1 --acceleration 4 --acceleration 8 --no-measured"
+    )
