@@ -31,7 +31,8 @@ _RIVALS = (
     ("varnet", "E2E-VarNet", "e2e-varnet", (15, 30, 60)),
     ("lf-off", "LF-MRI, lesion term off (retrained)", "lf-mri", _OFF_CHANNELS),
 )
-"""Name, title, network and channels: as many parameters as LF-MRI, to within a tenth."""
+"""Name, title, network and channels: as many parameters that learn as in LF-MRI, to within a tenth; Net_c is
+pre-trained and not among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
