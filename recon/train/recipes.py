@@ -249,15 +249,20 @@ def _shipped() -> Iterable[Recipe]:
         learning_rate=1e-3,
         **shape,
     )
-    longer: dict[str, Any] = {"start_from": "shipped-denoiser", "steps": 4000, "learning_rate": 2e-4}
+    longer: dict[str, Any] = {"start_from": "shipped-denoiser", "steps": 1800}
     yield Recipe(
         name="shipped",
         title="shipped weights",
         lesion=LesionWeighting.FOCUSED,
         classifier_from="net-c",
         losses=FOCUSED_LOSSES,
+        only_focus=True,
+        learning_rate=1e-3,
         **shape | longer,
     )
     yield Recipe(
-        name="shipped-off", title="shipped weights, lesion term off, trained as long", **shape | longer
+        name="shipped-off",
+        title="shipped weights, lesion term off, trained as long",
+        learning_rate=2e-4,
+        **shape | longer,
     )
