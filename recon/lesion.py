@@ -25,8 +25,6 @@ BRIGHTEST = 5.0
 """What is brighter, in medians of the tissue, is cut off: a hot pixel or a vessel in flow."""
 _EPS = 1e-6
 _RARE = -7.0
-_MOMENTUM = 0.03
-"""Of the statistics of batch norm: batches are small and mixed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +114,7 @@ class CellClassifier(nn.Module):
 def _block(n_in: int, n_out: int, dilation: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(n_in, n_out, 3, padding=dilation, dilation=dilation, bias=False),
-        nn.BatchNorm2d(n_out, momentum=_MOMENTUM),
+        nn.BatchNorm2d(n_out),
         nn.SiLU(inplace=True),
     )
 
@@ -125,7 +123,7 @@ def _halve(n_in: int, n_out: int) -> nn.Sequential:
     """An even kernel, so that the cells of the half-size grid lie in the middle of those that they cover."""
     return nn.Sequential(
         nn.Conv2d(n_in, n_out, 4, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(n_out, momentum=_MOMENTUM),
+        nn.BatchNorm2d(n_out),
         nn.SiLU(inplace=True),
     )
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 from lfmri_node.recon.cascade import StageOutput
 from lfmri_node.recon.train.loader import Batch
 
-N_RAISED, SHARE = 3, 0.3
+N_RAISED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,20 +62,17 @@ def label_loss(logits: Tensor, labels: Tensor, counted: Tensor | float = 1.0) ->
 
 
 def pair_loss(logit_maps: Tensor, labels: Tensor, same: Tensor) -> Tensor:
-    """Loss of what a lesion adds to the map of its class, a scalar.
+    """Logistic loss of what a lesion adds to the map of its class, a scalar.
 
     Rows 2i and 2i + 1 of the logit maps f32 (b, k, r', p') and labels f32 (b, k) are one anatomy with and
     without a lesion where ``same`` bool (b / 2). All that is common to a pair cancels cell by cell, so the
-    `N_RAISED` cells that differ most are the network's own answer to where the lesion is. They shall be
-    higher than without the lesion, and the score of the image shall come from them rather than from what both
-    images show: the negative log of their share in it, weighed by `SHARE`.
+    `N_RAISED` cells that differ most are the network's own answer to where the lesion is: they shall be
+    higher than without the lesion.
     """
     shown = labels[0::2] * same[:, None]
-    lesioned, other = logit_maps[0::2].flatten(2), logit_maps[1::2].flatten(2)
-    raised, cells = torch.topk(lesioned - other, min(N_RAISED, lesioned.shape[2]), dim=2)
-    share = torch.logsumexp(lesioned.gather(2, cells), 2) - torch.logsumexp(lesioned, 2)
-    losses = functional.softplus(-raised.mean(2)) - SHARE * share
-    return (losses * shown).sum() / shown.sum().clamp_min(1)
+    raised = (logit_maps[0::2] - logit_maps[1::2]).flatten(2)
+    most = torch.topk(raised, min(N_RAISED, raised.shape[2]), dim=2).values.mean(2)
+    return (functional.softplus(-most) * shown).sum() / shown.sum().clamp_min(1)
 
 
 def total_loss(
