@@ -9,7 +9,6 @@ from lfmri_node.recon.cascade import Cascade, CascadeConfig
 from lfmri_node.recon.denoiser import DenoiserConfig
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.lesion import ClassifierConfig, LesionClassifier
-from lfmri_node.recon.operators import SenseOp
 from lfmri_node.recon.train.classifiers import FAMILIES, build_classifier
 
 CONFIG = ClassifierConfig(channels=(8, 16), classes=("bright", "dark"))
@@ -68,7 +67,7 @@ class TestEveryFamily:
         functional.softplus(scores).sum().backward()
         assert [name for name, p in classifier.named_parameters() if p.grad is None] == []
 
-    def test_steers_the_lesion_term_of_a_cascade(self, family: str) -> None:
+    def test_steers_the_lesion_term_of_a_cascade(self, family: str, problem) -> None:
         torch.manual_seed(0)
         config = CascadeConfig(
             n_stages=1,
@@ -77,11 +76,8 @@ class TestEveryFamily:
         )
         cascade = Cascade(config).eval()
         cascade.classifier = build_classifier(family, config.classifier).eval()
-        maps = torch.randn(1, 2, 21, 18, dtype=torch.complex64)
-        operator = SenseOp(maps, torch.rand(1, 18) > 0.5)
-        output = cascade(operator.adjoint(operator(torch.ones(1, 21, 18, dtype=torch.complex64))), operator)[
-            0
-        ]
+        measured = problem(shape=(21, 18), batch=1, n_coils=2)
+        output = cascade(measured.adjoint, measured.operator, measured.scale)[0]
         assert output.slice_logits.shape == (1, 1)
         assert output.activation.shape == (1, 1, 21, 18)
 

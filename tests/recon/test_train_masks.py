@@ -56,7 +56,7 @@ class TestLines:
         one_sided = ~masks[:, 170:].any(axis=1)
         assert 0.05 < one_sided.mean() < 0.25
         assert masks.any(axis=0).all()
-        assert len({mask.tobytes() for mask in masks}) > 380
+        assert len({mask.tobytes() for mask in masks}) > 320  # few of the equispaced ones differ
 
     def test_of_a_partial_fourier_have_lines_on_both_sides_of_the_centre(self):
         """They leave out the outermost lines of one side, never the centre or what is next to it."""
