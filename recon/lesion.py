@@ -23,11 +23,8 @@ OUTSIDE = -20.0
 """Logit of the cells outside the tissue."""
 BRIGHTEST = 5.0
 """What is brighter, in medians of the tissue, is cut off: a hot pixel or a vessel in flow."""
-SHARPNESS = 4.0
 _EPS = 1e-6
-_RARE = -2.0
-_MOMENTUM = 0.03
-"""Of the statistics of batch norm: batches are small and mixed."""
+_RARE = -7.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +77,12 @@ def _median(values: Tensor, chosen: Tensor) -> Tensor:
 
 
 def pool_logits(logit_map: Tensor) -> Tensor:
-    """Slice logits (b, k): the soft maximum of each map f32 (b, k, r', p'), ``log(sum(exp(s x))) / s``.
+    """Slice logits (b, k): log of the summed exponentials of each map f32 (b, k, r', p').
 
-    With a `SHARPNESS` s of one, a thousand cells without a lesion drowned the few with one.
+    Every cell has its part of the gradient: of a sharper maximum, or of the largest few, Net_c learned more
+    slowly.
     """
-    return torch.logsumexp(SHARPNESS * logit_map.flatten(2), dim=2) / SHARPNESS
+    return torch.logsumexp(logit_map.flatten(2), dim=2)
 
 
 def class_logits(n_features: int, config: ClassifierConfig) -> nn.Conv2d:
@@ -116,7 +114,7 @@ class CellClassifier(nn.Module):
 def _block(n_in: int, n_out: int, dilation: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(n_in, n_out, 3, padding=dilation, dilation=dilation, bias=False),
-        nn.BatchNorm2d(n_out, momentum=_MOMENTUM),
+        nn.BatchNorm2d(n_out),
         nn.SiLU(inplace=True),
     )
 
@@ -125,7 +123,7 @@ def _halve(n_in: int, n_out: int) -> nn.Sequential:
     """An even kernel, so that the cells of the half-size grid lie in the middle of those that they cover."""
     return nn.Sequential(
         nn.Conv2d(n_in, n_out, 4, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(n_out, momentum=_MOMENTUM),
+        nn.BatchNorm2d(n_out),
         nn.SiLU(inplace=True),
     )
 

@@ -10,9 +10,9 @@ from scipy import ndimage
 from lfmri_node.recon.train.visibility import contrast_to_noise, ring_around
 from lfmri_node.recon.types import Bool, Real
 
-FINEST_PERIOD_PX, COARSEST_PERIOD_PX = 2.0, 12.0
-"""[our reading] structures 1 to 6 px wide are half periods."""
-EDGE_PX = 6
+COARSEST_PERIOD_PX = 12.0
+"""[our reading] structures 1 to 6 px wide are half periods; at this one half of the amplitude passes."""
+EDGE_PX = 8
 """The rim of the body is left out: its edge would outweigh everything inside."""
 LEVEL, SMOOTHING_PX = 0.12, 2.0
 MARGIN_PX = 2
@@ -36,14 +36,16 @@ def body_of(truth: Real) -> Bool:
     """Inside of the body bool (r, p): what of a magnitude f32 (r, p) is no air, holes filled, no rim."""
     smooth = ndimage.gaussian_filter(truth, SMOOTHING_PX)
     filled = ndimage.binary_fill_holes(smooth > LEVEL * np.percentile(truth, 99.5))
-    return np.asarray(ndimage.binary_erosion(filled, iterations=EDGE_PX))
+    return np.asarray(ndimage.distance_transform_edt(filled) > EDGE_PX)
 
 
 def band_pass(image: Real) -> Real:
-    """What of f32 (r, p) has periods from 2 to 12 px in any direction."""
-    frequency = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n) for n in image.shape), indexing="ij"))
-    kept = (frequency > 1 / COARSEST_PERIOD_PX) & (frequency <= 1 / FINEST_PERIOD_PX)
-    return np.asarray(np.fft.ifft2(np.fft.fft2(image) * kept).real, dtype=np.float32)
+    """What of f32 (r, p) has periods of up to about 12 px: all but what a Gaussian leaves.
+
+    A Gaussian, since a sharp limit of frequencies would ring from the edge of the body far into it.
+    """
+    sigma = COARSEST_PERIOD_PX * np.sqrt(np.log(2) / 2) / np.pi
+    return np.asarray(image - ndimage.gaussian_filter(image, sigma), dtype=np.float32)
 
 
 def detail(image: Real, truth: Real, body: Bool) -> Detail | None:

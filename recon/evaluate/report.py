@@ -142,7 +142,7 @@ def _made(evidence: Evidence) -> str:
 those of a real measurement; half of them with an inserted lesion; the truth is free of noise. {unseen} slices
 with or without a kind of lesion that no training has shown. Test patients with real lesions, where a lesion's
 outline can be seen (contrast above 1) or has a box. No subject is trained, tuned and tested on at once.</li>
-<li>Every image is zero where no coil sees anything. Detail: periods of 2 to 12 px inside the body, size over
+<li>Every image is zero where no coil sees anything. Detail: periods of up to 12 px inside the body, size over
 the truth's. Runs of one recipe with several seeds count with their mean on each slice.</li>
 <li>PSNR and NMSE of a volume, data range its maximum; SSIM with a uniform 7 x 7 window, mean over slices;
 LF-PSNR and LF-SSIM inside each box with the volume's data range, boxes grown to the SSIM window, mean over

@@ -25,7 +25,7 @@ from lfmri_node.recon.types import Bool, Real
 
 STROKE_KIND = "bright"
 """A stroke is bright on FLAIR: the kind of inserted lesions that it looks like."""
-SHARES = {"real": 0.4, "removed": 0.2, "transplanted": 0.2, "inserted": 0.2}
+SHARES = {"real": 0.6, "removed": 0.15, "transplanted": 0.1, "inserted": 0.15}
 N_HEALTHY = 300
 """Images that lesions are inserted into; each is varied anew whenever it is shown."""
 _SMALLEST = 20

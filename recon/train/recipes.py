@@ -21,7 +21,7 @@ from lfmri_node.recon.types import LesionWeighting
 
 NETWORKS = ("lf-mri", "u-net", "ista-net+", "modl", "e2e-varnet")
 FOCUSED_LOSSES = LossWeights(lesion=1.0)
-NET_C_IMAGES: dict[str, Any] = {"degraded": 0.6, "curriculum": 0.3}
+NET_C_IMAGES: dict[str, Any] = {"degraded": 0.5, "curriculum": 0.3}
 """What every Net_c but that of the diagnosis is shown."""
 _OFF_CHANNELS = (16, 32, 64)
 _RIVALS = (
@@ -224,7 +224,7 @@ def _net_c(family: str, label: str, *, seed: int = 0) -> Iterable[Recipe]:
         classifier=family,
         batch=12,
         learning_rate=1e-3,
-        steps=1700,
+        steps=3000,
         epoch_steps=100,
         seed=seed,
         **NET_C_IMAGES,
@@ -249,15 +249,20 @@ def _shipped() -> Iterable[Recipe]:
         learning_rate=1e-3,
         **shape,
     )
-    longer: dict[str, Any] = {"start_from": "shipped-denoiser", "steps": 4000, "learning_rate": 2e-4}
+    longer: dict[str, Any] = {"start_from": "shipped-denoiser", "steps": 1800}
     yield Recipe(
         name="shipped",
         title="shipped weights",
         lesion=LesionWeighting.FOCUSED,
         classifier_from="net-c",
         losses=FOCUSED_LOSSES,
+        only_focus=True,
+        learning_rate=1e-3,
         **shape | longer,
     )
     yield Recipe(
-        name="shipped-off", title="shipped weights, lesion term off, trained as long", **shape | longer
+        name="shipped-off",
+        title="shipped weights, lesion term off, trained as long",
+        learning_rate=2e-4,
+        **shape | longer,
     )

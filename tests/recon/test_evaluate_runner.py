@@ -13,15 +13,19 @@ from safetensors.torch import save_file
 from lfmri_node.recon.baseline import zero_filled
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.evaluate import methods, real_lesions
+from lfmri_node.recon.evaluate.curve import make_curve, read_points
 from lfmri_node.recon.evaluate.learned import LOWERED, ORACLE, RANDOM, read_runs, without_seed
 from lfmri_node.recon.evaluate.methods import CG_SENSE, L1_WAVELET, WAVELETS, ZERO_FILLED
 from lfmri_node.recon.evaluate.rows import read_rows
 from lfmri_node.recon.evaluate.runner import Extent, evaluate
+from lfmri_node.recon.evaluate.scan_mu import FACTORS, scan_mu
 from lfmri_node.recon.evaluate.scoring import TRUTH
 from lfmri_node.recon.evaluate.simulated import setting_of
+from lfmri_node.recon.train.curves import STEPS
 from lfmri_node.recon.train.learned_sampling import write_mask
 from lfmri_node.recon.train.networks import build_network
 from lfmri_node.recon.train.recipes import all_recipes, find, write_recipe
+from lfmri_node.recon.train.runs import load_run
 from lfmri_node.recon.train.split import Part, part_of
 from lfmri_node.recon.train.stand_in import write_stand_in
 
@@ -149,3 +153,46 @@ def test_the_command_names_what_was_asked_for():
     assert text.endswith(
         "--slices 2 --strokes 2 --masks 1 --seed 1 --acceleration 4 --acceleration 8 --no-measured"
     )
+
+
+def test_a_curve_has_every_kept_weight_and_the_rivals_and_grows(done, tmp_path):
+    """Simulated scans alone: the stand-in data hold no measured brain."""
+    write_untrained(tmp_path, "lf-off")
+    run, out = tmp_path / "lf-off", tmp_path / "out"
+    (run / STEPS).mkdir()
+    weights = (run / "weights.safetensors").read_bytes()
+    (run / STEPS / "step-000500.safetensors").write_bytes(weights)
+    out.mkdir()
+    known = {setting_of(a): {CG_SENSE: 0.01, L1_WAVELET: 0.004, WAVELETS: 0.002} for a in (4.0, 8.0)}
+    (out / "curve-regularisation.json").write_text(json.dumps(known))
+    picture = make_curve(run, done / "data", out, 1, 0)
+    points = read_points(out / "curve-lf-off.csv")
+    assert picture.stat().st_size > 0
+    assert len({point.source for point in points}) == 4  # 4x and 8x, without and with line errors
+    for source in {point.source for point in points}:
+        mine = [point for point in points if point.source == source]
+        rivals = [point.method for point in mine if point.step is None]
+        assert sorted(rivals) == sorted((ZERO_FILLED, CG_SENSE, WAVELETS))
+        assert [point.step for point in mine if point.method == "lf-off"] == [500]
+    (run / STEPS / "step-001000.safetensors").write_bytes(weights)
+    make_curve(run, done / "data", out, 1, 0)
+    grown = read_points(out / "curve-lf-off.csv")
+    assert grown[: len(points)] == points
+    assert {point.step for point in grown[len(points) :]} == {1000}
+    assert [p.psnr for p in grown if p.step == 1000] == [p.psnr for p in grown if p.step == 500]
+
+
+def test_a_classifier_has_no_curve(done, tmp_path):
+    with pytest.raises(LabError) as refused:
+        make_curve(done / "runs" / "net-c", done / "data", tmp_path, 1, 0)
+    assert refused.value.code == "LF-LAB-026"
+
+
+def test_a_scan_over_mu_says_which_factor_is_best(done):
+    found = scan_mu(load_run(done / "runs" / "lf-off"), done / "data", 1, 0)
+    assert set(found["psnr_db"]) == {"4x", "8x"}
+    means = {name: np.mean([of[name] for of in found["psnr_db"].values()]) for name in found["psnr_db"]["4x"]}
+    assert sorted(float(name) for name in means) == sorted(FACTORS)
+    assert means[f"{found['best']:g}"] == max(means.values())
+    assert found["gain_db"] == pytest.approx(max(means.values()) - means["1"])
+    assert found["helps"] == (found["gain_db"] > 0.05)

@@ -12,7 +12,6 @@ from torch.nn import functional
 from lfmri_node.recon.evaluate.net_c import Answer, answer, group_figures, judge, lines, mean_offset
 from lfmri_node.recon.lesion import (
     OUTSIDE,
-    SHARPNESS,
     STRIDE,
     CellClassifier,
     ClassifierConfig,
@@ -130,7 +129,7 @@ class TestLesionClassifier:
         logit_map[..., 3, 4] = 2.0
         assert pool_logits(logit_map).item() == pytest.approx(2.0, abs=1e-4)
         logit_map[..., 3, 5] = 2.0
-        assert pool_logits(logit_map).item() == pytest.approx(2.0 + np.log(2) / SHARPNESS, abs=1e-4)
+        assert pool_logits(logit_map).item() == pytest.approx(2.0 + np.log(2), abs=1e-4)
 
     @pytest.mark.parametrize("orient", ORIENTATIONS)
     def test_with_kernels_that_know_no_direction_it_commutes_with_every_flip_and_quarter_turn(self, orient):
@@ -305,9 +304,7 @@ class TestLosses:
         assert label_loss(right, self.LABELS) == pytest.approx(0, abs=1e-6)
         assert pair_loss(self.maps_of(right), self.LABELS, self.SAME) == pytest.approx(0, abs=1e-6)
         assert label_loss(0 * right, self.LABELS).item() == pytest.approx(np.log(2))
-        assert pair_loss(self.maps_of(0 * right), self.LABELS, self.SAME).item() == pytest.approx(
-            2 * np.log(2)
-        )
+        assert pair_loss(self.maps_of(0 * right), self.LABELS, self.SAME).item() == pytest.approx(np.log(2))
 
     def test_an_image_with_a_lesion_is_not_asked_for_its_other_classes(self):
         logits = torch.zeros(4, 3, requires_grad=True)
@@ -324,14 +321,10 @@ class TestLosses:
         maps[0, 0, 1, :] = maps[2, 1, 1, :] = 5.0
         maps.requires_grad_()
         loss = pair_loss(maps, self.LABELS, self.SAME)
-        assert loss.item() == pytest.approx(2 * np.log1p(np.exp(-5.0)))
+        assert loss.item() == pytest.approx(np.log1p(np.exp(-5.0)))
         loss.backward()
         assert maps.grad[0, 0, 1, 2] < 0 < maps.grad[1, 0, 1, 2]
         assert maps.grad[..., 0, 0].abs().max() == 0
-
-    def test_a_lesion_far_below_zero_is_not_found_however_much_it_raises_the_map(self):
-        right = 40 * self.LABELS - 20
-        assert pair_loss(self.maps_of(right) - 30, self.LABELS, self.SAME) > 9
 
     def test_two_anatomies_are_not_compared(self):
         maps = torch.randn(4, 3, 3, 3)

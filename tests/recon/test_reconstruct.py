@@ -29,6 +29,8 @@ from lfmri_node.recon.weights import load_model
 
 SHAPE = (48, 40)
 N_SLICES = 3
+NONE = (-2.0, -1.0)
+"""A range that no residual keeps."""
 
 
 def planes() -> list[KSpace]:
@@ -122,7 +124,7 @@ def test_outside_the_domain_the_fallback_is_delivered_with_its_reason(scan, writ
 
 
 def test_a_network_that_misses_the_data_falls_back(scan, write_model):
-    model = load_model(write_model(network_residual=(0.0, 1e-6), network_residual_few_lines=(0.0, 1e-6)))
+    model = load_model(write_model(network_residual=NONE, network_residual_few_lines=NONE))
     result = reconstruct(scan, model, ReconSettings())
     assert [reason.code for reason in result.quality.reasons] == ["LF-QUA-118"]
     assert result.provenance.method is result.provenance.fallback is Method.WAVELET
@@ -131,9 +133,7 @@ def test_a_network_that_misses_the_data_falls_back(scan, write_model):
 
 def test_all_reasons_are_told_together(scan, write_model):
     """Of the acquisition, of the slices and of the network's image: one answer, not one reason a visit."""
-    path = write_model(
-        noise=(0.0, 1e-6), network_residual=(0.0, 1e-6), network_residual_few_lines=(0.0, 1e-6)
-    )
+    path = write_model(noise=(0.0, 1e-6), network_residual=NONE, network_residual_few_lines=NONE)
     card = path.with_suffix(".json")
     card.write_text(card.read_text().replace('"n_coils": [2, 32]', '"n_coils": [8, 32]'))
     result = reconstruct(scan, load_model(path), ReconSettings())
