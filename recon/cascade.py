@@ -198,7 +198,9 @@ class Stage(nn.Module):
         logits, logit_map = classifier(denoised.detach().abs()[:, None])
         activation = activation_map(logits, logit_map, (image.shape[-2], image.shape[-1]))
         guide = term.guide(logits, activation)
-        if not guide.any():
+        # where G_u alone learns, a step has no other gradient: there it is run for a map of zero as well
+        alone = torch.is_grad_enabled() and not plain.requires_grad
+        if not alone and not guide.any():
             solved = data_consistency(operator, plain, mu, denoised.detach(), self.n_cg)
             return StageOutput(solved, logits, activation)
         focused = self.focus(denoised, conditions, start, guide=guide)
