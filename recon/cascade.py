@@ -229,7 +229,13 @@ class Cascade(nn.Module):
     def forward(
         self, adjoint: Tensor, operator: SenseOp, scale: Scale, term: LesionTerm | None = None
     ) -> list[StageOutput]:
-        """Reconstruct from ``adjoint`` = A^H Y c64 (b, r, p), of any scale; no G_u where C is zero."""
+        """Reconstruct from ``adjoint`` = A^H Y c64 (b, r, p), of any scale; G_u is not run where C is zero.
+
+        All is computed in units of the brightest tissue, as in training.
+        """
+        unit = torch.where(scale.level > 0, scale.level, torch.ones_like(scale.level))
+        scale = Scale(scale.noise / unit, scale.level / unit, scale.energy / unit**2)
+        adjoint = adjoint / unit[:, None, None]
         with torch.no_grad():
             weight = adjoint.real.new_tensor(self.config.start_mu)
             image = data_consistency(operator, adjoint, weight, torch.zeros_like(adjoint), self.config.n_cg)
@@ -241,9 +247,8 @@ class Cascade(nn.Module):
                 stage(image, operator, adjoint, conditions, start, self.classifier, term or LesionTerm())
             )
             image = outputs[-1].image
-        return outputs
+        return [output._replace(image=output.image * unit[:, None, None]) for output in outputs]
 
-    @torch.no_grad()
     def _start(self, image: Tensor, operator: SenseOp, adjoint: Tensor, scale: Scale) -> Tensor:
         n = self.config.start_iterations
         weight = START_LEVEL * scale.level + START_NOISE * scale.noise
