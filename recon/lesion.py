@@ -111,7 +111,9 @@ class CellClassifier(nn.Module):
 
 def _block(n_in: int, n_out: int, dilation: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(n_in, n_out, 3, padding=dilation, dilation=dilation, bias=False), nn.BatchNorm2d(n_out), nn.SiLU(inplace=True)
+        nn.Conv2d(n_in, n_out, 3, padding=dilation, dilation=dilation, bias=False),
+        nn.BatchNorm2d(n_out),
+        nn.SiLU(inplace=True),
     )
 
 

@@ -73,10 +73,12 @@ def judge(network: nn.Module, data: Path, part: Part, n: int, seed: int) -> dict
     images = healthy_images(data, part, n, seed)
     return {
         "strokes": {
-            name: group_figures(_on_strokes(network, data, part, change, seed)) for name, change in CHANGES.items()
+            name: group_figures(_on_strokes(network, data, part, change, seed))
+            for name, change in CHANGES.items()
         },
         "inserted": {
-            name: group_figures(_on_inserted(network, images, change, seed)) for name, change in CHANGES.items()
+            name: group_figures(_on_inserted(network, images, change, seed))
+            for name, change in CHANGES.items()
         },
         "offset": mean_offset(network, N_PHANTOMS, seed),
     }
@@ -173,7 +175,9 @@ def _pointing(positives: list[Answer]) -> dict[str, float | None]:
         return _with_interval(float(hits.mean()), (times @ hits) / times.sum(1))
 
 
-def _times(positives: list[Answer], negatives: list[Answer]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _times(
+    positives: list[Answer], negatives: list[Answer]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How often each answer is in each resample of the patients, f64 (resamples, answers)."""
     patients = [a.patient for a in (*positives, *negatives)]
     names, which = np.unique(patients, return_inverse=True)
@@ -199,9 +203,7 @@ def mean_offset(network: nn.Module, n: int, seed: int) -> dict[str, float]:
         image = phantom_volume(1, (PHANTOM_SIDE, PHANTOM_SIDE), rng)[0]
         edited, lesion = insert_lesion(image, LESION_KINDS[i % len(LESION_KINDS)], rng)
         if lesion is not None and lesion.mask.any():
-            offsets += [
-                _offset(network, orient(edited), orient(lesion.mask)) for orient in _orientations()
-            ]
+            offsets += [_offset(network, orient(edited), orient(lesion.mask)) for orient in _orientations()]
     found = [offset for offset in offsets if offset is not None]
     rows, columns = np.mean(found, axis=0) if found else (np.nan, np.nan)
     return {"n": len(offsets), "found": len(found), "rows": float(rows), "columns": float(columns)}

@@ -88,7 +88,9 @@ def _warped(images: Real, rng: np.random.Generator, zooms: tuple[float, float]) 
     zoom = np.exp(rng.uniform(*np.log(zooms)))
     turn = np.array([[cos, -sin], [sin, cos]]) @ flip / zoom
     size = np.array(images.shape[:0:-1])  # x before y, as in the grids of torch
-    theta = np.concatenate(((turn * SIDE) / size[:, None], rng.uniform(-5, 5, (2, 1)) / size[:, None]), axis=1)
+    theta = np.concatenate(
+        ((turn * SIDE) / size[:, None], rng.uniform(-5, 5, (2, 1)) / size[:, None]), axis=1
+    )
     grid = functional.affine_grid(
         torch.from_numpy(theta.astype(np.float32))[None], [1, 1, SIDE, SIDE], align_corners=False
     )
@@ -113,7 +115,9 @@ def degrade(image: Real, rng: np.random.Generator) -> Real:
     turned = rng.standard_normal(n) * rng.uniform(0.0, 0.8) * distance * ~lines
     factor = np.fft.ifftshift(kept * np.exp(1j * turned)).astype(np.complex64)
     left = fft.ifft(fft.fft(np.asarray(image, dtype=np.float32), axis=1) * factor, axis=1)
-    noise = rng.standard_normal((2, *image.shape), dtype=np.float32) * rng.uniform(0.0, NOISE_LIMIT / np.sqrt(2))
+    noise = rng.standard_normal((2, *image.shape), dtype=np.float32) * rng.uniform(
+        0.0, NOISE_LIMIT / np.sqrt(2)
+    )
     return np.asarray(np.hypot(left.real + noise[0], left.imag + noise[1]), dtype=np.float32)
 
 

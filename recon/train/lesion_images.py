@@ -151,8 +151,10 @@ class PairSource:
     def _transplanted(self, rng: np.random.Generator) -> LesionPair | None:
         donor, other = (of[rng.integers(len(of))] for of in (self._positive, self._negative))
         edited = transplant(donor, other.image, rng)
-        return edited if edited is None else LesionPair(
-            lesioned=edited, other=other.image, kind=STROKE_KIND, same=True
+        return (
+            edited
+            if edited is None
+            else LesionPair(lesioned=edited, other=other.image, kind=STROKE_KIND, same=True)
         )
 
     def _inserted(self, rng: np.random.Generator, ease: float) -> LesionPair | None:
@@ -162,9 +164,7 @@ class PairSource:
             image = self._healthy[rng.integers(len(self._healthy))]
         kind = self._kinds[rng.integers(len(self._kinds))]
         for _ in range(_TRIES):
-            edited, lesion = insert_lesion(
-                image, kind, rng, contrast=1.0 + 1.5 * ease, size=1.0 + 0.8 * ease
-            )
+            edited, lesion = insert_lesion(image, kind, rng, contrast=1.0 + 1.5 * ease, size=1.0 + 0.8 * ease)
             if lesion is not None and contrast_to_noise(edited, lesion.mask) > VISIBLE:
                 return LesionPair(lesioned=edited, other=image, kind=kind, same=True)
         return None
@@ -185,4 +185,6 @@ def healthy_images(data: Path, part: Part, n: int, seed: int) -> list[tuple[str,
 def pair_source(data: Path, kinds: tuple[str, ...], seed: int) -> PairSource:
     """All that the data folder holds for the training of Net_c."""
     strokes = load_strokes(data, Part.TRAIN) + load_strokes(data, Part.TRAIN, coronal=True)
-    return PairSource(strokes, [image for _, image in healthy_images(data, Part.TRAIN, N_HEALTHY, seed)], kinds)
+    return PairSource(
+        strokes, [image for _, image in healthy_images(data, Part.TRAIN, N_HEALTHY, seed)], kinds
+    )

@@ -159,7 +159,11 @@ class TestVisibility:
 
     def test_a_ring_of_one_value_makes_not_everything_visible(self):
         lesion = disc(radius=8)
-        assert contrast_to_noise(1.0 + 0.005 * lesion, lesion) < VISIBLE < contrast_to_noise(1 + 0.1 * lesion, lesion)
+        assert (
+            contrast_to_noise(1.0 + 0.005 * lesion, lesion)
+            < VISIBLE
+            < contrast_to_noise(1 + 0.1 * lesion, lesion)
+        )
 
 
 def brain(lesion: np.ndarray | None = None, level: float = 1.6) -> np.ndarray:
@@ -212,7 +216,9 @@ class TestPairs:
         known = {s.image.tobytes() for part in Part for s in load_strokes(data, part)}
         trained = {s.image.tobytes() for s in load_strokes(data, Part.TRAIN)}
         rng = np.random.default_rng(0)
-        shown = {image.tobytes() for _ in range(60) for p in [pairs.draw(rng)] for image in (p.lesioned, p.other)}
+        shown = {
+            image.tobytes() for _ in range(60) for p in [pairs.draw(rng)] for image in (p.lesioned, p.other)
+        }
         assert shown & trained
         assert not shown & (known - trained)
 
@@ -224,7 +230,9 @@ class TestBatches:
         assert batch.labels[1::2].sum() == 0
         assert (batch.labels[0::2].sum(1) == 1).all()
         assert batch.same.any()
-        for same, (lesioned, other) in zip(batch.same, batch.images[:, 0].reshape(12, 2, SIDE, SIDE), strict=True):
+        for same, (lesioned, other) in zip(
+            batch.same, batch.images[:, 0].reshape(12, 2, SIDE, SIDE), strict=True
+        ):
             likeness = np.corrcoef(lesioned.flatten(), other.flatten())[0, 1]
             assert likeness > 0.9 or not same
 
@@ -256,8 +264,12 @@ class TestBatches:
         sides = np.zeros(4)
         for seed in range(80):
             moved = vary(image[None], np.random.default_rng(seed))[0]
-            row, column = np.unravel_index(moved.argmax(), moved.shape) - np.array(np.nonzero(moved > 0.1)).mean(1)
-            sides[0 if abs(row) < abs(column) and column > 0 else 1 if abs(row) < abs(column) else 2 + (row > 0)] += 1
+            row, column = np.unravel_index(moved.argmax(), moved.shape) - np.array(
+                np.nonzero(moved > 0.1)
+            ).mean(1)
+            sides[
+                0 if abs(row) < abs(column) and column > 0 else 1 if abs(row) < abs(column) else 2 + (row > 0)
+            ] += 1
         assert sides.min() >= 10
 
     def test_degraded_images_keep_their_mean_and_lose_only_what_was_not_measured(self):
@@ -355,7 +367,10 @@ class TestJudging:
 
     def test_figures_are_those_of_their_group_against_all_negatives(self):
         answers = [
-            *(Answer(patient=f"a{i}", score=float(i), hit=i > 4, chance=0.1, groups=("all",)) for i in range(10)),
+            *(
+                Answer(patient=f"a{i}", score=float(i), hit=i > 4, chance=0.1, groups=("all",))
+                for i in range(10)
+            ),
             *(Answer(patient=f"b{i}", score=4.5) for i in range(10)),
             Answer(patient="c", score=9.0, hit=True, chance=0.2, groups=("rare",)),
         ]
