@@ -154,8 +154,6 @@ def _compared() -> Iterable[Recipe]:
         "losses": FOCUSED_LOSSES,
     }
     yield from _net_c("compact", "")
-    for seed in (1, 2, 3):
-        yield from _net_c("compact", f"-seed{seed}", seed=seed)
     yield Recipe(
         name="judge",
         title="Diagnosis, trained on fully sampled images",
@@ -215,7 +213,7 @@ def _ablations(focused: dict[str, Any]) -> Iterable[Recipe]:
     )
 
 
-def _net_c(family: str, label: str, *, seed: int = 0) -> Iterable[Recipe]:
+def _net_c(family: str, label: str) -> Iterable[Recipe]:
     """Net_c alone, lesions made easy at first."""
     yield Recipe(
         name=f"net-c{label}",
@@ -226,7 +224,6 @@ def _net_c(family: str, label: str, *, seed: int = 0) -> Iterable[Recipe]:
         learning_rate=1e-3,
         steps=3000,
         epoch_steps=100,
-        seed=seed,
         **NET_C_IMAGES,
     )
 
