@@ -246,7 +246,7 @@ def _shipped() -> Iterable[Recipe]:
         learning_rate=1e-3,
         **shape,
     )
-    longer: dict[str, Any] = {"start_from": "shipped-denoiser", "steps": 1800}
+    longer: dict[str, Any] = {"start_from": "shipped-denoiser", "steps": 1200}
     yield Recipe(
         name="shipped",
         title="shipped weights",
