@@ -361,7 +361,8 @@ def report(evidence, tmp_path_factory) -> Path:
     )
     bench = Bench(sources=sources, learned=lambda _: [Blur(n) for n in LEARNED], diagnosis=lambda _: None)
     tables = make_tables(evidence)
-    pictures = make_figures(evidence, bench, tmp_path_factory.mktemp("runs"), out)
+    drawn = dataclasses.replace(evidence, accelerations=(4.0,))  # matplotlib takes seconds a picture
+    pictures = make_figures(drawn, bench, tmp_path_factory.mktemp("runs"), out)
     write_report(evidence, tables, pictures, out / "lab-report.html")
     write_csv(tables, out / "tables.csv")
     return out
