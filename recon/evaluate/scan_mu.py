@@ -9,19 +9,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import torch
-from torch.nn import functional
 
-from lfmri_node.recon.cascade import Stage
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.evaluate.cases import Case
 from lfmri_node.recon.evaluate.learned import LearnedMethod
 from lfmri_node.recon.evaluate.lesion_metrics import psnr_db
 from lfmri_node.recon.evaluate.simulated import DISTURBED, simulated_source
-from lfmri_node.recon.train.networks import LfMri
+from lfmri_node.recon.train.networks import LfMri, scale_mu
 from lfmri_node.recon.train.runs import Run
 from lfmri_node.recon.train.samples import ACCELERATIONS
 from lfmri_node.recon.train.split import Part
@@ -33,15 +30,17 @@ HELPS_DB = 0.05
 def scan_mu(run: Run, data: Path, n: int, seed: int) -> dict[str, Any]:
     """PSNR in dB for each factor and acceleration on ``n`` measured-like scans of training subjects.
 
-    Returns ``{"run", "slices", "seed", "psnr_db": {"4x": {"0.25": dB, ...}}, "best", "gain_db", "helps"}``:
-    the factor of the highest mean over the accelerations, what it gains over 1, and whether that is more than
-    0.05 dB.
+    Returns ``{"run", "slices", "seed", "psnr_db": {"4x": {"0.25": dB, ...}}, "best", "gain_db", "helps",
+    "smallest"}``: the factor of the highest mean over the accelerations, what it gains over 1, whether that is
+    more than 0.05 dB, and the smallest factor whose mean is less than 0.05 dB below the highest.
 
     Raises LabError (LF-LAB-025) where the run is not an LF-MRI cascade.
     """
     if not isinstance(run.network, LfMri):
         raise LabError("LF-LAB-025", f"{run.name} has no mu", "name a run of LF-MRI")
-    networks = {factor: scaled(run.network, factor) for factor in FACTORS}
+    networks = {factor: copy.deepcopy(run.network) for factor in FACTORS}
+    for factor, network in networks.items():
+        scale_mu(network, factor)
     found: dict[str, dict[str, float]] = {}
     for acceleration in ACCELERATIONS:
         source = simulated_source(data, n, seed, acceleration, DISTURBED, Part.TRAIN)
@@ -58,18 +57,8 @@ def scan_mu(run: Run, data: Path, n: int, seed: int) -> dict[str, Any]:
         "best": float(best),
         "gain_db": gain,
         "helps": gain > HELPS_DB,
+        "smallest": min(float(name) for name in means if means[name] > means[best] - HELPS_DB),
     }
-
-
-def scaled(network: LfMri, factor: float) -> LfMri:
-    """A copy whose mu1, and with it mu2, is ``factor`` times as large in every stage."""
-    changed = copy.deepcopy(network)
-    for module in changed.cascade.stages:
-        stage = cast(Stage, module)
-        with torch.no_grad():
-            mu = factor * functional.softplus(stage.raw_mu)
-            stage.raw_mu.copy_(torch.log(torch.expm1(mu)))
-    return changed
 
 
 def _psnr(network: LfMri, cases: Iterable[Case]) -> float:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from typing import cast
 
-from lfmri_node.recon.cascade import Cascade, CascadeConfig, LesionTerm, StageOutput
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lfmri_node.recon.cascade import Cascade, CascadeConfig, LesionTerm, Stage, StageOutput
 from lfmri_node.recon.denoiser import DenoiserConfig
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.lesion import ClassifierConfig
@@ -92,6 +96,15 @@ def start_stages(network: LfMri, state: dict[str, Tensor]) -> None:
             )
         own[name] = given[source]
     network.cascade.load_state_dict(own)
+
+
+def scale_mu(network: LfMri, factor: float) -> None:
+    """Make mu1, and with it mu2, ``factor`` times as large in every stage."""
+    for module in network.cascade.stages:
+        stage = cast(Stage, module)
+        with torch.no_grad():
+            mu = factor * functional.softplus(stage.raw_mu)
+            stage.raw_mu.copy_(torch.log(torch.expm1(mu)))
 
 
 def count_parameters(network: nn.Module) -> int:

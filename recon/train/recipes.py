@@ -60,6 +60,8 @@ class Recipe:
     vgg
         File with the weights of a VGG-16 for the perceptual loss (`perceptual.vgg16`); without one its
         features are those of Net_c.
+    mu_factor
+        What mu is multiplied by of the run that this one starts from (`evaluate.scan_mu`).
     sampling
         ``random`` lines, or ``learned`` ones.
     source
@@ -87,6 +89,7 @@ class Recipe:
     classifier: str = "compact"
     classifier_from: str | None = None
     start_from: str | None = None
+    mu_factor: float = 1.0
     only_focus: bool = False
     losses: LossWeights = field(default_factory=LossWeights)
     vgg: str | None = None
@@ -253,6 +256,7 @@ def _shipped() -> Iterable[Recipe]:
         lesion=LesionWeighting.FOCUSED,
         classifier_from="net-c",
         losses=FOCUSED_LOSSES,
+        mu_factor=0.5,
         only_focus=True,
         learning_rate=1e-3,
         **shape | longer,
@@ -260,6 +264,7 @@ def _shipped() -> Iterable[Recipe]:
     yield Recipe(
         name="shipped-off",
         title="shipped weights, lesion term off, trained as long",
+        mu_factor=0.5,
         learning_rate=2e-4,
         **shape | longer,
     )

@@ -28,7 +28,7 @@ from lfmri_node.recon.train.lesion_images import pair_source
 from lfmri_node.recon.train.loader import DrawnBatches, Draws, MixedPool, Pool, SizedPool
 from lfmri_node.recon.train.masks import centre_lines
 from lfmri_node.recon.train.measured_pools import FastMriPool, SkmTeaPool
-from lfmri_node.recon.train.networks import LfMri, build_network, count_parameters, start_stages
+from lfmri_node.recon.train.networks import LfMri, build_network, count_parameters, scale_mu, start_stages
 from lfmri_node.recon.train.perceptual import vgg16
 from lfmri_node.recon.train.recipes import Recipe, write_recipe
 from lfmri_node.recon.train.samples import SIZES
@@ -153,6 +153,7 @@ def _task(recipe: Recipe, runs: Path) -> Task:
     if isinstance(network, LfMri):
         if recipe.start_from is not None:
             start_stages(network, load_file(_weights_of(runs, recipe.start_from)))
+            scale_mu(network, recipe.mu_factor)
         if recipe.lesion is not LesionWeighting.OFF and recipe.classifier_from is not None:
             pre_trained = load_file(_weights_of(runs, recipe.classifier_from))
             network.cascade.classifier.load_state_dict(pre_trained)
