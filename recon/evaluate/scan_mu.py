@@ -31,8 +31,8 @@ def scan_mu(run: Run, data: Path, n: int, seed: int) -> dict[str, Any]:
     """PSNR in dB for each factor and acceleration on ``n`` measured-like scans of training subjects.
 
     Returns ``{"run", "slices", "seed", "psnr_db": {"4x": {"0.25": dB, ...}}, "best", "gain_db", "helps",
-    "smallest"}``: the factor of the highest mean over the accelerations, what it gains over 1, whether that is
-    more than 0.05 dB, and the smallest factor whose mean is less than 0.05 dB below the highest.
+    "smallest"}``: the factor of the highest mean over the accelerations, what it gains over 1, whether that
+    is more than 0.05 dB, and the smallest factor whose mean is less than 0.05 dB below the highest.
 
     Raises LabError (LF-LAB-025) where the run is not an LF-MRI cascade.
     """
