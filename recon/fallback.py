@@ -86,7 +86,9 @@ def judge(slices: Iterable[tuple[KSpace, CoilMaps]], solvers: Mapping[Name, Solv
     found: dict[Name, list[float]] = {}
     for seed, (kspace, maps) in enumerate(slices):
         held = leave_out(kspace, np.random.default_rng(seed))
-        for name, solver in solvers.items() if held is not None else ():
+        if held is None:
+            continue
+        for name, solver in solvers.items():
             image = solver(_part(kspace, kspace.sampled & ~held), maps)
             found.setdefault(name, []).append(_estimated_error(image, kspace, held, maps))
     return {name: float(np.mean(errors)) for name, errors in found.items()}

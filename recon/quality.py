@@ -101,9 +101,9 @@ def slice_reasons(indicators: Sequence[Indicators], card: ModelCard) -> tuple[Re
 
 
 class _Outside(NamedTuple):
-    """Value of an indicator outside its range in slice ``index``."""
+    """Value of an indicator outside its range in slice ``place``."""
 
-    index: int
+    place: int
     value: float
     low: float
     high: float
@@ -126,7 +126,7 @@ def _outside(
 def _reason(code: str, meaning: str, found: Sequence[_Outside]) -> Reason:
     worst = max(found, key=lambda entry: entry.excess)
     text = f"{meaning}: {worst.value:.3g} outside the trained {worst.low:.3g} to {worst.high:.3g}"
-    return Reason(code=code, message=text, slices=tuple(entry.index for entry in found))
+    return Reason(code=code, message=text, slices=tuple(entry.place for entry in found))
 
 
 def network_reasons(

@@ -79,8 +79,8 @@ def make_curve(run: Path, data: Path, out: Path, n: int, seed: int) -> Path:
         missing = [name for name in cases if not _has(points, name, run.name, step)]
         if missing:
             network.load_state_dict(load_file(path))
-            method = LearnedMethod(name=run.name, run=run.name, weights="", network=network)
-            points += [_point(name, method, step, cases[name]) for name in missing]
+            learned = LearnedMethod(name=run.name, run=run.name, weights="", network=network)
+            points += [_point(name, learned, step, cases[name]) for name in missing]
             write_points(points, table)
     picture = out / f"curve-{run.name}.png"
     draw(points, [name for name, _ in sources], run.name, picture)

@@ -123,7 +123,7 @@ def report(found: Sequence[Verdicts]) -> str:
 def _quality(of: Sequence[Verdicts]) -> list[str]:
     wavelets = [name for name in SOLVERS if name != CG_SENSE]
     columns = [[entry.psnr[name] for entry in of] for name in SOLVERS]
-    columns.append([entry.psnr[min(wavelets, key=lambda n, e=entry: e.judged[n])] for entry in of])
+    columns.append([entry.psnr[min(wavelets, key=entry.judged.__getitem__)] for entry in of])
     columns.append([max(entry.psnr[name] for name in wavelets) for entry in of])
     return [f"{np.mean(column):.2f}" for column in columns]
 

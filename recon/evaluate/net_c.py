@@ -218,7 +218,8 @@ def _orientations() -> list[Callable[[Any], Any]]:
 def _offset(network: nn.Module, image: Real, lesion: Bool) -> NDArray[np.float64] | None:
     magnitude = torch.from_numpy(np.ascontiguousarray(image))[None, None]
     with torch.inference_mode():
-        activation = activation_map(*network(magnitude), (image.shape[0], image.shape[1]))[0].amax(0).numpy()
+        logits, logit_map = network(magnitude)
+        activation = activation_map(logits, logit_map, (image.shape[0], image.shape[1]))[0].amax(0).numpy()
     if not points_at(activation, lesion):
         return None
     peak = np.unravel_index(int(activation.argmax()), activation.shape)

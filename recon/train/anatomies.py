@@ -17,7 +17,7 @@ from lfmri_node.recon.phantom import smooth_field
 from lfmri_node.recon.train.split import Part, named
 from lfmri_node.recon.types import Real
 
-_FILES = {
+_FILES: dict[str, tuple[str, tuple[str, ...]]] = {
     "knee_labels": ("pymskt_knee_label/right_knee.npz", ("sagittal",)),
     "thigh_labels": ("pymskt_knee_label/thigh_muscles.npz", ("axial",)),
     "trunk_labels": ("totalseg_mr/example_mr_sm.npz", ("labels",)),
@@ -38,13 +38,11 @@ class LabelMap:
 def load_label_maps(data: Path, part: Part) -> tuple[LabelMap, ...]:
     """The label maps of ``part`` that the folder holds; slices that are almost empty are left out."""
     found = []
+    files = _FILES | {name: (f"synthseg_labels/{name}.npz", _PLANES) for name in named(part)}
     for name in named(part):
-        if name in _FILES:
-            file, planes = _FILES[name]
-        elif name.startswith("label_"):
-            file, planes = f"synthseg_labels/{name}.npz", _PLANES
-        else:
+        if name not in _FILES and not name.startswith("label_"):
             continue
+        file, planes = files[name]
         path = data / file
         if path.is_file():
             with np.load(path) as f:

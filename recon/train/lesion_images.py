@@ -162,7 +162,7 @@ class PairSource:
         if self._negative and rng.uniform() < 0.2:
             image = self._negative[rng.integers(len(self._negative))].image
         else:
-            image = self._healthy[rng.integers(len(self._healthy))]
+            image = self._healthy[int(rng.integers(len(self._healthy)))]
         kind = self._kinds[rng.integers(len(self._kinds))]
         for _ in range(_TRIES):
             edited, lesion = insert_lesion(image, kind, rng, contrast=1.0 + 1.5 * ease, size=1.0 + 0.8 * ease)

@@ -61,7 +61,7 @@ def write_stand_in(folder: Path, seed: int = 0) -> None:
 
 def _write(path: Path, **arrays: NDArray[Any]) -> None:
     path.parent.mkdir(exist_ok=True)
-    np.savez(path, **arrays)
+    np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
 def _write_labels(path: Path, rng: np.random.Generator) -> None:
