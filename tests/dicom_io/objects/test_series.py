@@ -75,6 +75,10 @@ def test_a_fallback_says_why_it_is_by_its_method(make):
     untrusted = make.untrusted(Method.CG_SENSE)
     judged = replace(untrusted, provenance=replace(untrusted.provenance, choice=why))
     assert f"Method of the fallback: {why}." in make.deliver(judged).read()[0].ImageComments
+
+
+def test_a_fallback_that_was_set_says_nothing_of_a_choice(make):
+    untrusted = make.untrusted(Method.CG_SENSE)
     assert "Method of the fallback" not in make.deliver(untrusted).read()[0].ImageComments
 
 
