@@ -17,8 +17,8 @@ from timing import fastest
 from lfmri_node.recon.baseline import operator
 from lfmri_node.recon.coilmaps import estimate
 from lfmri_node.recon.modelcard import shipped_weights
-from lfmri_node.recon.reconstruct import run_network
-from lfmri_node.recon.types import CoilMaps, Complex, KSpace, LesionWeighting
+from lfmri_node.recon.reconstruct import run_network, scale_of
+from lfmri_node.recon.types import CoilMaps, Complex, KSpace
 from lfmri_node.recon.weights import Model, load_model
 
 NAME = "one slice, 320 x 320 x 15"
@@ -60,7 +60,7 @@ def one_pass(model: Model, kspace: KSpace, maps: CoilMaps, *, bfloat16: bool = F
     encoding = operator(kspace, maps)
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
         adjoint = encoding.adjoint(torch.from_numpy(kspace.data)[None])
-        last = model.network(adjoint, encoding, LesionWeighting.FOCUSED)[-1]
+        last = model.network(adjoint, encoding, scale_of(kspace, maps))[-1]
     return np.asarray(last.image[0].numpy())
 
 
