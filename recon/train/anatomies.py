@@ -38,7 +38,7 @@ class LabelMap:
 def load_label_maps(data: Path, part: Part) -> tuple[LabelMap, ...]:
     """The label maps of ``part`` that the folder holds; slices that are almost empty are left out."""
     found = []
-    files = _FILES | {name: (f"synthseg_labels/{name}.npz", _PLANES) for name in named(part)}
+    files = {name: (f"synthseg_labels/{name}.npz", _PLANES) for name in named(part)} | _FILES
     for name in named(part):
         if name not in _FILES and not name.startswith("label_"):
             continue
