@@ -53,7 +53,8 @@ $(READY): pyproject.toml constraints.txt
 		|| { rm -rf .venv; echo "$(PYTHON) cannot make a virtual environment: install python3-venv"; exit 1; }
 	@echo "installing into .venv (two minutes or so the first time)"
 	@$(BIN)/pip install -qq -c constraints.txt -e '.[dev]'
-	@mkdir -p .venv/typing/lfmri_node && ln -sfn $(foreach layer,node dicom_io recon,../../../$(layer)) .venv/typing/lfmri_node
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' | while read -r site; do \
+		mkdir -p "$$site/lfmri_node" && ln -sfn $(foreach layer,node dicom_io recon,"$(CURDIR)/$(layer)") "$$site/lfmri_node"; done
 	@touch $(READY)
 
 AS_ROOT     = $$(test "$$(id -u)" = 0 || echo sudo -n)

@@ -78,7 +78,7 @@ def send(
 ) -> None:
     """Wrap an ISMRMRD file as Raw Data objects and send them to a node, as a scanner gateway does."""
     from lfmri_node.node.console import Steps
-    from lfmri_node.node.gateway import parse_address, send_file
+    from lfmri_node.node.gateway.send import parse_address, send_file
 
     address = parse_address(to)
     given = _given(patient_id, patient_name, study_uid, accession)
@@ -102,11 +102,11 @@ def reconstruct(
     json: JsonOption = False,
 ) -> None:
     """Reconstruct one file offline into DICOM objects and pictures. Exit 3: refused, nothing written."""
-    from lfmri_node.node.worker_process import PATIENT_THREADS
+    from lfmri_node.node.worker.process import PATIENT_THREADS
 
     for name, value in PATIENT_THREADS.items():
         os.environ.setdefault(name, value)  # read by the OpenMP runtime when torch is imported
-    from lfmri_node.node.offline_view import print_outcomes, run_offline
+    from lfmri_node.node.offline.view import print_outcomes, run_offline
 
     outcomes = run_offline(
         file,
@@ -130,7 +130,7 @@ def convert(
     key: Annotated[str | None, typer.Option(help="Which array or flip angle of the npz.")] = None,
 ) -> None:
     """Convert arrays of measured k-space (npz) to ISMRMRD, with the truth beside it where it is known."""
-    from lfmri_node.recon.convert import convert_npz
+    from lfmri_node.recon.phantom.convert import convert_npz
 
     done = convert_npz(source, out, accel=accel, seed=seed, center_fraction=center_fraction, key=key)
     typer.echo(f"{done.path}: acceleration {done.acceleration:.2f}")
@@ -146,8 +146,8 @@ def status(
     """Show jobs by stage, failures with code and hint, and receipts."""
     from lfmri_node.node import views
     from lfmri_node.node.console import print_json
+    from lfmri_node.node.jobs.ledger import Ledger
     from lfmri_node.node.layout import Layout
-    from lfmri_node.node.ledger import Ledger
     from lfmri_node.node.lock import holder
 
     settings = _config(config)
@@ -174,7 +174,7 @@ def retry(
     config: ConfigOption = None,
 ) -> None:
     """Put quarantined or waiting jobs back to work at their last stage."""
-    from lfmri_node.node.operator import retry_jobs
+    from lfmri_node.node.jobs.retry import retry_jobs
 
     for name in retry_jobs(_config(config), job):
         typer.echo(f"{name}: back to work")
@@ -202,7 +202,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Of the phantom.")] = 1,
 ) -> None:
     """Start a node and a PACS, send a scan, wait, and check that every object arrived."""
-    from lfmri_node.node.demo import run_demo
+    from lfmri_node.node.demo.demo import run_demo
 
     if not run_demo(input, out, pacs=pacs, seed=seed):
         raise typer.Exit(EXIT_ERROR)

@@ -19,8 +19,8 @@ from pydantic import (
     model_validator,
 )
 
+from lfmri_node.node.backoff import Backoff
 from lfmri_node.node.errors import ConfigError
-from lfmri_node.node.retry import Backoff
 from lfmri_node.recon.types import LesionWeighting, Method, ReconSettings
 
 DEFAULT_FILE = Path("config.toml")
@@ -120,7 +120,7 @@ class ReconSection(Section):
 
 
 class ObjectsSection(Section):
-    """What a site chooses about the DICOM objects; see `lfmri_node.dicom_io.attributes.SiteOptions`."""
+    """What a site chooses about the DICOM objects; see `dicom_io.objects.attributes.SiteOptions`."""
 
     device_serial_number: Annotated[str, Field(min_length=1, max_length=64)] = "1"
     first_series_number: Annotated[int, Field(ge=1, le=100_000)] = 9001

@@ -12,17 +12,17 @@ from enum import StrEnum
 from pathlib import Path
 
 from lfmri_node.dicom_io.errors import DicomIoError
-from lfmri_node.dicom_io.validate import program
+from lfmri_node.dicom_io.objects.validate import program
 from lfmri_node.node.config import Config
 from lfmri_node.node.console import print_json, print_table
-from lfmri_node.node.destinations import probe
+from lfmri_node.node.delivery.destinations import probe
 from lfmri_node.node.errors import NodeError
-from lfmri_node.node.job import Stage
+from lfmri_node.node.jobs.job import Stage
+from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.layout import Layout
-from lfmri_node.node.ledger import Ledger
 from lfmri_node.node.lock import holder
 from lfmri_node.recon.errors import ReconError
-from lfmri_node.recon.modelcard import weights_identity
+from lfmri_node.recon.method.modelcard import weights_identity
 from lfmri_node.recon.types import Method
 
 _EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)

@@ -5,22 +5,22 @@ from __future__ import annotations
 import sqlite3
 from typing import BinaryIO
 
-from lfmri_node.dicom_io.context import read_context
 from lfmri_node.dicom_io.errors import ListenerRefusal
-from lfmri_node.dicom_io.listener import ListenerSettings
-from lfmri_node.dicom_io.policy import AccessPolicy, AllowedCaller
+from lfmri_node.dicom_io.raw_data.context import read_context
+from lfmri_node.dicom_io.receive.listener import ListenerSettings
+from lfmri_node.dicom_io.receive.policy import AccessPolicy, AllowedCaller
 from lfmri_node.dicom_io.status import Status
 from lfmri_node.dicom_io.types import ReceivedPayload
 from lfmri_node.node import logs
 from lfmri_node.node.config import Config
-from lfmri_node.node.job import Job
+from lfmri_node.node.jobs.engine import Workflows
+from lfmri_node.node.jobs.job import Job
+from lfmri_node.node.jobs.recipe import Recipe, measurement_key
+from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.layout import Layout
-from lfmri_node.node.recipe import Recipe, measurement_key
-from lfmri_node.node.store import Store
-from lfmri_node.node.workflow import Workflows
 from lfmri_node.recon.errors import InvalidModel
-from lfmri_node.recon.mrd_file import open_mrd
-from lfmri_node.recon.mrd_header import parse_header
+from lfmri_node.recon.mrd.file import open_mrd
+from lfmri_node.recon.mrd.header import parse_header
 from lfmri_node.recon.types import ScanIdentity
 
 

@@ -13,22 +13,22 @@ from types import FrameType
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from lfmri_node.dicom_io.listener import Listener
+from lfmri_node.dicom_io.receive.listener import Listener
 from lfmri_node.dicom_io.types import ReceivedPayload
 from lfmri_node.node import logs
 from lfmri_node.node.config import Config
-from lfmri_node.node.delivery import Delivery
-from lfmri_node.node.destinations import destinations_of
+from lfmri_node.node.delivery.deliver import Delivery
+from lfmri_node.node.delivery.destinations import destinations_of
 from lfmri_node.node.errors import JobError
-from lfmri_node.node.gate import Gate
 from lfmri_node.node.ingest import Ingest, listener_settings, read_identity
+from lfmri_node.node.jobs.admission import Gate
+from lfmri_node.node.jobs.engine import Workflows
+from lfmri_node.node.jobs.recipe import Recipe, software_version
+from lfmri_node.node.jobs.runner import Runner
+from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import ExecutorLock
-from lfmri_node.node.recipe import Recipe, software_version
-from lfmri_node.node.runner import Runner
-from lfmri_node.node.store import Store
-from lfmri_node.node.worker_process import WorkerProcess
-from lfmri_node.node.workflow import Workflows
+from lfmri_node.node.worker.process import WorkerProcess
 
 Receiver = Callable[[ReceivedPayload], None]
 
@@ -39,7 +39,7 @@ def worker_command(config: Config) -> list[str]:
     """Program and arguments of the worker process."""
     recon = config.recon
     limits = [str(recon.memory_limit_gb or 0), str(recon.threads)]
-    return [sys.executable, "-m", "lfmri_node.node.worker", *limits]
+    return [sys.executable, "-m", "lfmri_node.node.worker.main", *limits]
 
 
 class Service:

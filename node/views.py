@@ -6,8 +6,8 @@ from collections import Counter
 from datetime import datetime
 
 from lfmri_node.node.console import print_pairs, print_table
-from lfmri_node.node.job import Job, Stage
-from lfmri_node.node.ledger import Ledger
+from lfmri_node.node.jobs.job import Job, Stage
+from lfmri_node.node.jobs.ledger import Ledger
 
 
 def job_document(ledger: Ledger, job: Job) -> dict[str, object]:

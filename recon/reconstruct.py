@@ -16,22 +16,24 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from lfmri_node.recon import baseline, quality
-from lfmri_node.recon.cascade import LesionTerm, StageOutput
-from lfmri_node.recon.coilmaps import CoarseMaps, interpolate
-from lfmri_node.recon.coilmaps import calibrate as calibrate_slice
-from lfmri_node.recon.compression import compress
-from lfmri_node.recon.conditions import Scale
-from lfmri_node.recon.fallback import SOLVERS, Choice, choose, judged_slices
-from lfmri_node.recon.geometry import apply_display
-from lfmri_node.recon.indicators import (
+from lfmri_node.recon.method.cascade import LesionTerm, StageOutput
+from lfmri_node.recon.method.conditions import Scale
+from lfmri_node.recon.method.weights import Model
+from lfmri_node.recon.mrd.geometry import apply_display
+from lfmri_node.recon.sense import classical as baseline
+from lfmri_node.recon.sense.coilmaps import CoarseMaps, interpolate
+from lfmri_node.recon.sense.coilmaps import calibrate as calibrate_slice
+from lfmri_node.recon.sense.compression import compress
+from lfmri_node.recon.sense.sampling import acceleration
+from lfmri_node.recon.trust import verdict as quality
+from lfmri_node.recon.trust.fallback import SOLVERS, Choice, choose, judged_slices
+from lfmri_node.recon.trust.indicators import (
     Indicators,
     data_residual,
     measure_slice,
     network_residual,
     noise_per_coil,
 )
-from lfmri_node.recon.sampling import acceleration
 from lfmri_node.recon.types import (
     Bool,
     CoilMaps,
@@ -49,7 +51,6 @@ from lfmri_node.recon.types import (
     Reconstruction,
     Verdict,
 )
-from lfmri_node.recon.weights import Model
 
 Progress = Callable[[int, int], None]
 LEVEL_ITERATIONS = 5

@@ -20,9 +20,9 @@ def test_every_import_points_one_way(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         "lfmri_node.node.service",
         "lfmri_node.node.cli",
-        "lfmri_node.dicom_io.listener",
-        "lfmri_node.dicom_io.sender",
-        "lfmri_node.dicom_io.series",
+        "lfmri_node.dicom_io.receive.listener",
+        "lfmri_node.dicom_io.deliver.cstore",
+        "lfmri_node.dicom_io.objects.series",
         "lfmri_node.recon.types",
         "lfmri_node.recon.archive",
     ],

@@ -18,11 +18,11 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import lfmri_node.recon
-from lfmri_node.recon.demo_scan import write_demo_scan
-from lfmri_node.recon.rawdata import open_measurement
+from lfmri_node.recon.phantom.demo_scan import write_demo_scan
+from lfmri_node.recon.mrd.measurement import open_measurement
 from lfmri_node.recon.reconstruct import reconstruct
 from lfmri_node.recon.types import ReconSettings
-from lfmri_node.recon.weights import load_model
+from lfmri_node.recon.method.weights import load_model
 scan = Path("scan.h5")
 write_demo_scan(scan, n_slices=2)
 model = load_model()

@@ -11,7 +11,7 @@ import typer
 from pydantic import BaseModel
 from pydicom.dataset import Dataset
 
-from lfmri_node.dicom_io.payload_block import CREATOR_VERSION_UID, PRIVATE_CREATOR, BlockFields
+from lfmri_node.dicom_io.raw_data.block import CREATOR_VERSION_UID, PRIVATE_CREATOR, BlockFields
 from lfmri_node.dicom_io.status import Status
 from lfmri_node.node.cli import app
 from lfmri_node.node.config import (
@@ -189,7 +189,7 @@ def test_configuration_in_the_documentation_is_accepted(page: str) -> None:
 
 def test_the_fault_tests_that_are_named_exist() -> None:
     named = {row[0].strip("`") for row in rows(DOCS / "fault-tests.md")}
-    folder = ROOT / "tests" / "node"
+    folder = ROOT / "tests" / "node" / "jobs"
     tests = "".join((folder / f"test_{kind}.py").read_text(encoding="utf-8") for kind in ("kill", "outages"))
     assert named == set(re.findall(r"^def (test_\w+)", tests, re.MULTILINE))
 

@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 import numpy as np
 
 from lfmri_node.recon.evaluate.lesion_metrics import Box
-from lfmri_node.recon.fourier import fit_axis
+from lfmri_node.recon.sense.fourier import fit_axis
 from lfmri_node.recon.types import Bool, CoilMaps, Complex, KSpace, Real
 
 Shown = TypeVar("Shown", Complex, Real)

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from lfmri_node.recon.baseline import cg_sense, wavelet, zero_filled
-from lfmri_node.recon.coilmaps import estimate
 from lfmri_node.recon.evaluate.cases import undersample
-from lfmri_node.recon.fallback import JUDGED, Solver, judge
-from lfmri_node.recon.sampling import equispaced_fraction_lines, random_lines
+from lfmri_node.recon.sense.classical import cg_sense, wavelet, zero_filled
+from lfmri_node.recon.sense.coilmaps import estimate
+from lfmri_node.recon.sense.sampling import equispaced_fraction_lines, random_lines
 from lfmri_node.recon.train.data import source_of
 from lfmri_node.recon.train.samples import draw_scan, load_coils, true_image
 from lfmri_node.recon.train.split import Part
+from lfmri_node.recon.trust.fallback import JUDGED, Solver, judge
 from lfmri_node.recon.types import Bool, CoilMaps, Complex, KSpace, Real
 
 CG_SENSE = "cg-sense"

@@ -17,18 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from lfmri_node.recon.baseline import zero_filled
-from lfmri_node.recon.coilmaps import estimate
-from lfmri_node.recon.compression import compress
-from lfmri_node.recon.fallback import SOLVERS, choose
-from lfmri_node.recon.sampling import acceleration as acceleration_of
-from lfmri_node.recon.sampling import equispaced_fraction_lines, random_lines
+from lfmri_node.recon.method.weights import Model, load_model
+from lfmri_node.recon.sense.classical import zero_filled
+from lfmri_node.recon.sense.coilmaps import estimate
+from lfmri_node.recon.sense.compression import compress
+from lfmri_node.recon.sense.sampling import acceleration as acceleration_of
+from lfmri_node.recon.sense.sampling import equispaced_fraction_lines, random_lines
 from lfmri_node.recon.train.data import source_of
 from lfmri_node.recon.train.domain import gate_scans, judge
 from lfmri_node.recon.train.samples import load_coils
 from lfmri_node.recon.train.split import Part
+from lfmri_node.recon.trust.fallback import SOLVERS, choose
 from lfmri_node.recon.types import CoilMaps, Complex, KSpace, Real, ReconSettings
-from lfmri_node.recon.weights import Model, load_model
 
 TOLERANCE_DB = 0.3
 FIRST_MASK = 100

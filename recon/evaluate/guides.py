@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lfmri_node.recon.cascade import HALF_DECADE, Stage
 from lfmri_node.recon.evaluate.cases import Case
 from lfmri_node.recon.evaluate.detail import body_of
+from lfmri_node.recon.method.cascade import HALF_DECADE, Stage
 from lfmri_node.recon.train.loader import blurred
 from lfmri_node.recon.train.networks import LfMri
 from lfmri_node.recon.types import Bool, Real

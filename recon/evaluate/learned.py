@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from lfmri_node.recon.baseline import operator
 from lfmri_node.recon.evaluate.cases import Case
 from lfmri_node.recon.evaluate.evidence import RunFacts
 from lfmri_node.recon.evaluate.guides import Guide, lowered
 from lfmri_node.recon.evaluate.methods import Answer
 from lfmri_node.recon.evaluate.scoring import TRUTH, Diagnosis
 from lfmri_node.recon.reconstruct import scale_of
+from lfmri_node.recon.sense.classical import operator
 from lfmri_node.recon.train.learned_sampling import read_mask
 from lfmri_node.recon.train.measurement import Measurement
 from lfmri_node.recon.train.networks import LfMri

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lfmri_node.recon.baseline import zero_filled
-from lfmri_node.recon.coilmaps import estimate
 from lfmri_node.recon.evaluate.cases import Case, undersample
 from lfmri_node.recon.evaluate.sweep import CaseSource
-from lfmri_node.recon.sampling import acceleration as acceleration_of
-from lfmri_node.recon.sampling import equispaced_lines, random_lines
+from lfmri_node.recon.sense.classical import zero_filled
+from lfmri_node.recon.sense.coilmaps import estimate
+from lfmri_node.recon.sense.sampling import acceleration as acceleration_of
+from lfmri_node.recon.sense.sampling import equispaced_lines, random_lines
 from lfmri_node.recon.types import Bool, Complex, KSpace
 
 BRAIN, LOW_FIELD, PROSPECTIVE = "measured brain", "measured brain, 0.055 T", "prospective, 8 coils"

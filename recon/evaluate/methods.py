@@ -11,7 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
-from lfmri_node.recon.baseline import (
+from lfmri_node.recon.evaluate import bart
+from lfmri_node.recon.evaluate.cases import Case
+from lfmri_node.recon.sense.classical import (
     CG_SENSE_LAMBDA,
     L1_WAVELET_LAMBDA,
     WAVELET_LAMBDA,
@@ -20,8 +22,6 @@ from lfmri_node.recon.baseline import (
     wavelet,
     zero_filled,
 )
-from lfmri_node.recon.evaluate import bart
-from lfmri_node.recon.evaluate.cases import Case
 from lfmri_node.recon.types import CoilMaps, Complex, KSpace, Real
 
 ZERO_FILLED, CG_SENSE, L1_WAVELET = "Zero-filled", "CG-SENSE", "L1-wavelet ESPIRiT"

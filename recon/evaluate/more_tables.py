@@ -38,7 +38,7 @@ from lfmri_node.recon.evaluate.table import (
     text_cell,
 )
 from lfmri_node.recon.evaluate.tables import INTERVALS, data_row, missing_row
-from lfmri_node.recon.phantom import LESION_KINDS, UNSEEN_KIND
+from lfmri_node.recon.phantom.body import LESION_KINDS, UNSEEN_KIND
 
 DIAGNOSIS = ("AUC", "accuracy", "F1", "sensitivity", "specificity")
 

@@ -19,9 +19,9 @@ from scipy import ndimage
 from torch import nn
 
 from lfmri_node.recon.evaluate.statistics import percentile_interval, times_drawn
-from lfmri_node.recon.lesion import STRIDE, activation_map, tissue
+from lfmri_node.recon.method.lesion import STRIDE, activation_map, tissue
 from lfmri_node.recon.metrics import POINTING_TOLERANCE_PX, points_at
-from lfmri_node.recon.phantom import LESION_KINDS, insert_lesion, phantom_volume
+from lfmri_node.recon.phantom.body import LESION_KINDS, insert_lesion, phantom_volume
 from lfmri_node.recon.train.images import degrade
 from lfmri_node.recon.train.lesion_images import healthy_images
 from lfmri_node.recon.train.split import Part

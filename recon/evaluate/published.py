@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lfmri_node.recon.coilmaps import estimate
 from lfmri_node.recon.evaluate.cases import Case
 from lfmri_node.recon.evaluate.lesion_metrics import Box, usable_boxes
 from lfmri_node.recon.evaluate.sweep import CaseSource
+from lfmri_node.recon.sense.coilmaps import estimate
 from lfmri_node.recon.train import fastmri, skm_tea
 from lfmri_node.recon.train.fastmri_plus import FastMriPlus, read_tables
 from lfmri_node.recon.train.real import RealSlice

@@ -17,7 +17,7 @@ from lfmri_node.recon.evaluate.lesion_metrics import (
 )
 from lfmri_node.recon.evaluate.methods import Method, TimedAnswer
 from lfmri_node.recon.evaluate.rows import Row
-from lfmri_node.recon.indicators import data_residual
+from lfmri_node.recon.trust.indicators import data_residual
 from lfmri_node.recon.types import Real
 
 Diagnosis = Callable[[Real], float]

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lfmri_node.recon.coilmaps import estimate
 from lfmri_node.recon.evaluate.cases import Case
 from lfmri_node.recon.evaluate.lesion_metrics import Box, box_of, usable_boxes
 from lfmri_node.recon.evaluate.sweep import CaseSource
-from lfmri_node.recon.phantom import LESION_KINDS, UNSEEN_KIND
+from lfmri_node.recon.phantom.body import LESION_KINDS, UNSEEN_KIND
+from lfmri_node.recon.sense.coilmaps import estimate
 from lfmri_node.recon.train.anatomies import load_label_maps
 from lfmri_node.recon.train.data import LABELS, ImageSource
 from lfmri_node.recon.train.samples import SimulatedScan, draw_scan, load_coils, true_image

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lfmri_node.recon.phantom import smooth_field
+from lfmri_node.recon.phantom.body import smooth_field
 from lfmri_node.recon.train.split import Part, named
 from lfmri_node.recon.types import Real
 

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 from safetensors.torch import save_file
 
-from lfmri_node.recon.cascade import Cascade
-from lfmri_node.recon.coilmaps import calibrate, interpolate
 from lfmri_node.recon.errors import LabError
+from lfmri_node.recon.method.cascade import Cascade
+from lfmri_node.recon.method.modelcard import ModelCard
+from lfmri_node.recon.method.weights import Model, config_to_card, load_model
 from lfmri_node.recon.metrics import area_under_curve, points_at
-from lfmri_node.recon.modelcard import ModelCard
-from lfmri_node.recon.phantom import LESION_KINDS
+from lfmri_node.recon.phantom.body import LESION_KINDS
 from lfmri_node.recon.reconstruct import run_network
+from lfmri_node.recon.sense.coilmaps import calibrate, interpolate
 from lfmri_node.recon.train.card_text import card_text
 from lfmri_node.recon.train.data import ImageSource, source_of
 from lfmri_node.recon.train.domain import limits, measure_domain, verdict_table
@@ -35,7 +36,6 @@ from lfmri_node.recon.train.samples import ACCELERATIONS, SimulatedScan, draw_sc
 from lfmri_node.recon.train.split import Part
 from lfmri_node.recon.train.strokes import load_strokes
 from lfmri_node.recon.types import Complex, LesionWeighting, Real
-from lfmri_node.recon.weights import Model, config_to_card, load_model
 
 SPECIFICITY = 0.9
 MAP_THRESHOLD = 0.5

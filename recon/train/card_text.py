@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lfmri_node.recon.modelcard import VALIDATED_IMAGE_AUC, VALIDATED_POINTING
+from lfmri_node.recon.method.modelcard import VALIDATED_IMAGE_AUC, VALIDATED_POINTING
 
 _HEAD = """# {name}
 
@@ -15,7 +15,7 @@ for diagnosis.** This file is made from `{name}.json` by `lfmri-lab export`.
 - SHA-256 of `{name}.safetensors`: `{sha256}`
 - Architecture: {architecture}
 - Method: Ju et al., Medical Image Analysis 107 (2026) 103806; our reading of what the paper leaves open is
-  marked in the docstrings of `recon/cascade.py`, `recon/denoiser.py` and `recon/lesion.py`.
+  marked in the docstrings of `cascade.py`, `denoiser.py` and `lesion.py` in `recon/method/`.
 """
 
 
@@ -64,7 +64,7 @@ def _domain(entries: Mapping[str, Any]) -> str:
     )
     return f"""## Domain
 
-Outside these ranges the node delivers the fallback and says why (`recon/quality.py`).
+Outside these ranges the node delivers the fallback and says why (`recon/trust/verdict.py`).
 
 | property | low | high |
 |---|---|---|

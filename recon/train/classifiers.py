@@ -15,7 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lfmri_node.recon.errors import LabError
-from lfmri_node.recon.lesion import STRIDE, CellClassifier, ClassifierConfig, LesionClassifier, class_logits
+from lfmri_node.recon.method.lesion import (
+    STRIDE,
+    CellClassifier,
+    ClassifierConfig,
+    LesionClassifier,
+    class_logits,
+)
 
 FAMILIES = ("compact", "resnet", "densenet", "efficientnet")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from lfmri_node.recon.phantom import LESION_KINDS, Lesion, insert_lesion, phantom_volume, smooth_field
+from lfmri_node.recon.phantom.body import LESION_KINDS, Lesion, insert_lesion, phantom_volume, smooth_field
 from lfmri_node.recon.train.anatomies import LabelMap, load_label_maps, paint
 from lfmri_node.recon.train.split import Part
 from lfmri_node.recon.train.strokes import Stroke, load_strokes

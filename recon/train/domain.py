@@ -18,17 +18,17 @@ from scipy import ndimage
 from skimage.data import shepp_logan_phantom
 from skimage.transform import resize
 
-from lfmri_node.recon import quality
-from lfmri_node.recon.coilmaps import calibrate, interpolate
-from lfmri_node.recon.indicators import Indicators, measure_slice, network_residual
+from lfmri_node.recon.method.weights import Model
+from lfmri_node.recon.phantom.coils import loop_coils, measure
 from lfmri_node.recon.reconstruct import run_network
-from lfmri_node.recon.simulate import loop_coils, measure
+from lfmri_node.recon.sense.coilmaps import calibrate, interpolate
 from lfmri_node.recon.train.data import ImageSource
 from lfmri_node.recon.train.loader import POINTS
 from lfmri_node.recon.train.masks import ACCELERATION_RANGE, draw_points
 from lfmri_node.recon.train.samples import COIL_COUNTS, NOISE_RANGE, SIZES, SimulatedScan, draw_scan
+from lfmri_node.recon.trust import verdict as quality
+from lfmri_node.recon.trust.indicators import Indicators, measure_slice, network_residual
 from lfmri_node.recon.types import Bool, CoilMaps, Complex, KSpace, LesionWeighting, ReconSettings
-from lfmri_node.recon.weights import Model
 
 TAIL, MARGIN = 0.01, 0.1
 """[our reading] Conditions are guarded by the outermost hundredth, widened by a tenth of the range."""

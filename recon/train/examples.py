@@ -12,12 +12,12 @@ from typing import Protocol
 
 import numpy as np
 
-from lfmri_node.recon.coilmaps import CoarseMaps, calibrate, interpolate, resample
-from lfmri_node.recon.fourier import fft_axis, ifft_axis
-from lfmri_node.recon.indicators import noise_per_coil
-from lfmri_node.recon.simulate import normalise_maps
+from lfmri_node.recon.phantom.coils import normalise_maps
+from lfmri_node.recon.sense.coilmaps import CoarseMaps, calibrate, interpolate, resample
+from lfmri_node.recon.sense.fourier import fft_axis, ifft_axis
 from lfmri_node.recon.train.masks import draw_mask, draw_points
 from lfmri_node.recon.train.samples import Sample, estimated_maps
+from lfmri_node.recon.trust.indicators import noise_per_coil
 from lfmri_node.recon.types import Bool, Complex, KSpace
 
 LESION_CENTRED = 0.6

@@ -17,9 +17,9 @@ import h5py
 import numpy as np
 
 from lfmri_node.recon.errors import InvalidDataset
-from lfmri_node.recon.fourier import fit_axis, ifft_axis
-from lfmri_node.recon.mrd_header import Encoding, parse_header
-from lfmri_node.recon.sampling import (
+from lfmri_node.recon.mrd.header import Encoding, parse_header
+from lfmri_node.recon.sense.fourier import fit_axis, ifft_axis
+from lfmri_node.recon.sense.sampling import (
     equispaced_fraction_lines,
     equispaced_lines,
     random_lines,

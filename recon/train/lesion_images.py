@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from lfmri_node.recon.phantom import LESION_KINDS, insert_lesion
+from lfmri_node.recon.phantom.body import LESION_KINDS, insert_lesion
 from lfmri_node.recon.train.data import MIX, STROKES, source_of
 from lfmri_node.recon.train.split import Part
 from lfmri_node.recon.train.strokes import Stroke, load_strokes

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lfmri_node.recon.cascade import StageOutput
+from lfmri_node.recon.method.cascade import StageOutput
 from lfmri_node.recon.train.loader import Batch
 
 N_RAISED = 3

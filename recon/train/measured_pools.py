@@ -16,7 +16,7 @@ from sigpy.mri import poisson
 from torch.utils.data import Dataset
 
 from lfmri_node.recon.errors import LabError
-from lfmri_node.recon.fourier import fft_axis, fit_axis, ifft_axis
+from lfmri_node.recon.sense.fourier import fft_axis, fit_axis, ifft_axis
 from lfmri_node.recon.train import fastmri, skm_tea
 from lfmri_node.recon.train.examples import Measured, Trainable
 from lfmri_node.recon.train.samples import ACCELERATIONS

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lfmri_node.recon.conditions import Scale, describe
-from lfmri_node.recon.operators import SenseOp
-from lfmri_node.recon.solvers import conjugate_gradient
+from lfmri_node.recon.method.conditions import Scale, describe
+from lfmri_node.recon.sense.operators import SenseOp
+from lfmri_node.recon.sense.solvers import conjugate_gradient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

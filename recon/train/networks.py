@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lfmri_node.recon.cascade import Cascade, CascadeConfig, LesionTerm, Stage, StageOutput
-from lfmri_node.recon.denoiser import DenoiserConfig
 from lfmri_node.recon.errors import LabError
-from lfmri_node.recon.lesion import ClassifierConfig
+from lfmri_node.recon.method.cascade import Cascade, CascadeConfig, LesionTerm, Stage, StageOutput
+from lfmri_node.recon.method.denoiser import DenoiserConfig
+from lfmri_node.recon.method.lesion import ClassifierConfig
 from lfmri_node.recon.train.classifiers import build_classifier
 from lfmri_node.recon.train.data import CLASSES
 from lfmri_node.recon.train.measurement import Measurement

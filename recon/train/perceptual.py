@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lfmri_node.recon.errors import LabError
-from lfmri_node.recon.lesion import LesionClassifier, tissue
+from lfmri_node.recon.method.lesion import LesionClassifier, tissue
 from lfmri_node.recon.train.classifiers import FeatureClassifier
 
 _VGG_WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512))

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from lfmri_node.recon.coilmaps import calibrate, interpolate
+from lfmri_node.recon.method.weights import Model
 from lfmri_node.recon.metrics import POINTING_TOLERANCE_PX, area_under_curve, points_at
 from lfmri_node.recon.reconstruct import run_network
+from lfmri_node.recon.sense.coilmaps import calibrate, interpolate
 from lfmri_node.recon.train.data import SIZE, GivenImage, LabelledImage, augment, real_lesion
 from lfmri_node.recon.train.samples import SimulatedScan, draw_scan
 from lfmri_node.recon.train.strokes import Stroke
 from lfmri_node.recon.train.visibility import VISIBLE
 from lfmri_node.recon.types import Bool, Complex, Real
-from lfmri_node.recon.weights import Model
 
 SMALLEST_PX = 30
 N_COILS = 8

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lfmri_node.recon.errors import LabError
-from lfmri_node.recon.phantom import LESION_KINDS
+from lfmri_node.recon.phantom.body import LESION_KINDS
 from lfmri_node.recon.train.losses import LossWeights
 from lfmri_node.recon.types import LesionWeighting
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lfmri_node.recon.cascade import StageOutput, data_consistency
-from lfmri_node.recon.denoiser import Denoiser, DenoiserConfig, slice_scale, smooth_phase
+from lfmri_node.recon.method.cascade import StageOutput, data_consistency
+from lfmri_node.recon.method.denoiser import Denoiser, DenoiserConfig, slice_scale, smooth_phase
 from lfmri_node.recon.train.measurement import Measurement, conditions_of
 
 

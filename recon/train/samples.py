@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from lfmri_node.recon.coilmaps import CoarseMaps, calibrate, interpolate, resample
-from lfmri_node.recon.phantom import LESION_KINDS
-from lfmri_node.recon.simulate import (
+from lfmri_node.recon.phantom.body import LESION_KINDS
+from lfmri_node.recon.phantom.coils import (
     line_errors,
     loop_coils,
     measure,
@@ -25,6 +24,7 @@ from lfmri_node.recon.simulate import (
     normalise_maps,
     tissue_phase,
 )
+from lfmri_node.recon.sense.coilmaps import CoarseMaps, calibrate, interpolate, resample
 from lfmri_node.recon.train.data import SIZE, ImageSource, LabelledImage
 from lfmri_node.recon.train.masks import ACCELERATION_RANGE, centre_lines, draw_mask
 from lfmri_node.recon.types import Bool, Complex, KSpace

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from lfmri_node.recon.errors import InvalidDataset
-from lfmri_node.recon.fourier import fit_axis
+from lfmri_node.recon.sense.fourier import fit_axis
 from lfmri_node.recon.train.hdf5 import dataset, malformed, opened
 from lfmri_node.recon.train.real import Group, RealSlice
 from lfmri_node.recon.train.skm_tea_boxes import SkmTeaBoxes

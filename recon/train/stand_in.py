@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lfmri_node.recon.phantom import insert_lesion, phantom_volume
-from lfmri_node.recon.simulate import loop_coils
+from lfmri_node.recon.phantom.body import insert_lesion, phantom_volume
+from lfmri_node.recon.phantom.coils import loop_coils
 from lfmri_node.recon.train.strokes import FILES
 from lfmri_node.recon.train.visibility import contrast_to_noise
 from lfmri_node.recon.types import Real

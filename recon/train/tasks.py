@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from lfmri_node.recon.lesion import Tissue, tissue
+from lfmri_node.recon.method.lesion import Tissue, tissue
 from lfmri_node.recon.train.images import ImageBatch
 from lfmri_node.recon.train.learned_sampling import LearnedMask
 from lfmri_node.recon.train.loader import Batch

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lfmri_node.recon.cascade import StageOutput
-from lfmri_node.recon.denoiser import Denoiser, DenoiserConfig, slice_scale
-from lfmri_node.recon.operators import fft_centred, ifft_centred
+from lfmri_node.recon.method.cascade import StageOutput
+from lfmri_node.recon.method.denoiser import Denoiser, DenoiserConfig, slice_scale
+from lfmri_node.recon.sense.operators import fft_centred, ifft_centred
 from lfmri_node.recon.train.measurement import Measurement, conditions_of
 
 _FLOOR = 1e-6

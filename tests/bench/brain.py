@@ -15,16 +15,16 @@ from pathlib import Path
 import numpy as np
 from report import Report
 
-from lfmri_node.recon.baseline import cg_sense, wavelet, zero_filled
-from lfmri_node.recon.coilmaps import estimate
 from lfmri_node.recon.evaluate import bart
 from lfmri_node.recon.evaluate.detail import body_of, detail
 from lfmri_node.recon.evaluate.measured import lines_of
+from lfmri_node.recon.method.modelcard import shipped_weights
+from lfmri_node.recon.method.weights import Model, load_model
 from lfmri_node.recon.metrics import compare
-from lfmri_node.recon.modelcard import shipped_weights
+from lfmri_node.recon.sense.classical import cg_sense, wavelet, zero_filled
+from lfmri_node.recon.sense.coilmaps import estimate
 from lfmri_node.recon.train.domain import judge
 from lfmri_node.recon.types import CoilMaps, Complex, KSpace, Real
-from lfmri_node.recon.weights import Model, load_model
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "raw_brain_13ch.npz"
 NAME = "measured brain"

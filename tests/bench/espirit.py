@@ -11,7 +11,7 @@ from report import Report
 from scans import slices
 from timing import fastest, seconds
 
-from lfmri_node.recon.coilmaps import estimate, estimate_full_grid
+from lfmri_node.recon.sense.coilmaps import estimate, estimate_full_grid
 from lfmri_node.recon.types import CoilMaps
 
 NAME = "ESPIRiT, 640 x 368 x 15"

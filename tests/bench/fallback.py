@@ -15,9 +15,9 @@ import torch
 from report import Report
 from timing import fastest
 
-from lfmri_node.recon.baseline import WAVELET_LAMBDA, cg_sense, wavelet
 from lfmri_node.recon.evaluate.fallback_study import Scan, measured, psnr
-from lfmri_node.recon.fallback import Solver
+from lfmri_node.recon.sense.classical import WAVELET_LAMBDA, cg_sense, wavelet
+from lfmri_node.recon.trust.fallback import Solver
 from lfmri_node.recon.types import CoilMaps, Complex, KSpace
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

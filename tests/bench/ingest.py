@@ -19,7 +19,7 @@ import numpy as np
 from report import Report
 from timing import peak_mb, seconds
 
-from lfmri_node.dicom_io.wrap import wrap
+from lfmri_node.dicom_io.raw_data.wrap import wrap
 
 SIZE_MB = 500
 REPEATS = 3
@@ -27,8 +27,8 @@ _SCU, _SCP = Path("/usr/bin/storescu"), Path("/usr/bin/storescp")
 _LISTENER = """
 import sys
 from pathlib import Path
-from lfmri_node.dicom_io.listener import Listener, ListenerSettings
-from lfmri_node.dicom_io.policy import AccessPolicy, AllowedCaller
+from lfmri_node.dicom_io.receive.listener import Listener, ListenerSettings
+from lfmri_node.dicom_io.receive.policy import AccessPolicy, AllowedCaller
 policy = AccessPolicy(callers=(AllowedCaller.of("GATEWAY", ["127.0.0.1"]),))
 settings = ListenerSettings(ae_title="NODE", port=0, spool=Path(sys.argv[1]), policy=policy)
 with Listener(settings, lambda payload: None) as listener:

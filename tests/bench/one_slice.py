@@ -14,12 +14,12 @@ from scans import slices
 from sigpy.mri.app import L1WaveletRecon, SenseRecon
 from timing import fastest
 
-from lfmri_node.recon.baseline import operator
-from lfmri_node.recon.coilmaps import estimate
-from lfmri_node.recon.modelcard import shipped_weights
+from lfmri_node.recon.method.modelcard import shipped_weights
+from lfmri_node.recon.method.weights import Model, load_model
 from lfmri_node.recon.reconstruct import run_network, scale_of
+from lfmri_node.recon.sense.classical import operator
+from lfmri_node.recon.sense.coilmaps import estimate
 from lfmri_node.recon.types import CoilMaps, Complex, KSpace
-from lfmri_node.recon.weights import Model, load_model
 
 NAME = "one slice, 320 x 320 x 15"
 _OURS = {

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lfmri_node.recon.phantom import phantom_volume
-from lfmri_node.recon.sampling import random_lines
-from lfmri_node.recon.simulate import loop_coils, measure, object_phase
+from lfmri_node.recon.phantom.body import phantom_volume
+from lfmri_node.recon.phantom.coils import loop_coils, measure, object_phase
+from lfmri_node.recon.sense.sampling import random_lines
 from lfmri_node.recon.types import Bool, KSpace, Real
 
 NOISE_STD = 0.01

@@ -17,14 +17,14 @@ import numpy as np
 from report import Report
 from scans import slices
 
-from lfmri_node.dicom_io.payload import read_payload
-from lfmri_node.dicom_io.wrap import wrap
+from lfmri_node.dicom_io.raw_data.payload import read_payload
+from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.node.config import Config, ReconSection
-from lfmri_node.node.recipe import Recipe
-from lfmri_node.node.task import Task
-from lfmri_node.recon.modelcard import shipped_weights
-from lfmri_node.recon.mrd_write import ScanLayout, open_writer
-from lfmri_node.recon.sampling import random_lines
+from lfmri_node.node.jobs.recipe import Recipe
+from lfmri_node.node.worker.task import Task
+from lfmri_node.recon.method.modelcard import shipped_weights
+from lfmri_node.recon.mrd.write import ScanLayout, open_writer
+from lfmri_node.recon.sense.sampling import random_lines
 from lfmri_node.recon.types import Bool, Method
 
 N_READOUT, N_PHASE, N_COILS, N_SLICES = 640, 368, 15, 36

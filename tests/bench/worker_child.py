@@ -8,8 +8,8 @@ from pathlib import Path
 
 from timing import peak_mb, seconds
 
-from lfmri_node.node.pipeline import Pipeline
-from lfmri_node.node.task import ANSWER, RECONSTRUCTION, Task
+from lfmri_node.node.worker.stages import Pipeline
+from lfmri_node.node.worker.task import ANSWER, RECONSTRUCTION, Task
 
 
 def run(path: Path) -> dict[str, object]:

@@ -19,9 +19,9 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, RawDataStor
 from pynetdicom import AE
 from pynetdicom.association import Association
 
-from lfmri_node.dicom_io.listener import Listener, ListenerSettings
-from lfmri_node.dicom_io.policy import AccessPolicy, AllowedCaller
-from lfmri_node.dicom_io.spool import Inspect
+from lfmri_node.dicom_io.receive.listener import Listener, ListenerSettings
+from lfmri_node.dicom_io.receive.policy import AccessPolicy, AllowedCaller
+from lfmri_node.dicom_io.receive.spool import Inspect
 from lfmri_node.dicom_io.types import EncodedObject, ReceivedPayload
 
 _SOURCE: dict[str, object] = {

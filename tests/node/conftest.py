@@ -15,16 +15,16 @@ import numpy as np
 import psutil
 import pytest
 
-from lfmri_node.node.gateway import Address, send_file
-from lfmri_node.node.job import Job, Stage
+from lfmri_node.node.demo.pacs import Pacs
+from lfmri_node.node.gateway.send import Address, send_file
+from lfmri_node.node.jobs.job import Job, Stage
+from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.layout import Layout
-from lfmri_node.node.ledger import Ledger
-from lfmri_node.node.pacs import Pacs
-from lfmri_node.recon.fourier import fft_axis
-from lfmri_node.recon.mrd_write import ScanLayout, open_writer
-from lfmri_node.recon.phantom import phantom_volume
-from lfmri_node.recon.sampling import random_lines
-from lfmri_node.recon.simulate import loop_coils
+from lfmri_node.recon.mrd.write import ScanLayout, open_writer
+from lfmri_node.recon.phantom.body import phantom_volume
+from lfmri_node.recon.phantom.coils import loop_coils
+from lfmri_node.recon.sense.fourier import fft_axis
+from lfmri_node.recon.sense.sampling import random_lines
 from lfmri_node.recon.types import (
     Geometry,
     LesionMap,

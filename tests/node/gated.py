@@ -20,15 +20,16 @@ from pathlib import Path
 
 import numpy as np
 
-from lfmri_node.node import logs, worker
+from lfmri_node.node import logs
 from lfmri_node.node.config import load
 from lfmri_node.node.files import published_directory, published_path, write_text
-from lfmri_node.node.pipeline import Pipeline, findings
 from lfmri_node.node.service import Service, run_until_signalled
-from lfmri_node.node.task import ANSWER, CALIBRATION, RECONSTRUCTION, Task
+from lfmri_node.node.worker import main as worker
+from lfmri_node.node.worker.stages import Pipeline, findings
+from lfmri_node.node.worker.task import ANSWER, CALIBRATION, RECONSTRUCTION, Task
 from lfmri_node.recon.archive import save_reconstruction
-from lfmri_node.recon.fourier import ifft_axis
-from lfmri_node.recon.geometry import apply_display
+from lfmri_node.recon.mrd.geometry import apply_display
+from lfmri_node.recon.sense.fourier import ifft_axis
 from lfmri_node.recon.types import Method, Provenance, Quality, Reason, Reconstruction, Verdict
 
 

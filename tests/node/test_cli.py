@@ -11,7 +11,7 @@ import pytest
 from pydicom import dcmread
 
 from lfmri_node.node import cli
-from lfmri_node.node.job import Stage
+from lfmri_node.node.jobs.job import Stage
 from lfmri_node.recon.types import ScanIdentity
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from lfmri_node.dicom_io.texts import NOTHING_MARKED
+from lfmri_node.dicom_io.objects.texts import NOTHING_MARKED
 from lfmri_node.dicom_io.types import EncodedObject
 from lfmri_node.node import views
-from lfmri_node.node.job import Event, Stage
-from lfmri_node.node.offline import Outcome
-from lfmri_node.node.offline_view import lesion_rows, print_outcomes
-from lfmri_node.node.pipeline import findings
-from lfmri_node.node.store import ScanFound, Store
+from lfmri_node.node.jobs.job import Event, Stage
+from lfmri_node.node.jobs.store import ScanFound, Store
+from lfmri_node.node.offline.reconstruct import Outcome
+from lfmri_node.node.offline.view import lesion_rows, print_outcomes
+from lfmri_node.node.worker.stages import findings
 from lfmri_node.recon.archive import load_reconstruction, save_reconstruction
 
 PARENT = "aa" * 32

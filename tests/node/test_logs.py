@@ -60,7 +60,7 @@ def test_exceptions_of_libraries_are_reduced_to_type_and_place() -> None:
 
 def test_texts_of_dicom_io_are_kept() -> None:
     assert 'dicom_io.listener message="LF-NET-001: rejected"' in line_of(
-        record("lfmri_node.dicom_io.listener", "%s: rejected", "LF-NET-001")
+        record("lfmri_node.dicom_io.receive.listener", "%s: rejected", "LF-NET-001")
     )
 
 

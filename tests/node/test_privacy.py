@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from lfmri_node.node.errors import NodeError
-from lfmri_node.node.job import Stage
+from lfmri_node.node.jobs.job import Stage
 from lfmri_node.recon.types import ScanIdentity
 
 SENTINELS = ("SENTINEL-4711", "Zzyzx", "Sentinella", "1.2.826.0.1.3680043.8.498.4711", "ACC-4711")

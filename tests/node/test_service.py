@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from lfmri_node.dicom_io.sender import DicomDestination, send_objects
-from lfmri_node.dicom_io.wrap import wrap
-from lfmri_node.node.gateway import source_attributes
-from lfmri_node.node.job import Stage
-from lfmri_node.node.ledger import Ledger
-from lfmri_node.node.pacs import dataset_sha256
-from lfmri_node.recon.mrd_file import sha256_of
+from lfmri_node.dicom_io.deliver.cstore import DicomDestination, send_objects
+from lfmri_node.dicom_io.raw_data.wrap import wrap
+from lfmri_node.node.demo.pacs import dataset_sha256
+from lfmri_node.node.gateway.send import source_attributes
+from lfmri_node.node.jobs.job import Stage
+from lfmri_node.node.jobs.ledger import Ledger
+from lfmri_node.recon.mrd.file import sha256_of
 
 PATIENT = {"PatientID": "P-1", "PatientName": "Part^Ial"}
 

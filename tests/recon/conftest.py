@@ -14,13 +14,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lfmri_node.recon.cascade import Cascade, CascadeConfig
-from lfmri_node.recon.conditions import Scale
-from lfmri_node.recon.denoiser import DenoiserConfig
-from lfmri_node.recon.lesion import ClassifierConfig
-from lfmri_node.recon.operators import SenseOp
+from lfmri_node.recon.method.cascade import Cascade, CascadeConfig
+from lfmri_node.recon.method.conditions import Scale
+from lfmri_node.recon.method.denoiser import DenoiserConfig
+from lfmri_node.recon.method.lesion import ClassifierConfig
+from lfmri_node.recon.method.weights import config_to_card
+from lfmri_node.recon.sense.operators import SenseOp
 from lfmri_node.recon.train.stand_in import write_stand_in
-from lfmri_node.recon.weights import config_to_card
 
 WIDE = (-1e9, 1e9)
 INDICATORS = (

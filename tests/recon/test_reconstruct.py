@@ -5,14 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lfmri_node.recon import baseline
 from lfmri_node.recon.archive import load_reconstruction, save_reconstruction
-from lfmri_node.recon.coilmaps import estimate
 from lfmri_node.recon.errors import InvalidRawData
-from lfmri_node.recon.phantom import phantom_volume
+from lfmri_node.recon.method.weights import load_model
+from lfmri_node.recon.phantom.body import phantom_volume
+from lfmri_node.recon.phantom.coils import loop_coils, measure, object_phase
 from lfmri_node.recon.reconstruct import Calibration, calibrate, reconstruct
-from lfmri_node.recon.sampling import centre_lines
-from lfmri_node.recon.simulate import loop_coils, measure, object_phase
+from lfmri_node.recon.sense import classical as baseline
+from lfmri_node.recon.sense.coilmaps import estimate
+from lfmri_node.recon.sense.sampling import centre_lines
 from lfmri_node.recon.types import (
     DisplayOrder,
     Geometry,
@@ -25,7 +26,6 @@ from lfmri_node.recon.types import (
     SequenceInfo,
     Verdict,
 )
-from lfmri_node.recon.weights import load_model
 
 SHAPE = (48, 40)
 N_SLICES = 3

@@ -10,8 +10,8 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from lfmri_node.dicom_io.attributes import SiteOptions
-from lfmri_node.dicom_io.series import encode
+from lfmri_node.dicom_io.objects.attributes import SiteOptions
+from lfmri_node.dicom_io.objects.series import encode
 from lfmri_node.dicom_io.types import EncodedObject, Equipment, StudyContext
 from lfmri_node.dicom_io.uids import JobKey
 from lfmri_node.recon.types import (

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lfmri_node.dicom_io.errors import ObjectError
-from lfmri_node.dicom_io.intensity import LARGEST_STORED, Window, common_scaling, robust_window
+from lfmri_node.dicom_io.objects.intensity import LARGEST_STORED, Window, common_scaling, robust_window
 from lfmri_node.recon.types import SequenceInfo
 
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lfmri_node.dicom_io.attributes import SiteOptions
 from lfmri_node.dicom_io.errors import ObjectError
+from lfmri_node.dicom_io.objects.attributes import SiteOptions
 from lfmri_node.recon.types import Method, Reason
 
 

@@ -8,12 +8,12 @@ import pydicom
 import pytest
 from highdicom import _standard_utils as standard
 
-from lfmri_node.dicom_io.codes import Role
-from lfmri_node.dicom_io.context import read_context
 from lfmri_node.dicom_io.errors import ObjectError
-from lfmri_node.dicom_io.publish import publish
-from lfmri_node.dicom_io.validate import assert_valid, check, program
-from lfmri_node.dicom_io.wrap import wrap
+from lfmri_node.dicom_io.objects.codes import Role
+from lfmri_node.dicom_io.objects.publish import publish
+from lfmri_node.dicom_io.objects.validate import assert_valid, check, program
+from lfmri_node.dicom_io.raw_data.context import read_context
+from lfmri_node.dicom_io.raw_data.wrap import wrap
 
 _ROLES = ("lf-mri", "reference", "map", "segmentation", "fused")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lfmri_node.dicom_io.texts import NOTHING_MARKED, legend_lines, map_summary
-from lfmri_node.dicom_io.validate import check
+from lfmri_node.dicom_io.objects.texts import NOTHING_MARKED, legend_lines, map_summary
+from lfmri_node.dicom_io.objects.validate import check
 
 _SHAPE = (3, 17, 23)
 _LIMITS = "gate 0.4, threshold 0.5"

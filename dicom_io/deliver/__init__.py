@@ -1,0 +1,1 @@
+"""Sending objects to a PACS, and looking at what it holds."""

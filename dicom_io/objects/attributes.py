@@ -1,0 +1,282 @@
+"""What all objects of one job share: whose they are, what made them, when, from what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import highdicom as hd
+from highdicom.sr import CodedConcept
+from pydicom import config
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence as DicomSequence
+from pydicom.uid import MRImageStorage
+from pydicom.valuerep import DA, DT, IS, TM, DSfloat, validate_value
+
+from lfmri_node.dicom_io.errors import ObjectError
+from lfmri_node.dicom_io.objects import codes, texts
+from lfmri_node.dicom_io.objects.codes import Role
+from lfmri_node.dicom_io.types import StudyContext
+from lfmri_node.dicom_io.uids import JobKey
+from lfmri_node.recon.types import Reconstruction
+
+NODE_MANUFACTURER = "lfmri-node project"
+NODE_MODEL = "lfmri-node"
+
+# Where one of these does not fit its VR the object would belong to someone else: refused, not repaired.
+_IDENTITY = frozenset(
+    {
+        "PatientName",
+        "PatientID",
+        "IssuerOfPatientID",
+        "StudyInstanceUID",
+        "StudyID",
+        "AccessionNumber",
+        "FrameOfReferenceUID",
+    }
+)
+_ENUMERATED = {"PatientSex": frozenset({"M", "F", "O"}), "Laterality": frozenset({"L", "R"})}
+_OFFSET = re.compile(r"([+-])(0\d|1[0-4])([0-5]\d)\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteOptions:
+    """What a site can choose about the objects.
+
+    Parameters
+    ----------
+    device_serial_number
+        Of this node, (0018,1000); 1 to 64 characters.
+    first_series_number
+        Series Number of the LF-MRI series; the other roles follow in the order of `codes.Role`.
+    fused
+        Whether the colour series for viewers without overlays is made.
+    """
+
+    device_serial_number: str = "1"
+    first_series_number: int = 9001
+    fused: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectJob:
+    """One reconstruction on its way to DICOM.
+
+    Parameters
+    ----------
+    created_at
+        Aware. Every date and time that the node itself states is this one, in the source's
+        TimezoneOffsetFromUTC where it names one, else in the zone of ``created_at``.
+
+    Raises
+    ------
+    ValueError
+        ``created_at`` has no time zone.
+    """
+
+    reconstruction: Reconstruction
+    context: StudyContext = field(repr=False)
+    key: JobKey = field(repr=False)
+    created_at: datetime
+    software_version: str
+    site: SiteOptions
+
+    def __post_init__(self) -> None:
+        if self.created_at.tzinfo is None:
+            raise ValueError("created_at must have a time zone")
+
+    @property
+    def source_zone(self) -> timezone | None:
+        """TimezoneOffsetFromUTC (0008,0201) of the source; None where it is absent or illegal."""
+        match = _OFFSET.match(str(self.context.attributes.get("TimezoneOffsetFromUTC", "")))
+        if match is None:
+            return None
+        offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
+        return timezone(-offset if match[1] == "-" else offset)
+
+    @property
+    def moment(self) -> datetime:
+        """``created_at`` in the time zone of the source object."""
+        return self.created_at if self.source_zone is None else self.created_at.astimezone(self.source_zone)
+
+    @property
+    def frame_of_reference_uid(self) -> str:
+        """The source's, unless the geometry is unknown or the source names none: then the job's own."""
+        source = self.context.frame_of_reference_uid
+        if source and self.reconstruction.geometry.known:
+            return source
+        return self.key.uid("frame-of-reference")
+
+    def series_number(self, role: Role) -> int:
+        return self.site.first_series_number + list(Role).index(role)
+
+
+def sop_arguments(job: ObjectJob, role: Role, index: int) -> dict[str, Any]:
+    """Arguments that every highdicom constructor takes and passes on to `highdicom.SOPClass`.
+
+    Parameters
+    ----------
+    index
+        Instance Number within the series, from 1.
+    """
+    day, clock = DA(job.moment.date()), TM(job.moment.time())
+    return {
+        "series_instance_uid": job.key.series_uid(role),
+        "series_number": job.series_number(role),
+        "sop_instance_uid": job.key.uid(role, index),
+        "instance_number": index,
+        "manufacturer": NODE_MANUFACTURER,
+        "manufacturer_model_name": NODE_MODEL,
+        "software_versions": texts.long_string(job.software_version),
+        "device_serial_number": texts.long_string(job.site.device_serial_number),
+        "institution_name": texts.long_string(job.context.equipment.institution_name) or None,
+        "series_description": texts.series_description(job.reconstruction, job.key, role),
+        "content_qualification": hd.ContentQualificationValues.RESEARCH,
+        "specific_character_set": hd.SpecificCharacterSetValues.UNICODE_IN_UTF8,
+        "content_date": day,
+        "content_time": clock,
+        "series_date": day,
+        "series_time": clock,
+    }
+
+
+def complete(dataset: hd.SOPClass, job: ObjectJob, role: Role, source: Dataset) -> None:
+    """Add whose it is, provenance and remarks; replace what highdicom takes from the clock or at random.
+
+    Patient and study come in here, after the constructors, which would quote a name in a warning.
+
+    Parameters
+    ----------
+    source
+        Of `patient_and_study`.
+    """
+    reconstruction = job.reconstruction
+    dataset.copy_patient_and_study_information(source)
+    dataset.InstanceCreationDate, dataset.InstanceCreationTime = DA(job.moment.date()), TM(job.moment.time())
+    dataset.ContributingEquipmentSequence = _contributing_equipment(job)
+    if job.context.source_instances:
+        dataset.SourceInstanceSequence = [
+            _source_raw_data(job.context, u) for u in job.context.source_instances
+        ]
+    dataset.DerivationDescription = texts.derivation_description(reconstruction, role)
+    dataset.ImageComments = texts.image_comments(reconstruction, role, job.software_version)
+    _add_body_part(dataset, role, job.context.attributes)
+    if job.source_zone is not None:
+        dataset.TimezoneOffsetFromUTC = job.moment.strftime("%z")
+    for name in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
+        for item in dataset.get(name, ()):
+            item.DimensionOrganizationUID = job.key.uid(f"{role}-dimensions")
+
+
+def patient_and_study(job: ObjectJob) -> Dataset:
+    """The source's attributes as a data set from which highdicom copies the Patient and Study modules.
+
+    Raises
+    ------
+    ObjectError
+        LF-OBJ-002: an attribute that identifies the patient or study does not fit its VR. Other
+        attributes that do not fit are left out.
+    """
+    source = Dataset()
+    for keyword, value in job.context.attributes.items():
+        if tag_for_keyword(keyword) is not None:
+            copy_attribute(source, keyword, value)
+    copy_attribute(source, "StudyInstanceUID", job.context.study_instance_uid)
+    source.SOPClassUID = MRImageStorage  # selects the table of modules, no more
+    source.SOPInstanceUID = ""
+    return source
+
+
+def copy_attribute(target: Dataset, keyword: str, value: object) -> None:
+    """Set an attribute of the source where its value fits its VR and enumeration; see `patient_and_study`."""
+    plain = _plain(value)
+    if _fits(keyword, plain):
+        setattr(target, keyword, plain)
+    elif keyword in _IDENTITY:
+        raise ObjectError(
+            "LF-OBJ-002",
+            f"the source's {keyword} does not fit its value representation",
+            "correct the attribute at the gateway and send the measurement again",
+        )
+
+
+def _plain(value: object) -> Any:
+    """Values as text, freed of the character set that they were read with, inside sequences too."""
+    if isinstance(value, Dataset):
+        item = Dataset()
+        for element in value:
+            plain = _plain(element.value)
+            if _is_legal(element.VR, plain):
+                item.add_new(element.tag, element.VR, plain)
+        return item
+    if isinstance(value, DicomSequence | MultiValue | list | tuple):
+        return [_plain(item) for item in value]
+    binary = isinstance(value, int | float | bytes) and not isinstance(value, DSfloat | IS)
+    return value if value is None or binary else str(value)
+
+
+def _fits(keyword: str, value: Any) -> bool:
+    if keyword in _ENUMERATED and value not in _ENUMERATED[keyword]:
+        return False
+    return _is_legal(dictionary_VR(keyword), value)
+
+
+def _is_legal(vr: str, value: Any) -> bool:
+    try:
+        for item in value if isinstance(value, list) else [value]:
+            validate_value(vr, item, config.RAISE)
+    except ValueError:
+        return False
+    return True
+
+
+def _add_body_part(dataset: Dataset, role: Role, attributes: Mapping[str, object]) -> None:
+    """Body Part Examined as the source says; Laterality as PS3.3 C.7.3.1 asks, empty where unknown.
+
+    dciodvfy accepts no Laterality in a segmentation, whose segments name their own anatomy.
+    """
+    body_part = str(attributes.get("BodyPartExamined") or "").strip().upper()
+    if body_part and _fits("BodyPartExamined", body_part):
+        dataset.BodyPartExamined = body_part
+    if body_part not in codes.UNPAIRED_BODY_PARTS and role is not Role.SEGMENTATION:
+        laterality = str(attributes.get("Laterality") or "")
+        dataset.Laterality = laterality if _fits("Laterality", laterality) else ""
+
+
+def _contributing_equipment(job: ObjectJob) -> list[hd.ContributingEquipment]:
+    """Scanner, node and highdicom, in the order of the work."""
+    scanner, sequence = job.context.equipment, job.reconstruction.sequence
+    acquisition = hd.ContributingEquipment(
+        manufacturer=texts.long_string(scanner.manufacturer or sequence.system_vendor or "UNKNOWN"),
+        purpose_of_reference=codes.ACQUISITION_EQUIPMENT,
+        manufacturer_model_name=texts.long_string(scanner.model_name or sequence.system_model or "") or None,
+        software_versions=texts.long_string(scanner.software_versions) or None,
+        device_serial_number=texts.long_string(scanner.serial_number) or None,
+        institution_name=texts.long_string(scanner.institution_name) or None,
+        contribution_description="Acquisition of the k-space data",
+    )
+    processing = hd.ContributingEquipment(
+        manufacturer=NODE_MANUFACTURER,
+        purpose_of_reference=codes.PROCESSING_EQUIPMENT,
+        manufacturer_model_name=NODE_MODEL,
+        software_versions=texts.long_string(job.software_version),
+        device_serial_number=texts.long_string(job.site.device_serial_number),
+        contribution_datetime=DT(job.moment),
+        contribution_description=texts.contribution_description(job.reconstruction),
+    )
+    library = hd.ContributingEquipment.for_highdicom()
+    library.ContributionDateTime = DT(job.moment)
+    return [acquisition, processing, library]
+
+
+def _source_raw_data(context: StudyContext, sop_instance_uid: str) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = context.source_sop_class_uid
+    item.ReferencedSOPInstanceUID = sop_instance_uid
+    item.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(codes.SOURCE_RAW_DATA)]
+    return item

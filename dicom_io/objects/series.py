@@ -1,0 +1,122 @@
+"""The one door from a reconstruction to DICOM files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import highdicom as hd
+
+from lfmri_node.dicom_io.errors import ObjectError
+from lfmri_node.dicom_io.objects.attributes import ObjectJob, SiteOptions, complete, patient_and_study
+from lfmri_node.dicom_io.objects.codes import Role
+from lfmri_node.dicom_io.objects.fused import fused_series
+from lfmri_node.dicom_io.objects.intensity import common_scaling, robust_window
+from lfmri_node.dicom_io.objects.mr_image import mr_series
+from lfmri_node.dicom_io.objects.parametric_map import activation_map
+from lfmri_node.dicom_io.objects.publish import publish
+from lfmri_node.dicom_io.objects.segmentation import lesion_segmentation
+from lfmri_node.dicom_io.types import EncodedObject, StudyContext
+from lfmri_node.dicom_io.uids import JobKey
+from lfmri_node.recon.types import Method, Reconstruction, Verdict
+
+
+def encode(
+    reconstruction: Reconstruction,
+    context: StudyContext,
+    key: JobKey,
+    out: Path,
+    *,
+    created_at: datetime,
+    software_version: str,
+    options: SiteOptions | None = None,
+) -> tuple[EncodedObject, ...]:
+    """Write every object of a job into ``out``; each is legal DICOM before any has its name.
+
+    TRUSTED: series ``lf-mri`` and ``reference``, the ``map``, the ``segmentation`` unless it is empty, the
+    ``fused`` colour series. FALLBACK, or a site that asked for another method: one series ``fallback``.
+    Same arguments, same bytes.
+
+    Parameters
+    ----------
+    created_at
+        Aware. Goes into every date and time that the node states, so a job must keep it for a re-run.
+    options
+        None for the defaults.
+
+    Returns
+    -------
+    tuple of EncodedObject
+        In the order of the roles and of Instance Number.
+
+    Raises
+    ------
+    ObjectError
+        LF-OBJ-001 values not finite; LF-OBJ-002 illegal identity; LF-OBJ-003 to 005 dciodvfy missing,
+        late or with errors; LF-OBJ-006 other bytes under the same name; LF-OBJ-007 verdict and method
+        contradict; LF-OBJ-008 a map or reference without LF-MRI; LF-OBJ-009 activation does not fit the
+        image. No file is left.
+    ValueError
+        ``created_at`` has no time zone.
+    """
+    _refuse_contradiction(reconstruction)
+    job = ObjectJob(
+        reconstruction=reconstruction,
+        context=context,
+        key=key,
+        created_at=created_at,
+        software_version=software_version,
+        site=options or SiteOptions(),
+    )
+    source = patient_and_study(job)
+    objects = list(_build(job))
+    for role, dataset in objects:
+        complete(dataset, job, role, source)
+    return publish(objects, out)
+
+
+def _build(job: ObjectJob) -> Iterator[tuple[Role, hd.SOPClass]]:
+    reconstruction = job.reconstruction
+    role = Role.LF_MRI if reconstruction.provenance.method is Method.LF_MRI else Role.FALLBACK
+    volumes = {role: reconstruction.image}
+    if reconstruction.reference is not None:
+        volumes[Role.REFERENCE] = reconstruction.reference
+    scaling = common_scaling(list(volumes.values()))
+    window = robust_window(scaling.store(reconstruction.image))
+    series = {r: mr_series(job, r, v, scaling=scaling, window=window) for r, v in volumes.items()}
+    for r, images in series.items():
+        yield from ((r, image) for image in images)
+    lesion, images = reconstruction.lesion, series[role]
+    if lesion is None:
+        return
+    yield Role.MAP, activation_map(job, lesion, images)
+    segmentation = lesion_segmentation(job, lesion, images)
+    if segmentation is not None:
+        yield Role.SEGMENTATION, segmentation
+    if job.site.fused:
+        yield from ((Role.FUSED, image) for image in fused_series(job, lesion, images, window))
+
+
+def _refuse_contradiction(reconstruction: Reconstruction) -> None:
+    method, verdict = reconstruction.provenance.method, reconstruction.quality.verdict
+    lesion, reference = reconstruction.lesion, reconstruction.reference
+    of_the_network = method is Method.LF_MRI
+    if of_the_network and verdict is not Verdict.TRUSTED:
+        raise ObjectError(
+            "LF-OBJ-007",
+            f"an image of {method} has the verdict {verdict}",
+            "an untrusted measurement must be delivered as its fallback; report this",
+        )
+    if not of_the_network and (lesion is not None or reference is not None):
+        raise ObjectError(
+            "LF-OBJ-008",
+            f"an image of {method} has a lesion map or a reference",
+            "only LF-MRI has them; report this",
+        )
+    if lesion is not None and lesion.activation.shape != reconstruction.geometry.matrix:
+        raise ObjectError(
+            "LF-OBJ-009",
+            f"activation {lesion.activation.shape} does not fit the image {reconstruction.geometry.matrix}",
+            "report this; the reconstruction's parts do not belong together",
+        )

@@ -1,0 +1,1 @@
+"""The Raw Data object that carries ISMRMRD: written, read, checked."""

@@ -1,0 +1,304 @@
+"""Raw Data Storage objects that carry an ISMRMRD file: reading, checking, opening in place.
+
+The object is a Raw Data IOD (PS3.3 C.19) with the private block of `payload_block`. Explicit and
+Implicit VR Little Endian are read. The payload is never loaded: every function here works in
+constant memory, whatever the size of the scan.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.uid import UID, ImplicitVRLittleEndian, RawDataStorage
+
+from lfmri_node.dicom_io.errors import PayloadError
+from lfmri_node.dicom_io.files import published_file
+from lfmri_node.dicom_io.raw_data.block import (
+    PAYLOAD_ELEMENT,
+    BlockFields,
+    find_block,
+    parts_error,
+)
+from lfmri_node.dicom_io.raw_data.head import (
+    damage_is_a_payload_error,
+    payload_offset,
+    read_head,
+    require_length,
+    text_of,
+)
+from lfmri_node.dicom_io.raw_data.window import Segment, SegmentWindow
+from lfmri_node.dicom_io.status import Status
+
+_BLOCK = 1 << 22
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadHeader:
+    """What the head of a Raw Data object of ours says; the payload itself is not read.
+
+    Parameters
+    ----------
+    offset
+        Where this part of the ISMRMRD file starts in the DICOM file, bytes.
+    fields
+        Length and hash of this part and of the whole file, number of the part, HDF5 group.
+    head_sha256
+        Of everything in the data set but the payload, as encoded. Two objects with equal
+        ``head_sha256`` and equal part hash are equal byte for byte.
+    patient
+        (PatientID, IssuerOfPatientID).
+    """
+
+    path: Path
+    sop_class_uid: str
+    sop_instance_uid: str
+    offset: int
+    fields: BlockFields
+    head_sha256: str
+    calling_ae: str
+    patient: tuple[str, str] = field(repr=False)
+    study_instance_uid: str = field(repr=False)
+
+    @property
+    def segment(self) -> Segment:
+        """The bytes of this part."""
+        return Segment(path=self.path, offset=self.offset, size=self.fields.size)
+
+
+def read_payload(path: Path) -> PayloadHeader:
+    """Read and check the head of a Raw Data object; the payload is not touched.
+
+    Raises
+    ------
+    PayloadError
+        LF-PAY-001 no DICOM file or a damaged head, -002 another SOP class, -003 Raw Data of another
+        maker, -004 a format that is not known, -005 truncated, -006 lengths contradict, -007 part
+        numbers contradict, -008 no usable identity, -009 another transfer syntax, -011 no SOP
+        Instance UID or a malformed one.
+    """
+    head, at = read_head(path)
+    with damage_is_a_payload_error():
+        _require_raw_data(head)
+        fields, offset = _located(path, head, at)
+        end = offset + fields.size
+        require_length(path, end + fields.size % 2)
+        _require_identity(head)
+        start = 144 + int(head.file_meta.FileMetaInformationGroupLength)
+        return PayloadHeader(
+            path=path,
+            sop_class_uid=str(head.SOPClassUID),
+            sop_instance_uid=str(head.SOPInstanceUID),
+            offset=offset,
+            fields=fields,
+            head_sha256=_sha256_around(path, start, offset, end),
+            calling_ae=text_of(head.file_meta, "SourceApplicationEntityTitle"),
+            patient=(text_of(head, "PatientID"), text_of(head, "IssuerOfPatientID")),
+            study_instance_uid=text_of(head, "StudyInstanceUID"),
+        )
+
+
+def locate_payload(path: Path) -> Segment:
+    """Where the payload lies or will lie, also in a file of which only the head has been written.
+
+    Raises
+    ------
+    PayloadError
+        LF-PAY-001, -003, -004, -006, -007, -009; see `read_payload`.
+    """
+    head, at = read_head(path)
+    with damage_is_a_payload_error():
+        fields, offset = _located(path, head, at)
+    return Segment(path=path, offset=offset, size=fields.size)
+
+
+def verify(headers: Sequence[PayloadHeader]) -> None:
+    """Check that parts make up one ISMRMRD file and that the file has the promised hash.
+
+    Streams every part once; the hashing releases the interpreter lock.
+
+    Raises
+    ------
+    PayloadError
+        LF-PAY-007 when parts are missing, doubled or of different files, LF-PAY-010 when the bytes
+        differ from the hash.
+    """
+    require_complete(headers)
+    with _window(headers) as window:
+        _require_hash(window.blocks(), headers[0].fields.sha256)
+
+
+def verify_part(header: PayloadHeader, *, known_sha256: str | None = None) -> None:
+    """Check one part against its own hash.
+
+    Parameters
+    ----------
+    known_sha256
+        Of the part's bytes as they are, where they have been hashed already; else they are read.
+
+    Raises
+    ------
+    PayloadError
+        LF-PAY-010 when the bytes differ from the hash.
+    """
+    if known_sha256 is not None:
+        _require_equal(known_sha256, header.fields.part_sha256)
+        return
+    with _window([header]) as window:
+        _require_hash(window.blocks(), header.fields.part_sha256)
+
+
+def require_same_file(headers: Sequence[PayloadHeader]) -> None:
+    """Check that parts say the same of their file: hash, length, number of parts and group.
+
+    Raises
+    ------
+    PayloadError
+        LF-PAY-007 otherwise, or when there is no part at all.
+    """
+    said = {(h.fields.sha256, h.fields.total_size, h.fields.n_parts, h.fields.group) for h in headers}
+    if len(said) != 1:
+        raise parts_error("the parts contradict one another or belong to different files")
+
+
+def require_complete(headers: Sequence[PayloadHeader]) -> None:
+    """Check that parts are 1..n of one file, in this order, with lengths that add up.
+
+    Raises
+    ------
+    PayloadError
+        LF-PAY-007 otherwise.
+    """
+    require_same_file(headers)
+    if [h.fields.part for h in headers] != list(range(1, headers[0].fields.n_parts + 1)):
+        raise parts_error("parts are missing, doubled or out of order")
+    if sum(h.fields.size for h in headers) != headers[0].fields.total_size:
+        raise parts_error("the lengths of the parts do not add up to the length of the file")
+
+
+def open_window(paths: Sequence[Path]) -> BinaryIO:
+    """Open the ISMRMRD file inside one object, or inside all parts in order, in place.
+
+    Returns
+    -------
+    BinaryIO
+        Seekable and read-only; to be closed after use. ``h5py.File(window, "r")`` reads it.
+
+    Raises
+    ------
+    PayloadError
+        As `read_payload`, and LF-PAY-007 when the parts are not one complete file. Hashes are not
+        checked here: `verify` does.
+    """
+    headers = [read_payload(path) for path in paths]
+    require_complete(headers)
+    return open_parts(headers)
+
+
+def open_parts(headers: Sequence[PayloadHeader]) -> BinaryIO:
+    """The bytes of these parts, one after the other, as one file."""
+    return cast(BinaryIO, _window(headers))
+
+
+def unwrap(paths: Sequence[Path], out: Path) -> None:
+    """Write the ISMRMRD file that the objects carry, byte for byte; ``out`` appears only when right.
+
+    Raises
+    ------
+    PayloadError
+        As `open_window`, and LF-PAY-010 when the bytes differ from the hash.
+    """
+    headers = [read_payload(path) for path in paths]
+    require_complete(headers)
+    with published_file(out) as target, _window(headers) as window:
+
+        def copied() -> Iterator[memoryview]:
+            for block in window.blocks():
+                target.write(block)
+                yield block
+
+        _require_hash(copied(), headers[0].fields.sha256)
+
+
+def _window(headers: Sequence[PayloadHeader]) -> SegmentWindow:
+    return SegmentWindow([header.segment for header in headers])
+
+
+def _located(path: Path, head: FileDataset, at: int | None) -> tuple[BlockFields, int]:
+    """The private elements, and where the payload's value starts."""
+    block = find_block(head)
+    if block is None or at is None:
+        raise PayloadError(
+            "LF-PAY-003",
+            "Raw Data object without an ISMRMRD payload of this node's format",
+            "send objects that lfmri-node send has made",
+            status=Status.FOREIGN_RAW_DATA,
+        )
+    fields = BlockFields.read_from(block)
+    implicit = head.file_meta.TransferSyntaxUID == ImplicitVRLittleEndian
+    tag = block.get_tag(PAYLOAD_ELEMENT)
+    return fields, payload_offset(path, at, tag, fields.size, implicit=implicit)
+
+
+def _require_raw_data(head: Dataset) -> None:
+    """Check class, instance and identity of an object."""
+    if head.get("SOPClassUID") != RawDataStorage:
+        raise PayloadError(
+            "LF-PAY-002",
+            "the data set is not of the Raw Data Storage class",
+            "send the raw data object, not images",
+            status=Status.DATA_SET_MISMATCH,
+        )
+    if not UID(text_of(head, "SOPInstanceUID")).is_valid:
+        raise PayloadError(
+            "LF-PAY-011",
+            "SOPInstanceUID is empty or malformed",
+            "wrap the ISMRMRD file again",
+            status=Status.INVALID_SOP_INSTANCE,
+        )
+
+
+def _require_identity(head: Dataset) -> None:
+    if not text_of(head, "PatientID") or not text_of(head, "StudyInstanceUID"):
+        raise PayloadError(
+            "LF-PAY-008",
+            "the object has no usable identity: PatientID or StudyInstanceUID is empty",
+            "give both when the measurement is wrapped",
+            status=Status.NO_IDENTITY,
+        )
+
+
+def _sha256_around(path: Path, start: int, hole: int, end: int) -> str:
+    """SHA-256 of a file from ``start``, without the bytes from ``hole`` to ``end``."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(start)
+        left = hole - start
+        while left > 0 and (block := file.read(min(_BLOCK, left))):
+            digest.update(block)
+            left -= len(block)
+        file.seek(end)
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _require_hash(blocks: Iterator[memoryview], expected: str) -> None:
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(block)
+    _require_equal(digest.hexdigest(), expected)
+
+
+def _require_equal(sha256: str, expected: str) -> None:
+    if sha256 != expected:
+        raise PayloadError(
+            "LF-PAY-010",
+            "the payload differs from its SHA-256",
+            "send the object again; check the disk and the network of the gateway",
+            status=Status.WRONG_HASH,
+        )

@@ -1,0 +1,1 @@
+"""Receiving Raw Data: the listener, who may call it, and the spool."""

@@ -1,0 +1,246 @@
+"""The node's ear: a storage SCP for Raw Data objects with an ISMRMRD payload, and for C-ECHO.
+
+An object is answered with success only when it is safe: file synced, renamed, directory synced, and
+``on_received`` (which makes the job durable) has returned. Everything else gets a status that tells
+the cause (`Status`) and exactly one log line without patient data.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+from pydicom.dataset import Dataset
+from pydicom.uid import RawDataStorage
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.transport import ThreadedAssociationServer
+
+from lfmri_node.dicom_io.ae_title import require_ae_title
+from lfmri_node.dicom_io.errors import ListenerRefusal, PayloadError
+from lfmri_node.dicom_io.libraries import MAXIMUM_PDU_BYTES, configure_libraries, tune_connection
+from lfmri_node.dicom_io.raw_data.head import TRANSFER_SYNTAXES
+from lfmri_node.dicom_io.receive.direct import read_directly
+from lfmri_node.dicom_io.receive.incoming import Limits, ReceivingDimse, malformed_command
+from lfmri_node.dicom_io.receive.policy import AccessPolicy
+from lfmri_node.dicom_io.receive.spool import Inspect, Spool
+from lfmri_node.dicom_io.status import Status
+from lfmri_node.dicom_io.types import ReceivedPayload
+
+_LOG = logging.getLogger(__name__)
+_DRAIN_POLL_S = 0.02
+_LISTED = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerSettings:
+    """How the listener listens.
+
+    Parameters
+    ----------
+    host, port
+        Address to bind; port 0 takes a free one.
+    spool
+        Directory for received objects.
+    policy
+        Who may open an association; by default nobody.
+    max_payload_bytes
+        Longest data set of one object.
+    min_free_bytes
+        Free space on the spool's file system below which objects are refused.
+    acse_timeout_s, network_timeout_s
+        Longest wait for an association request, and for the next bytes of an open association.
+    drain_s
+        How long `Listener.stop` waits for transfers that are under way.
+    """
+
+    ae_title: str = "LFNODE"
+    host: str = "127.0.0.1"
+    port: int = 11112
+    spool: Path
+    policy: AccessPolicy = field(default_factory=AccessPolicy)
+    max_associations: int = 8
+    max_payload_bytes: int = (1 << 32) - 2
+    min_free_bytes: int = 5 << 30
+    acse_timeout_s: float = 30
+    network_timeout_s: float = 60
+    drain_s: float = 30
+
+    def __post_init__(self) -> None:
+        require_ae_title(self.ae_title)
+
+
+class Listener:
+    """Storage SCP; ``with Listener(...) as listener`` starts and stops it.
+
+    Parameters
+    ----------
+    on_received
+        Called with a complete scan after it is safe on disk and before success is answered, from
+        the thread of the association; again when the same object comes again, so it must be
+        idempotent. A `ListenerRefusal` that it raises is answered; any other exception is answered
+        with a failure status by pynetdicom and logged.
+    inspect
+        Reads the identifiers in the ISMRMRD header for comparison with the DICOM attributes.
+    """
+
+    def __init__(
+        self,
+        settings: ListenerSettings,
+        on_received: Callable[[ReceivedPayload], None],
+        *,
+        inspect: Inspect | None = None,
+    ) -> None:
+        limits = Limits(max_object_bytes=settings.max_payload_bytes, min_free_bytes=settings.min_free_bytes)
+        self.spool = Spool(settings.spool, limits=limits, inspect=inspect)
+        self._settings = settings
+        self._on_received = on_received
+        self._server: ThreadedAssociationServer | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; needed when 0 was asked for."""
+        if self._server is None:
+            raise RuntimeError("the listener is not started")
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Open the spool and listen.
+
+        Raises
+        ------
+        OSError
+            The port is taken, or the spool cannot be made.
+        """
+        configure_libraries()
+        self.spool.open()
+        entity = AE(self._settings.ae_title)
+        entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
+        entity.maximum_associations = self._settings.max_associations
+        entity.acse_timeout = self._settings.acse_timeout_s
+        entity.network_timeout = self._settings.network_timeout_s
+        entity.add_supported_context(Verification, list(TRANSFER_SYNTAXES))
+        entity.add_supported_context(RawDataStorage, list(TRANSFER_SYNTAXES))
+        handlers: list[evt.EventHandlerType] = [
+            (evt.EVT_CONN_OPEN, self._opened),
+            (evt.EVT_REQUESTED, self._requested),
+            (evt.EVT_REJECTED, self._rejected),
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_CONN_CLOSE, self._closed),
+        ]
+        address = (self._settings.host, self._settings.port)
+        self._server = entity.start_server(address, block=False, evt_handlers=handlers)
+
+    def stop(self) -> None:
+        """Take no new connections, let transfers that are under way finish, end the rest."""
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        server.shutdown()
+        deadline = time.monotonic() + self._settings.drain_s
+        while any(_dimse(a).busy for a in server.active_associations) and time.monotonic() < deadline:
+            time.sleep(_DRAIN_POLL_S)
+        for association in server.active_associations:
+            association.abort()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _opened(self, event: evt.Event) -> None:
+        tune_connection(event.assoc, self._settings.network_timeout_s)
+        event.assoc.dimse = ReceivingDimse(event.assoc, self.spool.begin)
+        read_directly(event.assoc)
+
+    def _requested(self, event: evt.Event) -> None:
+        """An association request: let in or reject."""
+        request = cast(A_ASSOCIATE, event.assoc.requestor.primitive)
+        rejection = self._settings.policy.check(
+            calling=request.calling_ae_title,
+            called=request.called_ae_title,
+            ours=self._settings.ae_title,
+            address=event.assoc.requestor.address,
+        )
+        if rejection is not None:
+            event.assoc.acse.send_reject(rejection.result, rejection.source, rejection.reason)
+            event.assoc.kill()  # returns when the rejection is on its way
+            _LOG.warning(
+                "%s: association rejected, %s: %s", rejection.code, rejection.message, _caller(event)
+            )
+
+    def _rejected(self, event: evt.Event) -> None:
+        """pynetdicom itself has rejected a request, which it does at its limit of associations."""
+        _LOG.warning("LF-NET-004: association rejected, too many at once: %s", _caller(event))
+
+    def _store(self, event: evt.Event) -> Dataset:
+        """A complete C-STORE request: keep, enqueue, answer."""
+        answer = Dataset()
+        try:
+            self._receive(event)
+            answer.Status = int(Status.SUCCESS)
+        except (PayloadError, ListenerRefusal) as refusal:
+            answer.Status = int(refusal.status)
+            answer.ErrorComment = f"{refusal.code} {refusal.message}"[:64]  # LO, PS3.7 E.1
+            _LOG.warning("%s; answered 0x%04X: %s", refusal, refusal.status, _caller(event))
+        return answer
+
+    def _receive(self, event: evt.Event) -> None:
+        """Keep the object and pass the scan on when it is complete."""
+        request = cast(C_STORE, event.request)
+        incoming = _dimse(event.assoc).take(cast(int, request.MessageID))
+        if incoming is None:
+            raise malformed_command()
+        if request.AffectedSOPClassUID != RawDataStorage:
+            incoming.discard()
+            raise ListenerRefusal(
+                "LF-NET-018",
+                "only Raw Data Storage is accepted",
+                "send the raw data object, not images",
+                status=Status.SOP_CLASS_NOT_SUPPORTED,
+            )
+        received = self.spool.accept(
+            incoming,
+            sop_class_uid=str(request.AffectedSOPClassUID),
+            sop_instance_uid=str(request.AffectedSOPInstanceUID),
+        )
+        if received is not None:
+            self._on_received(received)
+
+    def _closed(self, event: evt.Event) -> None:
+        """The connection is gone: remove what was being received; tell of a caller who got no context."""
+        dimse = _dimse(event.assoc)
+        dimse.discard()
+        refused = {str(context.abstract_syntax) for context in event.assoc.rejected_contexts}
+        if refused and dimse.n_answers == 0:
+            _LOG.warning(
+                "LF-NET-005: association ended without a request, SOP classes not supported: %s: %s",
+                ", ".join(sorted(refused)[:_LISTED]),
+                _caller(event),
+            )
+
+
+def _dimse(association: Association) -> ReceivingDimse:
+    return cast(ReceivingDimse, association.dimse)
+
+
+def _caller(event: evt.Event) -> str:
+    """Who is on the other side; escaped, since an AE title is whatever the peer sends."""
+    peer = event.assoc.requestor
+    title = peer.primitive.calling_ae_title if peer.primitive is not None else ""
+    return f"{title!a} at {peer.address}"

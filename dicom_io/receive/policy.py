@@ -1,0 +1,87 @@
+"""Who may open an association: AE title and network address together; nobody unless listed.
+
+An AE title is a name, not a proof. It is therefore bound to the networks that it may come from.
+TLS with client certificates (PS3.15 B.12) is not offered yet: run the listener in a closed network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from lfmri_node.dicom_io.ae_title import require_ae_title
+
+
+class Rejection(Enum):
+    """Why an association is rejected: (result, source, reason) of PS3.8 table 9-21, code, words.
+
+    All are "rejected-permanent" by the UL service-user. An address that does not belong to the AE
+    title is answered like an unknown title: the caller does not learn which titles are listed.
+    """
+
+    UNKNOWN_CALLER = (1, 1, 3, "LF-NET-001", "calling AE title is not on the allow-list")
+    UNKNOWN_ADDRESS = (1, 1, 3, "LF-NET-002", "calling AE title is not allowed from this address")
+    WRONG_CALLED = (1, 1, 7, "LF-NET-003", "called AE title is not ours")
+
+    def __init__(self, result: int, source: int, reason: int, code: str, message: str) -> None:
+        self.result = result
+        self.source = source
+        self.reason = reason
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowedCaller:
+    """A gateway: its AE title and where it may come from.
+
+    Raises
+    ------
+    ValueError
+        The title is empty, too long or holds characters that PS3.5 6.2 forbids, or no network is given.
+    """
+
+    ae_title: str
+    networks: tuple[IPv4Network | IPv6Network, ...]
+
+    def __post_init__(self) -> None:
+        require_ae_title(self.ae_title)
+        if not self.networks:
+            raise ValueError("an allowed caller needs at least one address or network")
+
+    @classmethod
+    def of(cls, ae_title: str, networks: Iterable[str]) -> AllowedCaller:
+        """From text: ``192.0.2.7``, ``10.1.0.0/16``, ``2001:db8::/32``."""
+        return cls(ae_title=ae_title, networks=tuple(ip_network(network) for network in networks))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessPolicy:
+    """The allow-list. Without callers nobody is let in.
+
+    Parameters
+    ----------
+    any_caller
+        Switches the list off; for a closed test network. Called AE titles are checked all the same.
+    """
+
+    callers: tuple[AllowedCaller, ...] = ()
+    any_caller: bool = False
+
+    def check(self, *, calling: str, called: str, ours: str, address: str) -> Rejection | None:
+        """Whether to reject; None lets the caller in. Spaces around AE titles do not count (PS3.5 6.2)."""
+        if called.strip() != ours:
+            return Rejection.WRONG_CALLED
+        if self.any_caller:
+            return None
+        networks = [net for c in self.callers if c.ae_title == calling.strip() for net in c.networks]
+        if not networks:
+            return Rejection.UNKNOWN_CALLER
+        peer = ip_address(address)
+        if isinstance(peer, IPv6Address) and peer.ipv4_mapped:
+            peer = peer.ipv4_mapped
+        if not any(peer in network for network in networks):
+            return Rejection.UNKNOWN_ADDRESS
+        return None

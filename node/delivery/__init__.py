@@ -1,0 +1,1 @@
+"""Delivery of encoded objects to destinations."""

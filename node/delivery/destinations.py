@@ -1,0 +1,85 @@
+"""The destinations of the configuration, and whether they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from lfmri_node.dicom_io.deliver.cstore import DicomDestination, echo, send_objects
+from lfmri_node.dicom_io.deliver.orthanc import OrthancDestination, reach, upload_objects
+from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
+from lfmri_node.node.config import Config, DicomDestinationSection, OrthancDestinationSection
+from lfmri_node.node.delivery.deliver import Destination
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ByStore:
+    peer: DicomDestination
+
+    @property
+    def name(self) -> str:
+        return self.peer.name
+
+    def send(self, objects: Sequence[EncodedObject]) -> Iterator[DeliveryReceipt]:
+        return send_objects(self.peer, objects)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ByRest:
+    peer: OrthancDestination
+
+    @property
+    def name(self) -> str:
+        return self.peer.name
+
+    def send(self, objects: Sequence[EncodedObject]) -> Iterator[DeliveryReceipt]:
+        return upload_objects(self.peer, objects)
+
+
+def destinations_of(config: Config) -> list[Destination]:
+    """Every destination of the configuration.
+
+    Raises
+    ------
+    ConfigError
+        LF-CFG-005 where a password cannot be had.
+    """
+    return [_destination(section, config.node.ae_title) for section in config.destinations]
+
+
+def _destination(
+    section: DicomDestinationSection | OrthancDestinationSection, calling_ae: str
+) -> _ByStore | _ByRest:
+    if isinstance(section, DicomDestinationSection):
+        return _ByStore(peer=_dicom(section, calling_ae))
+    return _ByRest(peer=_orthanc(section))
+
+
+def _dicom(section: DicomDestinationSection, calling_ae: str) -> DicomDestination:
+    return DicomDestination(
+        name=section.name,
+        host=section.host,
+        port=section.port,
+        ae_title=section.ae_title,
+        calling_ae_title=calling_ae,
+    )
+
+
+def _orthanc(section: OrthancDestinationSection) -> OrthancDestination:
+    return OrthancDestination(
+        name=section.name, url=section.url, user=section.user, password=section.password()
+    )
+
+
+def probe(section: DicomDestinationSection | OrthancDestinationSection, *, calling_ae: str) -> str | None:
+    """Ask a destination whether it is there (C-ECHO, or Orthanc's ``/system``); None where it answers.
+
+    Raises
+    ------
+    ConfigError
+        LF-CFG-005 where a password cannot be had.
+    """
+    if isinstance(section, OrthancDestinationSection):
+        return reach(_orthanc(section))
+    answer = echo(_dicom(section, calling_ae))
+    return None if answer.answered else answer.detail

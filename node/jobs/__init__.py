@@ -1,0 +1,1 @@
+"""Durable jobs: what is safe on disk, who moves it, what happens after a failure."""

@@ -1,0 +1,200 @@
+"""Reading the job table: what ``status``, ``doctor`` and the demonstration see while ``serve`` writes."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
+from lfmri_node.node.errors import JobError
+from lfmri_node.node.jobs import schema
+from lfmri_node.node.jobs.job import Job, Stage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """One try of one stage; ``outcome`` None while it runs or where its process was killed."""
+
+    stage: Stage
+    attempt: int
+    begun_at: datetime
+    seconds: float | None
+    outcome: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredReceipt:
+    """The latest answer of a destination for one object, and how often it was tried."""
+
+    receipt: DeliveryReceipt
+    tries: int
+
+
+class Ledger:
+    """Read-only view of the job table in ``path``.
+
+    Raises
+    ------
+    JobError
+        LF-JOB-003 where there is no table, LF-JOB-004 where it has another schema version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise JobError("LF-JOB-003", "this node has no job table yet", "start `lfmri-node serve` once")
+        self._open(path, mode="rw")
+        self._connection.execute("PRAGMA query_only=ON")
+        self._check_version()
+
+    def _open(self, path: Path, *, mode: str) -> None:
+        self._lock = threading.RLock()
+        self._base = path.absolute().parent.parent
+        self._connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=30.0,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        self._connection.row_factory = sqlite3.Row
+
+    def _check_version(self) -> None:
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version != schema.VERSION:
+            raise JobError(
+                "LF-JOB-004",
+                f"the job table has schema version {version}, this software needs {schema.VERSION}",
+                "let the version that made it finish its jobs, then give this node a new node.data_dir",
+            )
+
+    def close(self) -> None:
+        """Close the connection; the object is of no use afterwards."""
+        with self._lock:
+            self._connection.close()
+
+    def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        with self._lock:
+            return self._connection.execute(query, values).fetchall()
+
+    def job(self, key: str) -> Job:
+        """The job of a key, or of the only key that starts with it.
+
+        Raises
+        ------
+        JobError
+            LF-JOB-005 where there is none, or more than one.
+        """
+        rows = self._rows("SELECT * FROM jobs WHERE substr(key, 1, ?) = ? LIMIT 2", len(key), key)
+        if len(rows) != 1:
+            found = "no job" if not rows else "more than one job"
+            raise JobError("LF-JOB-005", f"{found} of this name", "take a name from `lfmri-node status`")
+        return schema.as_job(rows[0])
+
+    def jobs(self) -> list[Job]:
+        """All jobs, oldest first; a measurement only while its scans are not known yet."""
+        query = (
+            "SELECT * FROM jobs WHERE contrast IS NOT NULL OR stage != 'decoded' ORDER BY received_at, rowid"
+        )
+        return [schema.as_job(row) for row in self._rows(query)]
+
+    def scans(self, parent: str) -> list[Job]:
+        """The jobs that came out of a measurement."""
+        query = "SELECT * FROM jobs WHERE parent=? ORDER BY contrast, repetition"
+        return [schema.as_job(row) for row in self._rows(query, parent)]
+
+    def unfinished(self) -> list[Job]:
+        """Jobs, measurements included, that some workflow has to move."""
+        query = (
+            "SELECT * FROM jobs WHERE finished_at IS NULL AND stage != 'quarantined'"
+            " ORDER BY received_at, rowid"
+        )
+        return [schema.as_job(row) for row in self._rows(query)]
+
+    def sources(self, key: str) -> list[Path]:
+        """Spool files of a job in the order of their parts."""
+        rows = self._rows("SELECT path FROM sources WHERE job_key=? ORDER BY part", key)
+        return [self._base / row["path"] for row in rows]
+
+    def knows(self, paths: Sequence[Path]) -> bool:
+        """Whether some job was made from these spool files."""
+        names = [str(path.relative_to(self._base)) for path in paths]
+        query = "SELECT count(*) AS n FROM sources WHERE path=?"
+        return all(self._rows(query, name)[0]["n"] > 0 for name in names)
+
+    def timings(self, key: str) -> list[Timing]:
+        """Every try of every stage of a job, in order."""
+        rows = self._rows("SELECT * FROM timings WHERE job_key=? ORDER BY id", key)
+        return [
+            Timing(
+                stage=Stage(row["stage"]),
+                attempt=row["attempt"],
+                begun_at=datetime.fromisoformat(row["begun_at"]),
+                seconds=row["seconds"],
+                outcome=row["outcome"],
+            )
+            for row in rows
+        ]
+
+    def deaths(self, key: str, stage: Stage) -> int:
+        """Tries of a stage that never ended: the worker or the node died in them."""
+        query = "SELECT count(*) AS n FROM timings WHERE job_key=? AND stage=? AND outcome IS NULL"
+        return int(self._rows(query, key, stage.value)[0]["n"])
+
+    def objects(self, key: str) -> list[EncodedObject]:
+        """The encoded objects of a job in the order in which they are sent."""
+        rows = self._rows("SELECT * FROM objects WHERE job_key=? ORDER BY position", key)
+        return [
+            EncodedObject(
+                path=self._base / row["path"],
+                sha256=row["sha256"],
+                role=row["role"],
+                sop_class_uid=row["sop_class_uid"],
+                sop_instance_uid=row["sop_instance_uid"],
+                series_instance_uid=row["series_instance_uid"],
+            )
+            for row in rows
+        ]
+
+    def receipts(self, key: str, destination: str | None = None) -> list[StoredReceipt]:
+        """What the destinations (or one) answered last, object by object."""
+        rows = self._rows(
+            "SELECT r.* FROM receipts r JOIN objects o USING (job_key, sop_instance_uid)"
+            " WHERE r.job_key=? AND (? IS NULL OR r.destination=?) ORDER BY r.destination, o.position",
+            key,
+            destination,
+            destination,
+        )
+        return [
+            StoredReceipt(
+                receipt=DeliveryReceipt(
+                    sop_instance_uid=row["sop_instance_uid"],
+                    destination=row["destination"],
+                    dimse_status=row["dimse_status"],
+                    delivered=bool(row["delivered"]),
+                    committed=None if row["committed"] is None else bool(row["committed"]),
+                    detail=row["detail"],
+                    transient=bool(row["transient"]),
+                    answered_at=datetime.fromisoformat(row["answered_at"]),
+                ),
+                tries=row["tries"],
+            )
+            for row in rows
+        ]
+
+    def missing(self, key: str, destination: str) -> list[EncodedObject]:
+        """Objects that the destination has not said to have, or has said not to hold."""
+        held = {
+            stored.receipt.sop_instance_uid
+            for stored in self.receipts(key, destination)
+            if stored.receipt.delivered and stored.receipt.committed is not False
+        }
+        return [item for item in self.objects(key) if item.sop_instance_uid not in held]
+
+    def is_open(self, key: str) -> bool:
+        """Whether something is left to do for a job and nothing forbids it."""
+        job = self.job(key)
+        return job.finished_at is None and job.stage is not Stage.QUARANTINED

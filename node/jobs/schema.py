@@ -1,0 +1,146 @@
+"""Tables of ``node.sqlite`` and the way between rows and values."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from lfmri_node.node.jobs.job import Failure, Job, Stage
+
+VERSION = 1
+
+TABLES = """
+CREATE TABLE jobs (
+    key TEXT PRIMARY KEY,
+    parent TEXT REFERENCES jobs(key),
+    contrast INTEGER,
+    repetition INTEGER,
+    source_sha256 TEXT NOT NULL,
+    calling_ae TEXT NOT NULL,
+    stage TEXT NOT NULL,
+    resume TEXT,
+    running TEXT,
+    attempts INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    not_before TEXT,
+    failure TEXT,
+    progress TEXT,
+    recipe TEXT NOT NULL,
+    summary TEXT NOT NULL,
+    received_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    finished_at TEXT
+) STRICT;
+CREATE INDEX jobs_by_source ON jobs(source_sha256);
+CREATE TABLE sources (
+    job_key TEXT NOT NULL REFERENCES jobs(key),
+    part INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    PRIMARY KEY (job_key, part)
+) STRICT;
+CREATE TABLE timings (
+    id INTEGER PRIMARY KEY,
+    job_key TEXT NOT NULL REFERENCES jobs(key),
+    stage TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    begun_at TEXT NOT NULL,
+    seconds REAL,
+    outcome TEXT
+) STRICT;
+CREATE INDEX timings_by_job ON timings(job_key);
+CREATE TABLE objects (
+    job_key TEXT NOT NULL REFERENCES jobs(key),
+    position INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    role TEXT NOT NULL,
+    sop_class_uid TEXT NOT NULL,
+    sop_instance_uid TEXT NOT NULL,
+    series_instance_uid TEXT NOT NULL,
+    PRIMARY KEY (job_key, sop_instance_uid)
+) STRICT;
+CREATE TABLE receipts (
+    job_key TEXT NOT NULL REFERENCES jobs(key),
+    destination TEXT NOT NULL,
+    sop_instance_uid TEXT NOT NULL,
+    dimse_status INTEGER,
+    delivered INTEGER NOT NULL,
+    committed INTEGER,
+    detail TEXT NOT NULL,
+    transient INTEGER NOT NULL,
+    answered_at TEXT NOT NULL,
+    tries INTEGER NOT NULL,
+    PRIMARY KEY (job_key, destination, sop_instance_uid)
+) STRICT;
+"""
+
+
+def moment(value: datetime | None) -> str | None:
+    """Aware time as ISO 8601 UTC text; texts of two moments compare like the moments."""
+    return None if value is None else value.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def as_moment(text: str | None) -> datetime | None:
+    """The aware time of `moment`."""
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def job_row(job: Job) -> Mapping[str, object]:
+    """Column -> value of one job."""
+    failure = job.failure
+    return {
+        "key": job.key,
+        "parent": job.parent,
+        "contrast": job.contrast,
+        "repetition": job.repetition,
+        "source_sha256": job.source_sha256,
+        "calling_ae": job.calling_ae,
+        "stage": job.stage.value,
+        "resume": job.resume.value if job.resume else None,
+        "running": job.running.value if job.running else None,
+        "attempts": job.attempts,
+        "generation": job.generation,
+        "not_before": moment(job.not_before),
+        "failure": failure and json.dumps([failure.code, failure.message, failure.hint, failure.transient]),
+        "progress": json.dumps(job.progress) if job.progress else None,
+        "recipe": json.dumps(dict(job.recipe), sort_keys=True),
+        "summary": json.dumps(dict(job.summary), sort_keys=True),
+        "received_at": moment(job.received_at),
+        "updated_at": moment(job.updated_at),
+        "finished_at": moment(job.finished_at),
+    }
+
+
+def as_job(row: sqlite3.Row) -> Job:
+    """The job of one row."""
+    failure = None
+    if row["failure"] is not None:
+        code, message, hint, transient = json.loads(row["failure"])
+        failure = Failure(code=code, message=message, hint=hint, transient=transient)
+    progress = json.loads(row["progress"]) if row["progress"] else None
+    received_at, updated_at = as_moment(row["received_at"]), as_moment(row["updated_at"])
+    assert received_at is not None
+    assert updated_at is not None
+    return Job(
+        key=row["key"],
+        parent=row["parent"],
+        contrast=row["contrast"],
+        repetition=row["repetition"],
+        source_sha256=row["source_sha256"],
+        calling_ae=row["calling_ae"],
+        stage=Stage(row["stage"]),
+        resume=Stage(row["resume"]) if row["resume"] else None,
+        running=Stage(row["running"]) if row["running"] else None,
+        attempts=row["attempts"],
+        generation=row["generation"],
+        not_before=as_moment(row["not_before"]),
+        failure=failure,
+        progress=(progress[0], progress[1]) if progress else None,
+        recipe=json.loads(row["recipe"]),
+        summary=json.loads(row["summary"]),
+        received_at=received_at,
+        updated_at=updated_at,
+        finished_at=as_moment(row["finished_at"]),
+    )

@@ -1,0 +1,1 @@
+"""Reconstruction without a service: files in, objects and pictures out."""

@@ -1,0 +1,266 @@
+"""``lfmri-node reconstruct``: one file in, DICOM objects and pictures out, without a service."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from pydicom.misc import is_dicom
+from pydicom.uid import RawDataStorage
+
+from lfmri_node.dicom_io.objects.attributes import SiteOptions
+from lfmri_node.dicom_io.objects.series import encode
+from lfmri_node.dicom_io.raw_data.context import read_context
+from lfmri_node.dicom_io.raw_data.payload import open_window, read_payload, verify
+from lfmri_node.dicom_io.types import EncodedObject, Equipment, StudyContext
+from lfmri_node.dicom_io.uids import name_uid
+from lfmri_node.node.errors import NodeError
+from lfmri_node.node.jobs.recipe import Recipe, job_key
+from lfmri_node.node.offline.pictures import captions_of, shown_kinds, write_pictures
+from lfmri_node.node.worker.stages import check_identity, findings
+from lfmri_node.recon.method.weights import Model, load_model
+from lfmri_node.recon.metrics import ImageQuality, compare
+from lfmri_node.recon.mrd.measurement import Measurement, ReaderSettings, open_measurement
+from lfmri_node.recon.reconstruct import calibrate, reconstruct
+from lfmri_node.recon.types import Method, RawScan, Real, Reconstruction
+
+Show = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of one scan.
+
+    Parameters
+    ----------
+    found
+        Verdict, reasons and figures; see `pipeline.findings`.
+    quality
+        Kind of image -> figures against the truth; empty where the truth is not known.
+    seconds
+        Stage -> duration.
+    """
+
+    contrast: int
+    repetition: int
+    found: Mapping[str, object]
+    geometry_known: bool
+    identity_known: bool
+    objects: tuple[EncodedObject, ...]
+    pictures: tuple[Path, ...]
+    quality: Mapping[str, ImageQuality]
+    seconds: Mapping[str, float]
+
+    def to_json(self) -> dict[str, object]:
+        """JSON-able form."""
+        return {
+            "contrast": self.contrast,
+            "repetition": self.repetition,
+            **self.found,
+            "geometry_known": self.geometry_known,
+            "identity_known": self.identity_known,
+            "objects": [
+                {"path": str(item.path), "role": item.role, "sop_instance_uid": item.sop_instance_uid}
+                for item in self.objects
+            ],
+            "pictures": [str(path) for path in self.pictures],
+            "quality": {
+                kind: {"psnr_db": figure.psnr_db, "ssim": figure.ssim, "nmse": figure.nmse}
+                for kind, figure in self.quality.items()
+            },
+            "seconds": dict(self.seconds),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    measurement: Measurement
+    context: StudyContext
+    identity_known: bool
+
+
+def reconstruct_file(
+    source: Path, out: Path, *, recipe: Recipe, given: Mapping[str, str], show: Show
+) -> list[Outcome]:
+    """Reconstruct every contrast and repetition in ``source``.
+
+    Parameters
+    ----------
+    source
+        ISMRMRD file, or a Raw Data object that carries a whole one.
+    out
+        Folder for ``*.dcm`` and ``*.png``; one folder below it for each scan where there are several.
+        Nothing is written unless every scan can be read.
+    given
+        DICOM attributes of patient and study, keyword -> value, over what the header says.
+
+    Raises
+    ------
+    ReconError, DicomIoError
+        The file is damaged, or (`UnsupportedAcquisition`) of a kind that is refused.
+    StageFailed
+        LF-JOB-023 where ``given`` contradicts the header.
+    """
+    created_at = datetime.fromtimestamp(source.stat().st_mtime, UTC)
+    with _opened(source, recipe, given) as opened:
+        check_identity(opened.measurement.identity, opened.context)
+        scans = [opened.measurement.scan(*pair) for pair in opened.measurement.scans]
+        model = None
+        if recipe.recon.method is Method.LF_MRI:
+            model = load_model(Path(recipe.weights) if recipe.weights else None, sha256=recipe.weights_sha256)
+        outcomes = []
+        for scan in scans:
+            several = f"contrast-{scan.contrast}-repetition-{scan.repetition}"
+            folder = out / several if len(scans) > 1 else out
+            truth = find_truth(source, scan.contrast)
+            outcomes.append(_one(scan, opened, folder, recipe, model, truth, created_at, show))
+    return outcomes
+
+
+def _one(
+    scan: RawScan,
+    opened: _Opened,
+    out: Path,
+    recipe: Recipe,
+    model: Model | None,
+    truth: Real | None,
+    created_at: datetime,
+    show: Show,
+) -> Outcome:
+    clock = _Clock()
+    calibration = calibrate(scan, recipe.recon, lambda done, total: show("calibrate coils", done, total))
+    clock.lap("calibrated")
+    reconstruction = reconstruct(
+        scan,
+        model,
+        recipe.recon,
+        calibration=calibration,
+        progress=lambda done, total: show("reconstruct", done, total),
+    )
+    clock.lap("reconstructed")
+    key = job_key(opened.context, scan.source_sha256, recipe, scan.contrast, scan.repetition)
+    out.mkdir(parents=True, exist_ok=True)
+    objects = encode(
+        reconstruction,
+        opened.context,
+        key,
+        out,
+        created_at=created_at,
+        software_version=recipe.software_version,
+        options=SiteOptions(**dict(recipe.objects)),
+    )
+    show("write objects", len(objects), len(objects))
+    clock.lap("encoded")
+    quality = quality_against(reconstruction, truth)
+    pictures = write_pictures(reconstruction, truth, out, captions=captions_of(quality))
+    clock.lap("pictures")
+    return Outcome(
+        contrast=scan.contrast,
+        repetition=scan.repetition,
+        found=findings(reconstruction),
+        geometry_known=scan.geometry.known,
+        identity_known=opened.identity_known,
+        objects=tuple(objects),
+        pictures=tuple(pictures),
+        quality=quality,
+        seconds=clock.laps,
+    )
+
+
+class _Clock:
+    """Durations between laps."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        moment = time.monotonic()
+        self.laps[name] = round(moment - self._last, 3)
+        self._last = moment
+
+
+@contextmanager
+def _opened(source: Path, recipe: Recipe, given: Mapping[str, str]) -> Iterator[_Opened]:
+    reader = ReaderSettings(**dict(recipe.reader))
+    if not is_dicom(source):
+        with open_measurement(source, settings=reader) as measurement:
+            context, known = _stand_in_context(measurement, given)
+            yield _Opened(measurement=measurement, context=context, identity_known=known)
+        return
+    if given:
+        raise NodeError(
+            "LF-CFG-008", "a Raw Data object names its own patient and study", "leave the options out"
+        )
+    header = read_payload(source)
+    verify([header])
+    with (
+        open_window([source]) as window,
+        open_measurement(window, sha256=header.fields.sha256, settings=reader) as measurement,
+    ):
+        yield _Opened(measurement=measurement, context=read_context(source), identity_known=True)
+
+
+def _stand_in_context(measurement: Measurement, given: Mapping[str, str]) -> tuple[StudyContext, bool]:
+    """Patient and study from the header and the options; a marked stand-in where neither names one."""
+    said = measurement.identity
+    attributes: dict[str, object] = {
+        "PatientID": said.patient_id,
+        "PatientName": said.patient_name,
+        "AccessionNumber": said.accession_number,
+        "StudyInstanceUID": said.study_instance_uid,
+    }
+    attributes = {name: value for name, value in attributes.items() if value} | dict(given)
+    known = "PatientID" in attributes
+    if not known:
+        attributes["PatientID"] = f"UNKNOWN-{measurement.source_sha256[:12]}"
+        attributes["PatientName"] = "Unknown^Identity"
+    study = str(
+        attributes.setdefault(
+            "StudyInstanceUID", name_uid("study", str(attributes["PatientID"]), measurement.source_sha256)
+        )
+    )
+    context = StudyContext(
+        study_instance_uid=study,
+        frame_of_reference_uid=said.frame_of_reference_uid,
+        attributes=attributes,
+        source_sop_class_uid=str(RawDataStorage),
+        source_instances=(name_uid("raw object", measurement.source_sha256),),
+        equipment=Equipment(),
+    )
+    return context, known
+
+
+def find_truth(source: Path, contrast: int) -> Real | None:
+    """f32 (s, y, x) of ``<stem>.truth.npz`` beside ``source``; None where there is none."""
+    path = source.with_name(f"{source.stem}.truth.npz")
+    if not path.is_file():
+        return None
+    with np.load(path) as arrays:
+        name = "truth" if contrast == 0 else f"truth_{contrast}"
+        return np.asarray(arrays[name], dtype=np.float32) if name in arrays else None
+
+
+def quality_against(reconstruction: Reconstruction, truth: Real | None) -> dict[str, ImageQuality]:
+    """Figures of every image of a reconstruction against the truth.
+
+    Raises
+    ------
+    NodeError
+        LF-CFG-009 where the truth has another shape than the images.
+    """
+    if truth is None:
+        return {}
+    if truth.shape != reconstruction.geometry.matrix:
+        raise NodeError(
+            "LF-CFG-009",
+            f"the truth has shape {truth.shape}, the images {reconstruction.geometry.matrix}",
+            "remove the *.truth.npz file, or make it again with `lfmri-node convert`",
+        )
+    kinds = shown_kinds(reconstruction)
+    return {kind: compare(np.abs(getattr(reconstruction, kind)), truth) for kind in kinds}

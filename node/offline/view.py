@@ -1,0 +1,99 @@
+"""``lfmri-node reconstruct``: from options to a run, and the summary that it prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lfmri_node.node.config import Config
+from lfmri_node.node.console import Steps, console, print_json, print_table
+from lfmri_node.node.jobs.recipe import Recipe
+from lfmri_node.node.offline.pictures import TITLES
+from lfmri_node.node.offline.reconstruct import Outcome, reconstruct_file
+from lfmri_node.recon.metrics import ImageQuality
+from lfmri_node.recon.types import Method
+
+
+def run_offline(
+    source: Path,
+    out: Path,
+    config: Config,
+    *,
+    method: str | None,
+    weights: Path | None,
+    calling_ae: str,
+    given: Mapping[str, str],
+) -> list[Outcome]:
+    """Reconstruct ``source`` as the configuration says; options win over it.
+
+    The fallback is always computed, because the pictures show it.
+    """
+    changes: dict[str, object] = {"always_fallback": True}
+    if method is not None:
+        changes["method"] = Method(method)
+    if weights is not None:
+        changes |= {"weights": weights.absolute(), "weights_sha256": None}
+    recon = config.recon.model_copy(update=changes)
+    recipe = Recipe.of(config.model_copy(update={"recon": recon}), calling_ae)
+    with Steps() as steps:
+        return reconstruct_file(source, out, recipe=recipe, given=given, show=steps.show)
+
+
+def print_outcomes(outcomes: Sequence[Outcome], out: Path, *, as_json: bool) -> None:
+    """The summary: one JSON document, or a table for each scan."""
+    if as_json:
+        print_json({"out": str(out), "scans": [outcome.to_json() for outcome in outcomes]})
+        return
+    for outcome in outcomes:
+        _print_outcome(outcome, several=len(outcomes) > 1)
+    console().print("Research use only. Not for diagnosis.", style="bold")
+
+
+def _print_outcome(outcome: Outcome, *, several: bool) -> None:
+    found = outcome.found
+    title = f"contrast {outcome.contrast}, repetition {outcome.repetition}" if several else "reconstruction"
+    rows: list[tuple[object, object]] = [
+        ("verdict", found["verdict"]),
+        ("method of the delivered image", found["method"]),
+        ("weights", found["weights"] or "none"),
+        ("matrix (slices, rows, columns)", found["matrix"]),
+        ("acceleration", f"{found['acceleration']:.2f}"),
+        ("data residual", f"{found['data_residual']:.4f}"),
+    ]
+    reasons = found["reasons"]
+    assert isinstance(reasons, list)
+    rows += [(f"reason {reason['code']}", reason["message"]) for reason in reasons]
+    rows += lesion_rows(found)
+    if not outcome.geometry_known:
+        rows.append(("GEOMETRY UNKNOWN", "the header's directions are unusable; positions are a stand-in"))
+    if not outcome.identity_known:
+        rows.append(("IDENTITY UNKNOWN", "the header names no patient; give --patient-id"))
+    rows += [(f"seconds, {stage}", f"{seconds:.2f}") for stage, seconds in outcome.seconds.items()]
+    print_table(title, ("", ""), rows)
+    if outcome.quality:
+        print_quality(outcome.quality)
+    folder = outcome.objects[0].path.parent
+    console().print(f"{len(outcome.objects)} DICOM objects in {folder}", markup=False)
+    for path in outcome.pictures:
+        console().print(f"picture {path}", markup=False)
+
+
+def lesion_rows(found: Mapping[str, object]) -> list[tuple[object, object]]:
+    """What `pipeline.findings` says of the lesion map, with gate and threshold; no row without a map."""
+    if found.get("lesion_map") is None:
+        return []
+    return [
+        ("lesion map", found["lesion_map"]),
+        ("gate (slice score)", f"{found['lesion_gate']:.3g}"),
+        ("threshold (activation)", f"{found['lesion_threshold']:.3g}"),
+    ]
+
+
+def print_quality(quality: Mapping[str, ImageQuality]) -> None:
+    """Figures of each kind of image against the truth."""
+    print_table(
+        "against the truth (range: maximum of the truth volume)",
+        ("image", "PSNR dB", "SSIM"),
+        [(TITLES[kind], f"{figure.psnr_db:.2f}", f"{figure.ssim:.4f}") for kind, figure in quality.items()],
+        right=("PSNR dB", "SSIM"),
+    )

@@ -1,0 +1,1 @@
+"""The process that computes, and the stages that it runs."""

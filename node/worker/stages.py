@@ -1,0 +1,248 @@
+"""The stages of a job, as the worker does them: files in, files out.
+
+Each stage leaves its result under its final name only when it is complete and on disk; a stage that
+finds its result already there answers from it and computes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lfmri_node.dicom_io.objects.texts import map_summary
+from lfmri_node.dicom_io.raw_data.context import contradictions, read_context
+from lfmri_node.dicom_io.raw_data.payload import open_window, read_payload, verify
+from lfmri_node.dicom_io.types import EncodedObject, StudyContext
+from lfmri_node.node.errors import StageFailed
+from lfmri_node.node.files import published_directory, published_path, write_text
+from lfmri_node.node.jobs.recipe import Recipe, job_key
+from lfmri_node.node.worker.task import ANSWER, CALIBRATION, RECONSTRUCTION, Task
+from lfmri_node.recon.mrd.measurement import Measurement, ReaderSettings, open_measurement
+from lfmri_node.recon.types import Method, RawScan, Reconstruction, ScanIdentity
+
+if TYPE_CHECKING:
+    from lfmri_node.recon.method.weights import Model  # torch comes with it: at run time only when needed
+
+Progress = Callable[[int, int], None]
+
+
+class Pipeline:
+    """The stages, with the model kept between jobs. torch and SigPy are imported when first needed."""
+
+    def __init__(self, *, threads: int = 0) -> None:
+        self._threads = threads
+        self._model: Model | None = None
+        self._model_sha256: str | None = None
+
+    def warm_up(self) -> None:
+        """Import the numerics, which takes seconds, before the first job comes."""
+        import lfmri_node.dicom_io.objects.series
+        import lfmri_node.recon.reconstruct  # noqa: F401
+
+    def decode(self, task: Task, progress: Progress) -> dict[str, object]:
+        """Read the header, check identity and geometry, list the scans of the measurement.
+
+        Returns
+        -------
+        ``scans``: contrast, repetition and job key of each; ``n_slices``, ``n_coils``.
+
+        Raises
+        ------
+        ReconError, DicomIoError
+            The payload or the ISMRMRD file is damaged or of a kind that is not supported.
+        StageFailed
+            LF-JOB-021 no usable identity, LF-JOB-022 geometry unknown, LF-JOB-023 the ISMRMRD
+            header contradicts the DICOM attributes.
+        """
+        headers = [read_payload(path) for path in task.sources]
+        verify(headers)
+        context = read_context(*task.sources)
+        with self._measurement(task) as measurement:
+            check_identity(measurement.identity, context)
+            scans = [measurement.scan(contrast, repetition) for contrast, repetition in measurement.scans]
+            check_geometry(scans)
+        keys = [
+            job_key(context, task.source_sha256, task.recipe, scan.contrast, scan.repetition).hex
+            for scan in scans
+        ]
+        progress(1, 1)
+        return {
+            "scans": [
+                {"key": key, "contrast": scan.contrast, "repetition": scan.repetition}
+                for key, scan in zip(keys, scans, strict=True)
+            ],
+            "n_slices": scans[0].n_slices,
+            "n_coils": scans[0].n_coils,
+        }
+
+    def calibrate(self, task: Task, progress: Progress) -> dict[str, object]:
+        """Estimate the coil sensitivities and keep them in ``work/calibration.npz``."""
+        target = task.work / CALIBRATION
+        if target.exists():
+            return {}
+        from lfmri_node.recon.reconstruct import calibrate
+
+        self._limit_threads()
+        with self._measurement(task) as measurement:
+            scan = measurement.scan(task.contrast, task.repetition)
+            calibration = calibrate(scan, task.recipe.recon, progress)
+        with published_path(target) as scratch:
+            calibration.save(scratch)
+        return {}
+
+    def reconstruct(self, task: Task, progress: Progress) -> dict[str, object]:
+        """Reconstruct and keep the volumes in ``work/reconstruction``."""
+        target = task.work / RECONSTRUCTION
+        if not target.exists():
+            from lfmri_node.recon.archive import save_reconstruction
+            from lfmri_node.recon.reconstruct import Calibration, reconstruct
+
+            self._limit_threads()
+            with self._measurement(task) as measurement:
+                reconstruction = reconstruct(
+                    measurement.scan(task.contrast, task.repetition),
+                    self._model_for(task.recipe),
+                    task.recipe.recon,
+                    calibration=Calibration.load(task.work / CALIBRATION),
+                    progress=progress,
+                )
+            with published_directory(target) as scratch:
+                save_reconstruction(reconstruction, scratch)
+                write_text(scratch / ANSWER, json.dumps(findings(reconstruction)))
+        answer = json.loads((target / ANSWER).read_text(encoding="utf-8"))
+        assert isinstance(answer, dict)
+        return answer
+
+    def encode(self, task: Task, progress: Progress) -> dict[str, object]:
+        """Write and check the DICOM objects.
+
+        Returns
+        -------
+        ``objects``: what `EncodedObject` holds, ``path`` relative to the objects' directory.
+        """
+        if not task.objects.exists():
+            from lfmri_node.recon.archive import load_reconstruction
+
+            context = read_context(*task.sources)
+            reconstruction = load_reconstruction(task.work / RECONSTRUCTION)
+            with published_directory(task.objects) as scratch:
+                objects = encode_objects(reconstruction, context, task, scratch)
+                described = [{**asdict(item), "path": item.path.name} for item in objects]
+                write_text(scratch / ANSWER, json.dumps({"objects": described}))
+        answer = json.loads((task.objects / ANSWER).read_text(encoding="utf-8"))
+        assert isinstance(answer, dict)
+        progress(len(answer["objects"]), len(answer["objects"]))
+        return answer
+
+    @contextmanager
+    def _measurement(self, task: Task) -> Iterator[Measurement]:
+        task.work.mkdir(parents=True, exist_ok=True)
+        reader = ReaderSettings(
+            **dict(task.recipe.reader), group=read_payload(task.sources[0]).fields.group, scratch=task.work
+        )
+        with (
+            open_window(task.sources) as window,
+            open_measurement(window, sha256=task.source_sha256, settings=reader) as measurement,
+        ):
+            yield measurement
+
+    def _limit_threads(self) -> None:
+        if self._threads > 0:
+            import torch
+
+            torch.set_num_threads(self._threads)
+
+    def _model_for(self, recipe: Recipe) -> Model | None:
+        if recipe.recon.method is not Method.LF_MRI:
+            return None
+        if self._model_sha256 != recipe.weights_sha256:
+            from lfmri_node.recon.method.weights import load_model
+
+            path = Path(recipe.weights) if recipe.weights else None
+            self._model = load_model(path, sha256=recipe.weights_sha256)
+            self._model_sha256 = recipe.weights_sha256
+        return self._model
+
+
+def encode_objects(
+    reconstruction: Reconstruction, context: StudyContext, task: Task, out: Path
+) -> Sequence[EncodedObject]:
+    """The DICOM objects of a reconstruction, written into ``out`` and checked."""
+    from lfmri_node.dicom_io.objects.attributes import SiteOptions
+    from lfmri_node.dicom_io.objects.series import encode
+
+    key = job_key(context, task.source_sha256, task.recipe, task.contrast, task.repetition)
+    return encode(
+        reconstruction,
+        context,
+        key,
+        out,
+        created_at=task.created_at,
+        software_version=task.recipe.software_version,
+        options=SiteOptions(**dict(task.recipe.objects)),
+    )
+
+
+def check_geometry(scans: Sequence[RawScan]) -> None:
+    """Refuse images that nobody could place in the patient.
+
+    Raises
+    ------
+    StageFailed
+        LF-JOB-022 where a scan's directions are zero or not orthonormal.
+    """
+    if not all(scan.geometry.known for scan in scans):
+        raise StageFailed(
+            "LF-JOB-022",
+            "the slice directions in the ISMRMRD header are zero or not orthonormal",
+            "correct the gateway's converter; `lfmri-node reconstruct` makes images without a place",
+            refused=True,
+        )
+
+
+def check_identity(identity: ScanIdentity, context: StudyContext) -> None:
+    """Refuse a measurement of nobody, or of somebody else than the DICOM object says.
+
+    Raises
+    ------
+    StageFailed
+        LF-JOB-021 no PatientID or StudyInstanceUID, LF-JOB-023 header and attributes contradict.
+    """
+    if not context.study_instance_uid or not context.attributes.get("PatientID"):
+        raise StageFailed(
+            "LF-JOB-021",
+            "the Raw Data object names no patient or no study",
+            "let the gateway set PatientID and StudyInstanceUID",
+            refused=True,
+        )
+    differing = contradictions(identity, context)
+    if differing:
+        raise StageFailed(
+            "LF-JOB-023",
+            f"ISMRMRD header and DICOM attributes contradict each other in {', '.join(differing)}",
+            "find out at the gateway which one is right, and send again",
+            refused=True,
+        )
+
+
+def findings(reconstruction: Reconstruction) -> dict[str, object]:
+    """What a table shows of a reconstruction: verdict, reasons, figures; JSON-able."""
+    quality = reconstruction.quality
+    lesion = reconstruction.lesion
+    return {
+        "verdict": quality.verdict.value,
+        "reasons": [{"code": r.code, "message": r.message} for r in quality.reasons],
+        "acceleration": round(quality.acceleration, 4),
+        "data_residual": round(quality.data_residual, 6),
+        "method": reconstruction.provenance.method.value,
+        "matrix": list(reconstruction.geometry.matrix),
+        "lesion_voxels": int(lesion.mask.sum()) if lesion is not None else None,
+        "lesion_map": map_summary(lesion) if lesion is not None else None,
+        "lesion_gate": lesion.operating_score if lesion is not None else None,
+        "lesion_threshold": lesion.threshold if lesion is not None else None,
+        "weights": reconstruction.provenance.weights_name,
+    }

@@ -1,0 +1,1 @@
+"""Scans made on this machine: phantoms, coils, the demonstration, conversion of arrays."""

@@ -1,0 +1,1 @@
+"""Parallel imaging: transforms, operators, coil maps, and the classical reconstructions."""

@@ -1,0 +1,154 @@
+"""Delivery through Orthanc's REST API: a real Orthanc, and a scripted HTTP server for what it never does."""
+
+import http.server
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from lfmri_node.dicom_io.deliver.orthanc import OrthancDestination, reach, upload_objects
+
+
+@pytest.fixture
+def destination(orthanc) -> OrthancDestination:
+    return OrthancDestination(name="orthanc", url=orthanc.url, user="lfmri", password="test")
+
+
+@pytest.mark.integration
+def test_uploaded_and_read_back(orthanc, destination, make_image) -> None:
+    objects = [make_image(300 + n) for n in range(3)]
+    receipts = list(upload_objects(destination, objects))
+    assert [(r.delivered, r.committed, r.transient) for r in receipts] == [(True, True, False)] * 3
+    assert [r.sop_instance_uid for r in receipts] == [item.sop_instance_uid for item in objects]
+    assert {r.dimse_status for r in receipts} == {None}
+    for item in objects:
+        found = orthanc.client.instances.lookup(item.sop_instance_uid)
+        assert orthanc.client.instances.get_file(found) == item.path.read_bytes()
+
+
+@pytest.mark.integration
+def test_uploading_again_changes_nothing(orthanc, destination, make_image) -> None:
+    item = make_image(310)
+    before = orthanc.client.get_statistics().instances_count
+    receipts = [*upload_objects(destination, [item]), *upload_objects(destination, [item])]
+    assert [(r.delivered, r.committed) for r in receipts] == [(True, True)] * 2
+    assert orthanc.client.get_statistics().instances_count == before + 1
+
+
+@pytest.mark.integration
+def test_a_wrong_password_is_permanent(destination, make_image) -> None:
+    (receipt,) = upload_objects(replace(destination, password="wrong"), [make_image(320)])
+    assert (receipt.delivered, receipt.committed, receipt.transient) == (False, None, False)
+    assert "401" in receipt.detail
+    assert "401" in reach(replace(destination, password="wrong"))
+    assert reach(destination) is None
+
+
+@pytest.mark.integration
+def test_a_file_that_orthanc_cannot_read_is_permanent(destination, make_image) -> None:
+    item = make_image(330)
+    item.path.write_bytes(b"damaged")
+    (receipt,) = upload_objects(destination, [item])
+    assert (receipt.delivered, receipt.transient) == (False, False)
+    assert "400" in receipt.detail
+
+
+@pytest.mark.integration
+def test_what_orthanc_holds_is_compared(destination, make_image) -> None:
+    """The file on disk has changed since it was encoded: its recorded hash no longer fits."""
+    item = make_image(340)
+    dataset = pydicom.dcmread(item.path)
+    dataset.InstanceNumber = 999
+    dataset.save_as(item.path)
+    (receipt,) = upload_objects(destination, [item])
+    assert (receipt.delivered, receipt.committed, receipt.transient) == (False, False, False)
+
+
+def test_nobody_listens_is_transient(make_image, free_port: int) -> None:
+    there = OrthancDestination(name="orthanc", url=f"http://127.0.0.1:{free_port}")
+    receipts = list(upload_objects(there, [make_image(1), make_image(2)]))
+    assert [(r.delivered, r.committed, r.transient) for r in receipts] == [(False, None, True)] * 2
+    assert reach(there) is not None
+
+
+Answer = tuple[int, bytes]
+
+
+@pytest.fixture
+def scripted() -> Iterator[Callable[..., OrthancDestination]]:
+    """``scripted(post=, get=)``: an HTTP server that answers so; None cuts the connection."""
+    with ExitStack() as stack:
+
+        def start(*, post: Answer | None, get: Answer | None = None) -> OrthancDestination:
+            class Handler(http.server.BaseHTTPRequestHandler):
+                def answer(self, script: Answer | None) -> None:
+                    if script is None:
+                        self.connection.shutdown(socket.SHUT_RDWR)
+                        return
+                    self.send_response(script[0])
+                    self.send_header("Content-Length", str(len(script[1])))
+                    self.end_headers()
+                    self.wfile.write(script[1])
+
+                def do_POST(self) -> None:
+                    self.rfile.read(int(self.headers["Content-Length"]))
+                    self.answer(post)
+
+                def do_GET(self) -> None:
+                    self.answer(get)
+
+                def log_message(self, *_: object) -> None:
+                    pass
+
+            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.server_close)
+            stack.callback(server.shutdown)
+            url = f"http://127.0.0.1:{server.server_address[1]}/"
+            return OrthancDestination(name="orthanc", url=url, timeout_s=5)
+
+        yield start
+
+
+STORED = json.dumps({"ID": "x", "Status": "Success"}).encode()
+KEPT = json.dumps({"ID": "x", "Status": "AlreadyStored"}).encode()
+
+
+@pytest.mark.parametrize(
+    ("post", "get", "expected"),
+    [
+        ((500, b"{}"), None, (False, None, True)),
+        ((507, b"{}"), None, (False, None, True)),
+        ((404, b"{}"), None, (False, None, False)),
+        ((413, b"{}"), None, (False, None, False)),
+        ((200, b'{"Status": "FilteredOut"}'), None, (False, None, False)),
+        (None, None, (False, None, True)),
+        ((200, STORED), (500, b"{}"), (False, None, True)),
+        ((200, STORED), None, (False, None, True)),
+        ((200, STORED), (200, b"other bytes"), (False, False, False)),
+        ((200, KEPT), (200, b"other bytes"), (False, False, False)),
+    ],
+)
+def test_classification(
+    scripted, make_image, post: Answer | None, get: Answer | None, expected: tuple[bool, bool | None, bool]
+) -> None:
+    """Never "delivered" before the copy has been read back and compared."""
+    (receipt,) = upload_objects(scripted(post=post, get=get), [make_image(1)])
+    assert (receipt.delivered, receipt.committed, receipt.transient) == expected
+    assert receipt.detail
+
+
+def test_the_password_is_not_printed() -> None:
+    assert "secret" not in repr(OrthancDestination(name="o", url="http://x", user="u", password="secret"))
+
+
+def test_a_missing_file_is_an_error_of_ours(scripted, make_image, tmp_path: Path) -> None:
+    item = replace(make_image(1), path=tmp_path / "gone.dcm")
+    with pytest.raises(FileNotFoundError):
+        list(upload_objects(scripted(post=(200, STORED)), [item]))

@@ -1,0 +1,182 @@
+"""The worker: one child that answers line by line, is replaced when it dies, and leaves with its parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lfmri_node.node.errors import StageFailed, WorkerDied
+from lfmri_node.node.worker.process import WorkerProcess
+
+CHILD = """
+import json, os, signal, sys, time
+for line in sys.stdin:
+    request = json.loads(line)
+    name, task = request["operation"], request["task"]
+    def say(**answer): print(json.dumps({"id": request["id"], **answer}), flush=True)
+    if name == "echo":
+        say(progress=[1, 2]); say(progress=[2, 2]); say(result={"process": os.getpid(), **task})
+    elif name == "refuse":
+        say(error={"code": "LF-X-001", "message": "m", "hint": "h", "refused": True, "transient": False})
+    elif name == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif name == "hang":
+        time.sleep(3600)
+"""
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Iterator[WorkerProcess]:
+    with WorkerProcess(
+        [sys.executable, "-c", CHILD], log=tmp_path / "logs" / "worker.log", stage_limit_s=60.0
+    ) as worker:
+        yield worker
+
+
+def test_answers_with_progress_from_one_long_lived_process(child: WorkerProcess) -> None:
+    seen: list[tuple[int, int]] = []
+    first = child.call("echo", {"n": 1}, lambda done, total: seen.append((done, total)))
+    second = child.call("echo", {"n": 2})
+    assert seen == [(1, 2), (2, 2)]
+    assert (first["n"], second["n"]) == (1, 2)
+    assert first["process"] == second["process"] == child.process_id
+
+
+def test_an_error_answer_keeps_code_and_kind(child: WorkerProcess) -> None:
+    with pytest.raises(StageFailed) as caught:
+        child.call("refuse", {})
+    assert (caught.value.code, caught.value.refused, caught.value.transient) == ("LF-X-001", True, False)
+
+
+def test_a_dead_worker_is_an_error_and_then_replaced(child: WorkerProcess) -> None:
+    before = child.call("echo", {})["process"]
+    with pytest.raises(WorkerDied) as caught:
+        child.call("die", {})
+    assert caught.value.code == "LF-JOB-011"
+    assert "signal 9" in caught.value.message
+    assert child.call("echo", {})["process"] != before
+
+
+def test_a_worker_killed_between_requests_is_replaced(child: WorkerProcess) -> None:
+    process = child.call("echo", {})["process"]
+    os.kill(process, signal.SIGKILL)
+    psutil.Process(process).wait()
+    assert child.call("echo", {})["process"] != process
+
+
+def test_a_request_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
+    with WorkerProcess([sys.executable, "-c", CHILD], log=tmp_path / "log", stage_limit_s=0.2) as worker:
+        with pytest.raises(WorkerDied) as caught:
+            worker.call("hang", {})
+        assert caught.value.code == "LF-JOB-012"
+
+
+def test_callers_take_turns(child: WorkerProcess) -> None:
+    answers: list[int] = []
+
+    def ask(n: int) -> None:
+        answers.append(child.call("echo", {"n": n})["n"])
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == list(range(8))
+
+
+REAL = [sys.executable, "-m", "lfmri_node.node.worker.main", "0", "1"]
+
+
+def test_the_real_worker_leaves_when_its_parent_is_killed() -> None:
+    """The pipe's other end closes with the parent, however it ends."""
+    parent = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import subprocess, sys, time\n"
+            f"child = subprocess.Popen({REAL!r}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
+            "print(child.pid, flush=True)\n"
+            "time.sleep(3600)",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    worker = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    worker.wait(timeout=60)
+
+
+def task_in(tmp_path: Path) -> dict[str, object]:
+    return {
+        "sources": [str(tmp_path / "absent.dcm")],
+        "source_sha256": "0" * 64,
+        "contrast": 0,
+        "repetition": 0,
+        "recipe": {
+            "recon": {
+                "method": "zero-filled",
+                "lesion": "off",
+                "fallback": "cg-sense",
+                "always_fallback": False,
+                "n_virtual_coils": None,
+            },
+            "reader": {},
+            "objects": {},
+            "weights": None,
+            "weights_sha256": "",
+            "software_version": "0",
+        },
+        "work": str(tmp_path / "work"),
+        "objects": str(tmp_path / "objects"),
+        "created_at": "2026-01-01T00:00:00+00:00",
+    }
+
+
+def test_memory_beyond_the_limit_is_an_answer_and_the_worker_lives_on(tmp_path: Path) -> None:
+    program = (
+        "import sys; from lfmri_node.node.worker import main as worker\n"
+        "answers = worker.own_stdout(); worker.limit_memory(1.0)\n"
+        "worker.serve(sys.stdin, answers, {\n"
+        "  'big': lambda task, progress: {'n': len(bytearray(2 * 2**30))},\n"
+        "  'small': lambda task, progress: {'n': len(bytearray(2 * 2**20))}})"
+    )
+    log = tmp_path / "worker.log"
+    with WorkerProcess([sys.executable, "-c", program], log=log, stage_limit_s=60.0) as worker:
+        with pytest.raises(StageFailed) as caught:
+            worker.call("big", task_in(tmp_path))
+        assert caught.value.code == "LF-JOB-013"
+        assert not caught.value.transient
+        assert worker.call("small", task_in(tmp_path)) == {"n": 2 * 2**20}
+
+
+def test_the_real_worker_answers_errors_without_a_traceback(tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    task = task_in(tmp_path)
+    with WorkerProcess(REAL, log=log, stage_limit_s=60.0) as worker:
+        with pytest.raises(StageFailed) as caught:
+            worker.call("decode", task)
+        assert caught.value.code == "LF-JOB-018"
+        (tmp_path / "absent.dcm").write_bytes(b"no dicom at all")
+        with pytest.raises(StageFailed) as caught:
+            worker.call("decode", task)
+        assert caught.value.code == "LF-PAY-001"
+    assert log.read_text() == ""
+
+
+def test_a_defect_in_the_worker_is_reported_without_texts(tmp_path: Path) -> None:
+    """An exception that nobody expects ends the worker; its text may quote patient data."""
+    log = tmp_path / "worker.log"
+    with WorkerProcess(REAL, log=log, stage_limit_s=60.0) as worker, pytest.raises(WorkerDied):
+        worker.call("decode", {"sources": "SENTINEL"})
+    line = log.read_text()
+    assert "critical crash error=" in line
+    assert "SENTINEL" not in line

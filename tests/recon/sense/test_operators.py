@@ -1,0 +1,81 @@
+"""Every operator is linear, its adjoint is its adjoint, and SigPy computes the same."""
+
+import numpy as np
+import pytest
+import sigpy
+import sigpy.mri.linop
+import torch
+
+from lfmri_node.recon.sense.operators import SenseOp, fft_centred, ifft_centred
+
+SHAPES = [(8, 10), (9, 10), (8, 7), (7, 9), (1, 6)]
+
+
+def complex_normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, dtype=torch.complex64, generator=generator)
+
+
+def encoding(shape: tuple[int, int], points: bool, n_coils: int = 3, batch: int = 2) -> SenseOp:
+    generator = torch.Generator().manual_seed(1)
+    mask = torch.rand(batch, *(shape if points else shape[1:]), generator=generator) > 0.4
+    return SenseOp(complex_normal(batch, n_coils, *shape, seed=2), mask)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("points", [False, True])
+class TestSenseOp:
+    def test_adjoint(self, shape, points):
+        operator = encoding(shape, points)
+        x, y = complex_normal(2, *shape, seed=3), complex_normal(2, 3, *shape, seed=4)
+        left = torch.vdot(operator(x).flatten(), y.flatten())
+        right = torch.vdot(x.flatten(), operator.adjoint(y).flatten())
+        torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-4)
+
+    def test_linear(self, shape, points):
+        operator = encoding(shape, points)
+        x, y = complex_normal(2, *shape, seed=3), complex_normal(2, *shape, seed=5)
+        combined = operator((2 - 1j) * x + y)
+        torch.testing.assert_close(combined, (2 - 1j) * operator(x) + operator(y), rtol=1e-4, atol=1e-4)
+
+    def test_gram_is_adjoint_after_forward(self, shape, points):
+        operator = encoding(shape, points)
+        x = complex_normal(2, *shape, seed=3)
+        torch.testing.assert_close(operator.gram(x), operator.adjoint(operator(x)), rtol=1e-4, atol=1e-4)
+
+    def test_derivative_of_the_gram_by_the_mask(self, shape, points):
+        operator = encoding(shape, points)
+        left, right = complex_normal(2, *shape, seed=3), complex_normal(2, *shape, seed=4)
+        mask = operator.mask[:, 0, 0] if not points else operator.mask[:, 0]
+        mask = mask.clone().requires_grad_()
+        torch.vdot(left.flatten(), SenseOp(operator.maps, mask).gram(right).flatten()).real.backward()
+        gradient = operator.gram_mask_gradient(left, right)
+        torch.testing.assert_close(gradient.reshape(mask.shape), mask.grad, rtol=1e-4, atol=1e-4)
+
+    def test_unsampled_points_stay_zero(self, shape, points):
+        operator = encoding(shape, points)
+        y = operator(complex_normal(2, *shape, seed=3))
+        assert torch.all(y[(operator.mask == 0).expand_as(y)] == 0)
+
+    def test_equals_sigpy(self, shape, points):
+        operator = encoding(shape, points, batch=1)
+        weights = operator.mask[0].expand(3, *shape).numpy()
+        oracle = sigpy.mri.linop.Sense(operator.maps[0].numpy(), weights=weights)
+        x = complex_normal(1, *shape, seed=3)
+        np.testing.assert_allclose(operator(x)[0].numpy(), oracle(x[0].numpy()), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_transform_is_unitary_and_centred(shape):
+    x = complex_normal(*shape)
+    torch.testing.assert_close(ifft_centred(fft_centred(x)), x, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(fft_centred(x).numpy(), sigpy.fft(x.numpy()), rtol=1e-4, atol=1e-5)
+    constant = fft_centred(torch.ones(shape, dtype=torch.complex64))
+    peak = np.unravel_index(int(constant.abs().argmax()), shape)
+    assert peak == (shape[0] // 2, shape[1] // 2)
+    assert constant.abs().max().item() == pytest.approx(np.sqrt(shape[0] * shape[1]), rel=1e-5)
+
+
+def test_a_mask_of_the_wrong_size_is_refused():
+    with pytest.raises(ValueError, match="does not fit"):
+        SenseOp(complex_normal(1, 2, 4, 6), torch.ones(1, 5))
