@@ -32,8 +32,8 @@ from lfmri_node.recon.trust.indicators import (
     data_residual,
     measure_slice,
     network_residual,
-    noise_per_coil,
 )
+from lfmri_node.recon.trust.noise import noise_per_coil
 from lfmri_node.recon.types import (
     Bool,
     CoilMaps,

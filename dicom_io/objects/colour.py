@@ -29,7 +29,7 @@ def hot(activation: Real) -> NDArray[np.float64]:
 def opacity(activation: Real) -> NDArray[np.float64]:
     """Share of the colour in the mixture, f64 of the same shape: 0 for weak activation, rising smoothly."""
     t = np.clip((activation - _TRANSPARENT) / (_FULL - _TRANSPARENT), 0.0, 1.0)
-    return _LARGEST_SHARE * t * t * (3 - 2 * t)
+    return np.asarray(_LARGEST_SHARE * t * t * (3 - 2 * t))
 
 
 def fuse(image: Real, activation: Real, outline: Bool | None = None) -> Rgb:
@@ -50,7 +50,7 @@ def fuse(image: Real, activation: Real, outline: Bool | None = None) -> Rgb:
     mixture = (1 - share) * grey + share * shaded
     if outline is not None:
         mixture[edge(outline)] = _OUTLINE
-    return np.rint(mixture * 255).astype(np.uint8)
+    return np.asarray(np.rint(mixture * 255), dtype=np.uint8)
 
 
 def edge(region: Bool) -> Bool:

@@ -69,7 +69,7 @@ class Window:
         if self.width <= 1:
             return (stored > self.center - 0.5).astype(np.float32)
         grey = (stored.astype(np.float32) - (self.center - 0.5)) / (self.width - 1) + 0.5
-        return np.clip(grey, 0.0, 1.0, dtype=np.float32)
+        return np.asarray(np.clip(grey, 0.0, 1.0), dtype=np.float32)
 
 
 def robust_window(stored: Stored) -> Window:

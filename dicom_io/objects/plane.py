@@ -25,7 +25,7 @@ def orientation(geometry: Geometry) -> NDArray[np.float64]:
     left, _, right = np.linalg.svd(
         np.array([geometry.axis_x, geometry.axis_y], dtype=float), full_matrices=False
     )
-    return left @ right
+    return np.asarray(left @ right)
 
 
 def add_image_plane(dataset: Dataset, geometry: Geometry, s: int) -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from pydicom.uid import UID
 from pynetdicom.association import Association
-from pynetdicom.dimse import DimsePrimitiveType, DIMSEServiceProvider
+from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import DimsePrimitiveType
 from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.pdu_primitives import P_DATA
 

@@ -58,7 +58,7 @@ class Recipe:
         return {**asdict(self), "reader": dict(self.reader), "objects": dict(self.objects)}
 
     @classmethod
-    def from_json(cls, document: Mapping) -> Recipe:
+    def from_json(cls, document: Mapping[str, Any]) -> Recipe:
         """Inverse of `to_json`."""
         recon = document["recon"]
         return cls(

@@ -13,7 +13,7 @@ import resource
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from typing import TextIO
+from typing import Any, TextIO
 
 from lfmri_node.dicom_io.errors import DicomIoError
 from lfmri_node.node import logs
@@ -79,7 +79,7 @@ def _read(requests: TextIO, inbox: queue.SimpleQueue[str]) -> None:
     os._exit(0)  # the parent is gone: whatever is being computed, nobody waits for it
 
 
-def _answer(request: Mapping, operation: Operation, answers: TextIO) -> dict[str, object]:
+def _answer(request: Mapping[str, Any], operation: Operation, answers: TextIO) -> dict[str, object]:
     def progress(done: int, total: int) -> None:
         _write(answers, {"id": request["id"], "progress": [done, total]})
 
@@ -112,7 +112,9 @@ def _answer(request: Mapping, operation: Operation, answers: TextIO) -> dict[str
         )
 
 
-def _error(code: str, message: str, hint: str, *, refused: bool = False, transient: bool = False) -> dict:
+def _error(
+    code: str, message: str, hint: str, *, refused: bool = False, transient: bool = False
+) -> dict[str, object]:
     return {
         "error": {"code": code, "message": message, "hint": hint, "refused": refused, "transient": transient}
     }

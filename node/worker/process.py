@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from lfmri_node.node.errors import StageFailed, WorkerDied
 
@@ -64,7 +65,9 @@ class WorkerProcess:
         with self._turn:
             self._living()
 
-    def call(self, operation: str, task: Mapping[str, object], progress: Progress | None = None) -> dict:
+    def call(
+        self, operation: str, task: Mapping[str, object], progress: Progress | None = None
+    ) -> dict[str, Any]:
         """Have the worker do ``operation`` on ``task``; one request at a time, callers wait their turn.
 
         Returns
@@ -97,7 +100,7 @@ class WorkerProcess:
 
     def _converse(
         self, process: subprocess.Popen[str], request: Mapping[str, object], progress: Progress | None
-    ) -> dict | None:
+    ) -> dict[str, Any] | None:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -106,7 +109,7 @@ class WorkerProcess:
         except (BrokenPipeError, ValueError):
             return None
         for line in process.stdout:
-            answer = json.loads(line)
+            answer: dict[str, Any] = json.loads(line)
             if answer.get("id") != request["id"]:
                 continue
             if "progress" not in answer:
@@ -176,7 +179,7 @@ class WorkerProcess:
         self.stop()
 
 
-def _unpack(answer: Mapping[str, object]) -> dict:
+def _unpack(answer: Mapping[str, object]) -> dict[str, Any]:
     error = answer.get("error")
     if isinstance(error, dict):
         raise StageFailed(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from lfmri_node.dicom_io.types import EncodedObject
 from lfmri_node.node.jobs.recipe import Recipe
@@ -55,7 +56,7 @@ class Task:
         }
 
     @classmethod
-    def from_json(cls, document: Mapping) -> Task:
+    def from_json(cls, document: Mapping[str, Any]) -> Task:
         """Inverse of `to_json`."""
         return cls(
             sources=tuple(Path(path) for path in document["sources"]),

@@ -194,7 +194,7 @@ def _mean_auc(runs: list[_RunPairs], times: NDArray[np.float64]) -> NDArray[np.f
         won = np.einsum("rs,st,rt->r", times, run.won, times)
         total += np.divide(won, pairs, out=np.zeros_like(won), where=pairs > 0)
         n += pairs > 0
-    return np.divide(total, n, out=np.full(len(times), np.nan), where=n > 0)
+    return np.asarray(np.divide(total, n, out=np.full(len(times), np.nan), where=n > 0))
 
 
 def best_iou(rows: Iterable[Row]) -> tuple[Summary, float] | None:

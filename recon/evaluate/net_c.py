@@ -223,7 +223,7 @@ def _offset(network: nn.Module, image: Real, lesion: Bool) -> NDArray[np.float64
     if not points_at(activation, lesion):
         return None
     peak = np.unravel_index(int(activation.argmax()), activation.shape)
-    return np.array(peak) - np.argwhere(lesion).mean(axis=0)
+    return np.asarray(np.array(peak) - np.argwhere(lesion).mean(axis=0))
 
 
 def lines(judged: dict[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ cost 0.5 dB inside lesions even with the true outline in the place of C.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
@@ -147,7 +148,8 @@ def data_consistency(
 
     Differentiable by ``right``, ``weight`` and, where it asks for it, the mask of ``operator``.
     """
-    return cast(Tensor, _RegularisedSolve.apply(right, weight, operator.mask, start, operator, n_iterations))
+    solve = cast(Callable[..., Tensor], _RegularisedSolve.apply)
+    return solve(right, weight, operator.mask, start, operator, n_iterations)
 
 
 class Stage(nn.Module):

@@ -7,7 +7,9 @@ and where the configuration says so its smooth phase, are taken out before the b
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -90,12 +92,13 @@ class ResidualUNet(nn.Module):
         for block in self.up:
             finer = skips.pop()
             x = block(torch.cat((functional.interpolate(x, scale_factor=2.0), finer), dim=1), conditions)
-        return self.out(x)[..., :rows, :columns]
+        return cast(Tensor, self.out(x))[..., :rows, :columns]
 
 
 def slice_scale(image: Tensor) -> Tensor:
     """Root mean square of each slice of c64 (b, r, p), shaped (b, 1, 1); positive also for zero slices."""
-    return torch.linalg.vector_norm(image, dim=(-2, -1), keepdim=True) / image[0].numel() ** 0.5 + _EPS
+    norm: Tensor = torch.linalg.vector_norm(image, dim=(-2, -1), keepdim=True)
+    return norm / math.sqrt(image[0].numel()) + _EPS
 
 
 def smooth_phase(image: Tensor) -> Tensor:

@@ -175,7 +175,8 @@ class LesionClassifier(CellClassifier):
             levels.append(x)
         for narrow, merge, beside in zip(self.narrow, self.merge, levels[-2:0:-1], strict=True):
             x = merge(beside + functional.interpolate(narrow(x), scale_factor=2.0, mode="bilinear"))
-        return self.logits(x)[..., : -(-rows // STRIDE), : -(-columns // STRIDE)]
+        logits: Tensor = self.logits(x)
+        return logits[..., : -(-rows // STRIDE), : -(-columns // STRIDE)]
 
 
 def activation_map(slice_logits: Tensor, logit_map: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -191,7 +191,7 @@ def _plain_chunks(table: h5py.Dataset) -> bool:
     """Whether the rows lie on disk in chunks as they are: all written, no compression."""
     if table.chunks is None or table.id.get_create_plist().get_nfilters():
         return False
-    return table.id.get_num_chunks() == -(-table.shape[0] // table.chunks[0])
+    return bool(table.id.get_num_chunks() == -(-table.shape[0] // table.chunks[0]))
 
 
 def _heads_from_chunks(table: h5py.Dataset) -> NDArray[Any]:
@@ -205,4 +205,4 @@ def _heads_from_chunks(table: h5py.Dataset) -> NDArray[Any]:
     start, dtype = row.get_member_offset(member), row.get_member_type(member).dtype
     stored = b"".join(table.id.read_direct_chunk((i,))[1] for i in range(0, table.shape[0], size))
     rows = np.frombuffer(stored, dtype=np.uint8).reshape(-1, row.get_size())[: table.shape[0]]
-    return np.ascontiguousarray(rows[:, start : start + dtype.itemsize]).view(dtype)[:, 0]
+    return np.asarray(np.ascontiguousarray(rows[:, start : start + dtype.itemsize]).view(dtype)[:, 0])

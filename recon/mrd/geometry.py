@@ -189,7 +189,7 @@ def _slice_spacing(position_mm: Floats, normal: Floats, thickness_mm: float) -> 
         raise InvalidRawData(
             "LF-RAW-033", "two slices lie at the same position", "correct the slice positions in the heads"
         )
-    spacing = float(along[-1]) / (n_slices - 1)
+    spacing: float = float(along[-1]) / (n_slices - 1)
     if np.abs(along - spacing * np.arange(n_slices)).max() > _POSITION_TOLERANCE_MM:
         raise UnsupportedAcquisition(
             "LF-RAW-031", "the distance between slices is not constant", "send stacks separately"

@@ -91,7 +91,9 @@ def phantom_volume(n_slices: int, shape: tuple[int, int], rng: np.random.Generat
     return volume / max(float(volume.max()), 1e-6)
 
 
-def _lesion_profile(kind: str, shape: tuple[int, int], rng: np.random.Generator, size: float) -> tuple:
+def _lesion_profile(
+    kind: str, shape: tuple[int, int], rng: np.random.Generator, size: float
+) -> tuple[tuple[float, float], float]:
     """Radii in pixels and softness of one kind; ``size`` scales the sizes of fastMRI+ boxes."""
     unit = size * min(shape) / 160.0
     if kind == "tear":

@@ -227,4 +227,4 @@ def _combine(kspace: Complex) -> Real:
     """Magnitude f32 (r, p) of fully sampled k-space (c, r, p), combined with maps of all of it."""
     maps = estimate(KSpace(data=kspace, sampled=np.ones(kspace.shape[2], dtype=bool))).maps
     images = ifft_axis(ifft_axis(kspace, -1), -2)
-    return np.abs((maps.conj() * images).sum(axis=0)).astype(np.float32)
+    return np.asarray(np.abs((maps.conj() * images).sum(axis=0)), dtype=np.float32)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +80,7 @@ def calibration_data(kspace: KSpace, limit: int = CALIBRATION_LIMIT) -> Complex:
 
 
 def _side(box: tuple[slice, slice]) -> int:
-    return min(box[0].stop - box[0].start, box[1].stop - box[1].start)
+    return int(min(box[0].stop - box[0].start, box[1].stop - box[1].start))
 
 
 def _middle(run: slice, side: int, n: int) -> slice:
@@ -144,7 +144,7 @@ def _low_resolution(kspace: Complex, side: int) -> tuple[Complex, Real]:
     return maps.astype(np.complex64), (rss > 0.05 * rss.max()).astype(np.float32)
 
 
-def _pad(data: NDArray, grid: tuple[int, ...]) -> NDArray:
+def _pad(data: NDArray[Any], grid: tuple[int, ...]) -> NDArray[Any]:
     """Zero-fill the last axes to ``grid``, zero frequency staying at index n // 2."""
     shape = data.shape[data.ndim - len(grid) :]
     before = [n // 2 - m // 2 for n, m in zip(grid, shape, strict=True)]

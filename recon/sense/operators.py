@@ -7,6 +7,7 @@ All tensors are complex64; images are (b, r, p), multi-coil data (b, c, r, p).
 from __future__ import annotations
 
 import functools
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -17,12 +18,14 @@ _CACHED_SAMPLES = 1 << 18
 
 def fft_centred(x: Tensor, dims: tuple[int, ...] = (-2, -1)) -> Tensor:
     """Orthonormal FFT over ``dims`` with zero position and zero frequency at index ``n // 2``."""
-    return torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(x, dims), dim=dims, norm="ortho"), dims)
+    spectrum = torch.fft.fftn(torch.fft.ifftshift(x, dims), dim=dims, norm="ortho")
+    return cast(Tensor, torch.fft.fftshift(spectrum, dims))
 
 
 def ifft_centred(x: Tensor, dims: tuple[int, ...] = (-2, -1)) -> Tensor:
     """Inverse, and adjoint, of `fft_centred`."""
-    return torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(x, dims), dim=dims, norm="ortho"), dims)
+    image = torch.fft.ifftn(torch.fft.ifftshift(x, dims), dim=dims, norm="ortho")
+    return cast(Tensor, torch.fft.fftshift(image, dims))
 
 
 class SenseOp:
@@ -73,11 +76,12 @@ class SenseOp:
         image = torch.fft.ifftshift(x, self._dims)[:, None]
         step = max(1, _CACHED_SAMPLES // x.numel()) if x.device.type == "cpu" else self.maps.shape[1]
         pieces = (self._gram_of_coils(maps, image) for maps in self._maps_rolled.split(step, dim=1))
-        return torch.fft.fftshift(functools.reduce(torch.add, pieces), self._dims)
+        return cast(Tensor, torch.fft.fftshift(functools.reduce(torch.add, pieces), self._dims))
 
     def _gram_of_coils(self, maps: Tensor, image: Tensor) -> Tensor:
         spectrum = torch.fft.fftn(maps * image, dim=self._dims, norm="ortho") * self._mask_rolled
-        return (maps.conj() * torch.fft.ifftn(spectrum, dim=self._dims, norm="ortho")).sum(1)
+        coils: Tensor = torch.fft.ifftn(spectrum, dim=self._dims, norm="ortho")
+        return (maps.conj() * coils).sum(1)
 
     def gram_mask_gradient(self, left: Tensor, right: Tensor) -> Tensor:
         """Derivative of ``Re <left, A^H A right>`` by the mask, in its shape; images (b, r, p)."""

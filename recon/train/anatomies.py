@@ -79,7 +79,7 @@ def _surround(inside: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np
     low, high = places.min(axis=0), places.max(axis=0)
     middle, half = (low + high) / 2, np.maximum((high - low) / 2, 1) * rng.uniform(1.1, 1.4)
     rows, columns = np.indices(inside.shape)
-    return ((rows - middle[0]) / half[0]) ** 4 + ((columns - middle[1]) / half[1]) ** 4 < 1
+    return np.asarray(((rows - middle[0]) / half[0]) ** 4 + ((columns - middle[1]) / half[1]) ** 4 < 1)
 
 
 def _soft_tissue(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ its families is asked for.
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -43,7 +44,7 @@ class FeatureClassifier(CellClassifier):
         """Logits (b, k, r', p') of an image f32 (b, 1, r, p) whose tissue is about one."""
         after = [self.ahead + -n % STRIDE for n in image.shape[-2:]]
         image = functional.pad(image, (0, after[1], 0, after[0]), mode="replicate")
-        return self.logits(self.features(image[..., self.ahead :, self.ahead :]))
+        return cast(Tensor, self.logits(self.features(image[..., self.ahead :, self.ahead :])))
 
 
 def build_classifier(family: str, config: ClassifierConfig) -> nn.Module:
@@ -65,7 +66,7 @@ def build_classifier(family: str, config: ClassifierConfig) -> nn.Module:
 
 def _resnet(config: ClassifierConfig) -> nn.Module:
     """He et al., CVPR 2016: a 3x3 stem and basic blocks at stride 1, 2 and 4; the fourth layer is cut off."""
-    from monai.networks.nets import ResNet
+    from monai.networks.nets.resnet import ResNet
 
     net = ResNet(
         block="basic",
@@ -82,7 +83,7 @@ def _resnet(config: ClassifierConfig) -> nn.Module:
 
 def _densenet(config: ClassifierConfig) -> nn.Module:
     """Huang et al., CVPR 2017: dense blocks at stride 2 and 4; the pooling of the stem is left out."""
-    from monai.networks.nets import DenseNet
+    from monai.networks.nets.densenet import DenseNet
 
     stem, growth = config.channels[0], config.channels[0] // 2
     blocks = (4, 6)

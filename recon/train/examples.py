@@ -17,7 +17,7 @@ from lfmri_node.recon.sense.coilmaps import CoarseMaps, calibrate, interpolate, 
 from lfmri_node.recon.sense.fourier import fft_axis, ifft_axis
 from lfmri_node.recon.train.masks import draw_mask, draw_points
 from lfmri_node.recon.train.samples import Sample, estimated_maps
-from lfmri_node.recon.trust.indicators import noise_per_coil
+from lfmri_node.recon.trust.noise import noise_per_coil
 from lfmri_node.recon.types import Bool, Complex, KSpace
 
 LESION_CENTRED = 0.6

@@ -40,7 +40,10 @@ class LfMri(nn.Module):
 
     def forward(self, measurement: Measurement) -> list[StageOutput]:
         term = LesionTerm(self.weighting, given=measurement.guide)
-        return self.cascade(measurement.adjoint, measurement.operator, measurement.scale, term)
+        outputs: list[StageOutput] = self.cascade(
+            measurement.adjoint, measurement.operator, measurement.scale, term
+        )
+        return outputs
 
 
 def cascade_config(recipe: Recipe) -> CascadeConfig:

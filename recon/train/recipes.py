@@ -115,7 +115,7 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        return dict(json.loads(json.dumps(dataclasses.asdict(self))))
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> Recipe:

@@ -179,7 +179,7 @@ def _weights_of(runs: Path, source: str) -> Path:
 
 def _loader(
     recipe: Recipe, data: Path, runs: Path, machine: Machine, trainer: L.Trainer, start: int
-) -> DataLoader:
+) -> DataLoader[Any]:
     steps = range(start, recipe.steps)
     ranks = {"rank": trainer.global_rank, "n_ranks": trainer.world_size}
     draws: Sampler[Any]

@@ -81,7 +81,7 @@ class Sample:
 
     @property
     def n_coils(self) -> int:
-        return self.true_maps.shape[0]
+        return int(self.true_maps.shape[0])
 
 
 def draw_coils(n_coils: int, measured: Complex, rng: np.random.Generator) -> Complex:
@@ -174,7 +174,7 @@ def draw_scan(
 
 def true_image(scan: SimulatedScan, estimated: Complex) -> Complex:
     """The noise-free image c64 (r, p), combined with the ``estimated`` maps c64 (c, r, p)."""
-    return ((estimated.conj() * scan.maps).sum(0) * scan.image).astype(np.complex64)
+    return np.asarray((estimated.conj() * scan.maps).sum(0) * scan.image, dtype=np.complex64)
 
 
 def draw_sample(

@@ -58,7 +58,7 @@ class SensitivityNet(nn.Module):
     def forward(self, coils: Tensor, conditions: Tensor) -> Tensor:
         """c64 (b, c, r, p) -> c64 (b, c, r, p); zero in a slice without signal."""
         each = conditions.repeat_interleave(coils.shape[1], dim=0)
-        maps = self.refine(coils.flatten(0, 1), each).unflatten(0, coils.shape[:2])
+        maps: Tensor = self.refine(coils.flatten(0, 1), each).unflatten(0, coils.shape[:2])
         total = torch.linalg.vector_norm(maps, dim=1, keepdim=True)
         return maps / torch.maximum(total, _FLOOR * slice_scale(total[:, 0].detach())[:, None])
 

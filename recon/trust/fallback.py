@@ -19,7 +19,7 @@ import torch
 from lfmri_node.recon.sense import classical as baseline
 from lfmri_node.recon.sense.coilmaps import CALIBRATION_LIMIT
 from lfmri_node.recon.sense.sampling import calibration_box
-from lfmri_node.recon.trust.indicators import noise_per_coil
+from lfmri_node.recon.trust.noise import noise_per_coil
 from lfmri_node.recon.types import Bool, CoilMaps, Complex, KSpace, Method
 
 Name = TypeVar("Name", bound=str)

@@ -118,7 +118,7 @@ def _beyond(misfit: float, expected: float, energy: float) -> float:
 
 
 def _samples_per_coil(kspace: KSpace) -> float:
-    return np.count_nonzero(kspace.sampled) * kspace.data[0].size / kspace.sampled.size
+    return float(np.count_nonzero(kspace.sampled) * kspace.data[0].size / kspace.sampled.size)
 
 
 def _variance(sigma: Real) -> float:

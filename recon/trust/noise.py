@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,5 +77,5 @@ def _level(samples: Complex) -> Real:
     return np.asarray(levels, dtype=np.float32)
 
 
-def _root_mean_square(values: NDArray, axis: int | tuple[int, ...]) -> NDArray[np.float64]:
+def _root_mean_square(values: NDArray[Any], axis: int | tuple[int, ...]) -> NDArray[np.float64]:
     return np.asarray(np.sqrt((np.abs(values) ** 2).mean(axis=axis, dtype=np.float64)))
