@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from orthanc_api_client import OrthancApiClient
 from orthanc_api_client import exceptions as api
@@ -15,6 +18,20 @@ from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
 
 _PERMANENT = frozenset({400, 401, 403, 404, 405, 409, 413, 415})
 _CUT = "the connection was cut"  # the client library answers None to what it cannot name
+_STRANGER = "what answers is not Orthanc (a proxy, a login page?)"
+_STORED = frozenset({"Success", "AlreadyStored"})
+_NOT_STORED = {"FilteredOut": False, "Failure": False, "StorageFull": True}  # Orthanc's word -> may heal
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{8}){4}")
+_PREAMBLE = 128
+
+
+class _NotTaken(Exception):
+    """Why an object did not arrive, in words of ours, and whether that may heal."""
+
+    def __init__(self, detail: str, *, transient: bool = True) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.transient = transient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +60,7 @@ def upload_objects(
 ) -> Iterator[DeliveryReceipt]:
     """Upload objects one by one; a receipt for each, in order, once Orthanc's copy has been compared.
 
+    Every object gets its receipt, also where what answers is no Orthanc at all.
     ``committed`` is True when Orthanc returns the bytes that were sent, False when it returns others
     (it keeps what it has unless told to overwrite). An object that cannot be read back counts as not
     delivered and may be sent again: uploading the same bytes twice changes nothing.
@@ -56,9 +74,10 @@ def reach(destination: OrthancDestination) -> str | None:
     """Ask Orthanc who it is; None when it answers us, else what went wrong."""
     with _client(destination) as client:
         try:
-            return None if client.get("system", timeout=destination.timeout_s) else _CUT
-        except api.OrthancApiException as error:
-            return _cause(error)[0]
+            system = _document(_ask(client.get, "system", timeout=destination.timeout_s))
+        except _NotTaken as error:
+            return error.detail
+    return None if system.get("Version") else _STRANGER
 
 
 @contextmanager
@@ -76,32 +95,63 @@ def _upload(
 ) -> DeliveryReceipt:
     try:
         with item.path.open("rb") as file:
-            answer = client.post("instances", data=file, timeout=destination.timeout_s)
-        if answer is None:
-            return _receipt(destination, item, _CUT, transient=True)
-        said = answer.json()
-        if said.get("Status") not in ("Success", "AlreadyStored"):
-            return _receipt(destination, item, f"Orthanc answers {said.get('Status')}")
-        copy = client.get(f"instances/{said['ID']}/file", timeout=destination.timeout_s)
-    except api.OrthancApiException as error:
-        detail, transient = _cause(error)
-        return _receipt(destination, item, detail, transient=transient)
-    if copy is None:
-        return _receipt(destination, item, _CUT, transient=True)
-    if hashlib.sha256(copy.content).hexdigest() != item.sha256:
+            said = _document(_ask(client.post, "instances", data=file, timeout=destination.timeout_s))
+        status, place = _stored(said)
+        copy = _ask(client.get, f"instances/{place}/file", timeout=destination.timeout_s)
+        if copy[_PREAMBLE : _PREAMBLE + 4] != b"DICM":
+            raise _NotTaken(_STRANGER)
+    except _NotTaken as error:
+        return _receipt(destination, item, error.detail, transient=error.transient)
+    if hashlib.sha256(copy).hexdigest() != item.sha256:
         detail = "Orthanc holds another object under this SOP Instance UID"
         return _receipt(destination, item, detail, committed=False)
-    return _receipt(destination, item, said["Status"], delivered=True, committed=True)
+    return _receipt(destination, item, status, delivered=True, committed=True)
 
 
-def _cause(error: api.OrthancApiException) -> tuple[str, bool]:
+def _ask(method: Callable[..., Any], place: str, **options: object) -> bytes:
+    """Content of the answer to a request; every way not to get one is a `_NotTaken`."""
+    try:
+        answer = method(place, **options)
+    except api.OrthancApiException as error:
+        raise _cause(error) from None
+    except (TypeError, AttributeError, ValueError):
+        # The client takes errors to be worded as Orthanc words them, and trips over others.
+        raise _NotTaken(_STRANGER) from None
+    if answer is None:
+        raise _NotTaken(_CUT)
+    return bytes(answer.content)
+
+
+def _document(content: bytes) -> dict[str, object]:
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise _NotTaken(_STRANGER)
+    return document
+
+
+def _stored(said: dict[str, object]) -> tuple[str, str]:
+    """Status and identifier of an object that Orthanc says it has stored; nothing else is quoted."""
+    status, place = said.get("Status"), said.get("ID")
+    if not isinstance(status, str) or status not in _STORED | _NOT_STORED.keys():
+        raise _NotTaken(_STRANGER)
+    if status in _NOT_STORED:
+        raise _NotTaken(f"Orthanc answers {status}", transient=_NOT_STORED[status])
+    if not isinstance(place, str) or not _ID.fullmatch(place):
+        raise _NotTaken(_STRANGER)
+    return status, place
+
+
+def _cause(error: api.OrthancApiException) -> _NotTaken:
     """What happened, without what the server says of the object, and whether it may heal."""
     code = error.http_status_code if isinstance(error, api.HttpError) else None
     if code is not None:
-        return f"HTTP {code}", code not in _PERMANENT
-    if isinstance(error, api.TimeoutError):
-        return "no answer in time", True
-    return "Orthanc cannot be reached", True
+        return _NotTaken(f"HTTP {code}", transient=code not in _PERMANENT)
+    return _NotTaken(
+        "no answer in time" if isinstance(error, api.TimeoutError) else "Orthanc cannot be reached"
+    )
 
 
 def _receipt(

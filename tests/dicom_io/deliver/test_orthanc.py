@@ -116,8 +116,11 @@ def scripted() -> Iterator[Callable[..., OrthancDestination]]:
         yield start
 
 
-STORED = json.dumps({"ID": "x", "Status": "Success"}).encode()
-KEPT = json.dumps({"ID": "x", "Status": "AlreadyStored"}).encode()
+ID = "-".join(["0123abcd"] * 5)
+STORED = json.dumps({"ID": ID, "Status": "Success"}).encode()
+KEPT = json.dumps({"ID": ID, "Status": "AlreadyStored"}).encode()
+OTHER = bytes(128) + b"DICM" + b"other bytes"
+PAGE = b"<!DOCTYPE html><html><body>Log in, SECRET</body></html>"
 
 
 @pytest.mark.parametrize(
@@ -131,8 +134,8 @@ KEPT = json.dumps({"ID": "x", "Status": "AlreadyStored"}).encode()
         (None, None, (False, None, True)),
         ((200, STORED), (500, b"{}"), (False, None, True)),
         ((200, STORED), None, (False, None, True)),
-        ((200, STORED), (200, b"other bytes"), (False, False, False)),
-        ((200, KEPT), (200, b"other bytes"), (False, False, False)),
+        ((200, STORED), (200, OTHER), (False, False, False)),
+        ((200, KEPT), (200, OTHER), (False, False, False)),
     ],
 )
 def test_classification(
@@ -142,6 +145,60 @@ def test_classification(
     (receipt,) = upload_objects(scripted(post=post, get=get), [make_image(1)])
     assert (receipt.delivered, receipt.committed, receipt.transient) == expected
     assert receipt.detail
+
+
+@pytest.mark.parametrize(
+    ("post", "get"),
+    [
+        ((200, PAGE), None),
+        ((200, b""), None),
+        ((200, b"\xff\xfe"), None),
+        ((200, b"[" * 100_000), None),
+        ((200, b'["SECRET"]'), None),
+        ((200, b'"SECRET"'), None),
+        ((200, b'{"Status": "Success"}'), None),
+        ((200, b'{"Status": "Success", "ID": 7}'), None),
+        ((200, b'{"Status": "Success", "ID": "../../SECRET"}'), None),
+        ((200, b'{"Status": ["SECRET"]}'), None),
+        ((409, PAGE), None),
+        ((409, b"5"), None),
+        ((500, b'["SECRET"]'), None),
+        ((500, b'"SECRET"'), None),
+        ((200, STORED), (200, PAGE)),
+        ((200, STORED), (200, b"")),
+        ((200, STORED), (500, b'"SECRET"')),
+    ],
+)
+def test_what_is_not_orthanc_gets_a_receipt_and_another_try(
+    scripted, make_image, post: Answer, get: Answer | None
+) -> None:
+    """A proxy's login page answers 200 as well; every try ends with a receipt that quotes nothing."""
+    (receipt,) = upload_objects(scripted(post=post, get=get), [make_image(1)])
+    assert (receipt.delivered, receipt.committed, receipt.transient) == (False, None, True)
+    assert receipt.detail
+    assert "SECRET" not in receipt.detail
+
+
+def test_a_status_that_orthanc_does_not_have_is_not_quoted(scripted, make_image) -> None:
+    (receipt,) = upload_objects(scripted(post=(200, b'{"Status": "SECRET"}')), [make_image(1)])
+    assert (receipt.delivered, receipt.transient) == (False, True)
+    assert "SECRET" not in receipt.detail
+
+
+@pytest.mark.parametrize("answer", [PAGE, b"[]", b"{}", b"", b'{"Version": ""}'])
+def test_what_is_not_orthanc_is_not_reached(scripted, answer: bytes) -> None:
+    assert reach(scripted(post=None, get=(200, answer))) is not None
+
+
+def test_orthanc_is_reached(scripted) -> None:
+    assert reach(scripted(post=None, get=(200, b'{"ApiVersion": 18, "Version": "1.12.0"}'))) is None
+
+
+def test_a_password_that_no_header_can_carry_is_a_receipt(scripted, make_image) -> None:
+    there = replace(scripted(post=(200, STORED)), user="lfmri", password="\u65e5\u672c")
+    (receipt,) = upload_objects(there, [make_image(1)])
+    assert (receipt.delivered, receipt.committed) == (False, None)
+    assert reach(there) is not None
 
 
 def test_the_password_is_not_printed() -> None:
