@@ -107,7 +107,7 @@ def send_objects(
 def echo(destination: DicomDestination) -> EchoAnswer:
     """Ask a destination whether it listens to us (Verification, PS3.4 Annex A)."""
     with _association(destination, [(Verification, UID("1.2.840.10008.1.2"))]) as association:
-        if not association.is_established:
+        if association is None or not association.is_established:
             return EchoAnswer(answered=False, detail=_why_not(association)[0])
         answer = association.send_c_echo() if association.accepted_contexts else None
         if answer is None or "Status" not in answer:
@@ -119,7 +119,7 @@ def _deliver(
     destination: DicomDestination, outgoing: list[_Outgoing], contexts: list[tuple[UID, UID]]
 ) -> Iterator[DeliveryReceipt]:
     with _association(destination, contexts) as association:
-        if not association.is_established:
+        if association is None or not association.is_established:
             detail, transient = _why_not(association)
             for item in outgoing:
                 yield _failed(destination, item, detail, transient=transient)
@@ -191,8 +191,13 @@ def _read(path: Path) -> _Outgoing:
 
 
 @contextmanager
-def _association(destination: DicomDestination, contexts: Sequence[tuple[UID, UID]]) -> Iterator[Association]:
-    """Open an association that proposes one context for each pair; it is released or gone at the end."""
+def _association(
+    destination: DicomDestination, contexts: Sequence[tuple[UID, UID]]
+) -> Iterator[Association | None]:
+    """Open an association that proposes one context for each pair; it is released or gone at the end.
+
+    None where the destination's name leads to no address.
+    """
     configure_libraries()
     entity = AE(destination.calling_ae_title)
     entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
@@ -208,12 +213,16 @@ def _association(destination: DicomDestination, contexts: Sequence[tuple[UID, UI
         event.assoc.dimse = _SendingDimse(event.assoc)
         event.assoc.dul.to_provider_queue = _PacedQueue(event.assoc)
 
-    association = entity.associate(
-        destination.host,
-        destination.port,
-        ae_title=destination.ae_title,
-        evt_handlers=[(evt.EVT_CONN_OPEN, opened)],
-    )
+    try:
+        association = entity.associate(
+            destination.host,
+            destination.port,
+            ae_title=destination.ae_title,
+            evt_handlers=[(evt.EVT_CONN_OPEN, opened)],
+        )
+    except (OSError, UnicodeError):  # of getaddrinfo, which the library leaves to its caller
+        yield None
+        return
     try:
         yield association
     finally:
@@ -221,8 +230,10 @@ def _association(destination: DicomDestination, contexts: Sequence[tuple[UID, UI
             association.release()
 
 
-def _why_not(association: Association) -> tuple[str, bool]:
+def _why_not(association: Association | None) -> tuple[str, bool]:
     """Why an association was not established, and whether another attempt may succeed (PS3.8 9.3.4)."""
+    if association is None:
+        return "no association: the destination's host name leads to no address", True
     answer = association.acceptor.primitive
     if association.is_rejected and answer is not None:
         return f"association rejected: {answer.result_str}, {answer.reason_str}", answer.result == 2

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -216,6 +217,15 @@ def test_rejected_for_now(pacs, make_image) -> None:
 def test_nobody_listens(make_image, free_port: int) -> None:
     receipts = list(send_objects(to(free_port), [make_image(1), make_image(2)]))
     assert [(r.delivered, r.transient, r.dimse_status) for r in receipts] == [(False, True, None)] * 2
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "x" * 300])
+def test_a_name_without_an_address_gets_receipts_and_another_try(make_image, host: str) -> None:
+    """A name server that is down must leave a trace, not an exception that nobody records."""
+    there = replace(to(1), host=host)
+    receipts = list(send_objects(there, [make_image(1), make_image(2)]))
+    assert [(r.delivered, r.transient) for r in receipts] == [(False, True)] * 2
+    assert not echo(there).answered
 
 
 def test_nothing_to_send(free_port: int) -> None:
