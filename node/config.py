@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from datetime import date
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -90,6 +91,8 @@ class GatewaySection(Section):
     fft_sign: Literal[-1, 1] = -1
     flip_readout: bool = False
     flip_phase: bool = False
+    flip_partition: bool = False
+    orientation_verified: date | None = None
     prewhiten: bool = True
 
 

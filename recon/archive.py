@@ -14,6 +14,7 @@ import numpy as np
 
 from lfmri_node.recon.errors import InvalidRawData
 from lfmri_node.recon.types import (
+    Convention,
     Geometry,
     LesionMap,
     Method,
@@ -101,5 +102,7 @@ def _build(facts: dict[str, Any], arrays: dict[str, Any]) -> Reconstruction:
                 for r in quality["reasons"]
             ),
         ),
-        provenance=Provenance(**(provenance | methods)),
+        provenance=Provenance(
+            **(provenance | methods | {"convention": Convention(**provenance["convention"])})
+        ),
     )

@@ -339,6 +339,7 @@ def _assemble(
             weights_name=model.name if trusted and model is not None else None,
             fallback=choice.method if choice is not None else None,
             choice=choice.why if choice is not None else None,
+            convention=scan.convention,
         ),
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,6 +184,60 @@ class DisplayOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Convention:
+    """Which way the axes of k-space run, and whether anyone compared that with the scanner's own images.
+
+    Parameters
+    ----------
+    fft_sign
+        Sign of the exponent in the scanner's forward transform. With -1 the image is the inverse
+        transform of the samples; with +1 every k-space axis is reversed first.
+    flip_readout, flip_phase, flip_partition
+        Turn the image about the centre of that axis. Like ``fft_sign`` they move the image, never
+        the geometry: for scanners whose axes run against the direction vectors they write.
+    verified
+        ISO date on which a site compared an image with the scanner's; None where nobody did.
+    caution
+        What is known against this convention for the vendor that the header names; "" where nothing is.
+    """
+
+    fft_sign: Literal[-1, 1] = -1
+    flip_readout: bool = False
+    flip_phase: bool = False
+    flip_partition: bool = False
+    verified: str | None = None
+    caution: str = ""
+
+    @property
+    def reversed_axes(self) -> tuple[bool, bool, bool]:
+        """(readout, phase, partition): whether k is replaced by -k.
+
+        The sign and a flip of the same axis cancel, so two settings with equal ``reversed_axes`` give
+        the same image.
+        """
+        every = self.fft_sign == 1
+        return (self.flip_readout != every, self.flip_phase != every, self.flip_partition != every)
+
+    @property
+    def flips(self) -> tuple[str, ...]:
+        """Names of the flips that are set, as `config.toml` spells them."""
+        names = ("flip_readout", "flip_phase", "flip_partition")
+        return tuple(name for name in names if getattr(self, name))
+
+    def describe(self) -> str:
+        """The convention in one sentence, for the DICOM objects and the terminal."""
+        flips = ", ".join(self.flips) or "no flips"
+        against = "the scanner's own images"
+        checked = (
+            f"compared with {against} on {self.verified}"
+            if self.verified
+            else f"not verified against {against}"
+        )
+        caution = f" ({self.caution})" if self.caution and not self.verified else ""
+        return f"Orientation: fft_sign {self.fft_sign:+d}, {flips}; {checked}{caution}."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RawScan:
     """One contrast and one repetition of a Cartesian measurement; slices are loaded when asked for.
 
@@ -201,6 +256,8 @@ class RawScan:
         Averages already combined by ``load``.
     source_sha256
         SHA-256 of the ISMRMRD file, lower-case hex.
+    convention
+        Applied by ``load``.
     """
 
     load: Callable[[int], KSpace] = field(repr=False)
@@ -214,6 +271,7 @@ class RawScan:
     whitened: bool
     n_averages: int
     source_sha256: str
+    convention: Convention = Convention()
 
     def __post_init__(self) -> None:
         _require(all(n > 0 for n in self.shape), f"shape must be positive, got {self.shape}")
@@ -327,6 +385,8 @@ class Provenance:
         Method of the fallback's volume; None where there is none.
     choice
         Why that method: one sentence on the samples that were left out; None where nothing was to be chosen.
+    convention
+        Which way the axes of k-space were read, and whether that was verified.
     """
 
     method: Method
@@ -337,6 +397,7 @@ class Provenance:
     weights_name: str | None = None
     fallback: Method | None = None
     choice: str | None = None
+    convention: Convention = Convention()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

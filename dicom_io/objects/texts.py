@@ -86,6 +86,7 @@ def image_comments(reconstruction: Reconstruction, role: Role, software_version:
         f"Verdict {quality.verdict}; acceleration {quality.acceleration:.3g};"
         f" data residual {quality.data_residual:.3g}.",
         *_choice(reconstruction),
+        reconstruction.provenance.convention.describe(),
     ]
     if not reconstruction.geometry.known:
         sentences.append("The measurement names no usable position; the positions here are a stand-in.")
@@ -101,7 +102,8 @@ def derivation_description(reconstruction: Reconstruction, role: Role) -> str:
         f" acceleration {quality.acceleration:.3g}, data residual {quality.data_residual:.3g};"
         f" {reconstruction.provenance.settings}."
     )
-    return short_text(" ".join([*reasons, sentence, *_of_the_map(reconstruction.lesion)]))
+    orientation = reconstruction.provenance.convention.describe()
+    return short_text(" ".join([*reasons, sentence, *_of_the_map(reconstruction.lesion), orientation]))
 
 
 def content_description(lesion: LesionMap, role: Role) -> str:
@@ -129,7 +131,7 @@ def map_summary(lesion: LesionMap) -> str:
 
 
 def contribution_description(reconstruction: Reconstruction) -> str:
-    """(0018,A003) of the node: method, weights and source with their SHA-256, settings."""
+    """(0018,A003) of the node: method, weights and source with their SHA-256, settings, orientation."""
     provenance = reconstruction.provenance
     weights = (
         f"; weights {provenance.weights_name or 'unnamed'} sha256 {provenance.weights_sha256}"
@@ -138,7 +140,8 @@ def contribution_description(reconstruction: Reconstruction) -> str:
     )
     return short_text(
         f"Reconstruction by {method_name(provenance.method)}{weights};"
-        f" ISMRMRD sha256 {provenance.source_sha256}; {provenance.settings}"
+        f" ISMRMRD sha256 {provenance.source_sha256}; {provenance.settings}."
+        f" {provenance.convention.describe()}"
     )
 
 

@@ -49,7 +49,8 @@ class Recipe:
 
     def line(self) -> str:
         """Everything that changes the objects, as the settings line of the job key."""
-        reader = ",".join(f"{name}:{int(value)}" for name, value in sorted(self.reader.items()))
+        pixels = {name: value for name, value in self.reader.items() if name != "orientation_verified"}
+        reader = ",".join(f"{name}:{int(value)}" for name, value in sorted(pixels.items()))
         objects = ",".join(f"{name}:{value}" for name, value in sorted(self.objects.items()))
         return f"{self.recon.describe()};reader={reader};objects={objects}"
 
@@ -91,7 +92,7 @@ class Recipe:
             _, sha256 = weights_identity(recon.weights, sha256=recon.weights_sha256)
         return cls(
             recon=recon.settings(),
-            reader=config.gateway(calling_ae).model_dump(),
+            reader=config.gateway(calling_ae).model_dump(mode="json"),
             objects=config.objects.model_dump(),
             weights=str(recon.weights) if recon.weights else None,
             weights_sha256=sha256,

@@ -64,6 +64,7 @@ def _print_outcome(outcome: Outcome, *, several: bool) -> None:
     assert isinstance(reasons, list)
     rows += [(f"reason {reason['code']}", reason["message"]) for reason in reasons]
     rows += lesion_rows(found)
+    rows.append(("orientation", str(found["orientation"]).removeprefix("Orientation: ")))
     if not outcome.geometry_known:
         rows.append(("GEOMETRY UNKNOWN", "the header's directions are unusable; positions are a stand-in"))
     if not outcome.identity_known:

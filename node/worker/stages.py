@@ -232,7 +232,7 @@ def check_identity(identity: ScanIdentity, context: StudyContext) -> None:
 def findings(reconstruction: Reconstruction) -> dict[str, object]:
     """What a table shows of a reconstruction: verdict, reasons, figures; JSON-able."""
     quality = reconstruction.quality
-    lesion = reconstruction.lesion
+    lesion, convention = reconstruction.lesion, reconstruction.provenance.convention
     return {
         "verdict": quality.verdict.value,
         "reasons": [{"code": r.code, "message": r.message} for r in quality.reasons],
@@ -245,4 +245,8 @@ def findings(reconstruction: Reconstruction) -> dict[str, object]:
         "lesion_gate": lesion.operating_score if lesion is not None else None,
         "lesion_threshold": lesion.threshold if lesion is not None else None,
         "weights": reconstruction.provenance.weights_name,
+        "orientation": convention.describe(),
+        "orientation_verified": convention.verified,
+        "fft_sign": convention.fft_sign,
+        "flips": list(convention.flips),
     }

@@ -38,11 +38,12 @@ from lfmri_node.recon.mrd.file import MrdFile, Rows, open_mrd, sha256_of
 from lfmri_node.recon.mrd.geometry import Frames, order_slices, slab_geometry, stack_geometry
 from lfmri_node.recon.mrd.header import Header, parse_header
 from lfmri_node.recon.mrd.lines import batches
+from lfmri_node.recon.mrd.orientation import with_caution
 from lfmri_node.recon.mrd.readout import LineGrid, ReadoutGrid
 from lfmri_node.recon.mrd.slab import PlaneReader, read_hybrid
 from lfmri_node.recon.mrd.slices import SliceReader
 from lfmri_node.recon.mrd.whitening import bandwidth_factor, noise_covariance, whitening_matrix
-from lfmri_node.recon.types import Complex, DisplayOrder, Geometry, KSpace, RawScan, ScanIdentity
+from lfmri_node.recon.types import Complex, Convention, DisplayOrder, Geometry, KSpace, RawScan, ScanIdentity
 
 _Volume = tuple[Callable[[int], KSpace], tuple[int, int, int, int], Geometry, DisplayOrder]
 
@@ -59,12 +60,8 @@ class ReaderSettings:
 
     Parameters
     ----------
-    fft_sign
-        Sign of the exponent in the scanner's forward transform; with -1 the image is the inverse
-        transform of the samples, with +1 every k-space axis is reversed first.
-    flip_readout, flip_phase, flip_partition
-        Turn the image about the centre of that axis. Like ``fft_sign`` they move the image, never
-        the geometry: for scanners whose axes run against the direction vectors they write.
+    fft_sign, flip_readout, flip_phase, flip_partition, orientation_verified
+        See `types.Convention`; the last is its ``verified``.
     prewhiten
         Whiten the channels when the file holds a noise measurement.
     group
@@ -77,9 +74,23 @@ class ReaderSettings:
     flip_readout: bool = False
     flip_phase: bool = False
     flip_partition: bool = False
+    orientation_verified: str | None = None
     prewhiten: bool = True
     group: str | None = None
     scratch: Path | None = None
+
+    def convention(self, vendor: str | None = None) -> Convention:
+        """The convention that the site set, with what is known of it for this ``systemVendor``."""
+        return with_caution(
+            Convention(
+                fft_sign=self.fft_sign,
+                flip_readout=self.flip_readout,
+                flip_phase=self.flip_phase,
+                flip_partition=self.flip_partition,
+                verified=self.orientation_verified,
+            ),
+            vendor,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +197,7 @@ class _Opened:
             whitened=whitening is not None,
             n_averages=plan.n_averages,
             source_sha256=self.sha256,
+            convention=self.settings.convention(self.header.sequence.system_vendor),
         )
 
     def _stack(self, key: ScanKey, whitening: Complex | None) -> _Volume:
@@ -234,8 +246,7 @@ class _Opened:
 
     def _axis(self, axis: int) -> bool:
         """Whether k is replaced by -k along encoded axis 0 (readout), 1 (phase), 2 (partition)."""
-        flips = (self.settings.flip_readout, self.settings.flip_phase, self.settings.flip_partition)
-        return flips[axis] != (self.settings.fft_sign == 1)
+        return self.settings.convention().reversed_axes[axis]
 
     def _lines(self, axis: int) -> LineGrid:
         encoding = self.plan.encoding

@@ -1,11 +1,13 @@
 """config.toml is read strictly: whatever is not understood is an error that names its path."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from lfmri_node.node.config import load
 from lfmri_node.node.errors import ConfigError
+from lfmri_node.node.jobs.recipe import Recipe
 from lfmri_node.recon.types import Method
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -124,3 +126,18 @@ def test_shipped_configuration_is_valid_and_safe() -> None:
     assert all(caller.address == "127.0.0.1" for caller in config.listener.allow)
     assert config.recon.method is Method.LF_MRI
     assert config.retry.max_attempts == 0
+
+
+def test_the_date_of_the_comparison_is_read_and_is_no_part_of_a_jobs_identity(tmp_path: Path) -> None:
+    plain = load(written(tmp_path, "[recon]\nmethod = 'cg-sense'\n[gateways.A]\nfft_sign = 1"))
+    dated = load(
+        written(
+            tmp_path,
+            "[recon]\nmethod = 'cg-sense'\n[gateways.A]\nfft_sign = 1\norientation_verified = 2026-11-29",
+        )
+    )
+    recipe = Recipe.of(dated, "A")
+    assert recipe.reader["orientation_verified"] == "2026-11-29"
+    assert recipe.line() == Recipe.of(plain, "A").line()
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+    assert refusal(tmp_path, "[gateways.A]\norientation_verified = 'yes'").code == "LF-CFG-004"

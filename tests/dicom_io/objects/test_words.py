@@ -1,9 +1,12 @@
 """What every object tells its reader of the lesion map: gate, threshold, nothing marked, NOT VALIDATED."""
 
+from dataclasses import replace
+
 import pytest
 
 from lfmri_node.dicom_io.objects.texts import NOTHING_MARKED, legend_lines, map_summary
 from lfmri_node.dicom_io.objects.validate import check
+from lfmri_node.recon.types import Convention
 
 _SHAPE = (3, 17, 23)
 _LIMITS = "gate 0.4, threshold 0.5"
@@ -91,6 +94,24 @@ def test_without_a_map_nothing_is_said_of_one(make):
     for text in (image.ImageComments, image.DerivationDescription):
         assert "gate" not in text
         assert NOTHING_MARKED not in text.lower()
+
+
+@pytest.mark.parametrize(
+    "convention",
+    [
+        Convention(caution="mirrored images were reported"),
+        Convention(fft_sign=1, flip_phase=True, verified="2026-11-29"),
+    ],
+)
+def test_every_object_says_how_it_was_turned_and_whether_that_was_verified(make, convention):
+    trusted = make.trusted()
+    trusted = replace(trusted, provenance=replace(trusted.provenance, convention=convention))
+    delivery = make.deliver(trusted)
+    assert len(delivery.roles) == 5
+    for dataset in delivery.read():
+        node = dataset.ContributingEquipmentSequence[1]
+        for text in (dataset.ImageComments, dataset.DerivationDescription, node.ContributionDescription):
+            assert convention.describe() in text
 
 
 def test_the_summary_for_the_terminal(make):
