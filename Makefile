@@ -31,7 +31,7 @@ lab: $(READY)  ## the laboratory at toy size on phantoms: train, evaluate, repor
 	@rm -rf lab-out && mkdir lab-out
 	@$(if $(DATA),ln -s "$(abspath $(DATA))" lab-out/data,$(BIN)/lfmri-lab stand-in lab-out/data)
 	@$(BIN)/lfmri-lab train net-c judge lf-mri lf-off u-net --data lab-out/data --runs lab-out/runs --max-steps 12 --limit 6
-	@$(BIN)/lfmri-lab evaluate --data lab-out/data --runs lab-out/runs --out lab-out/report --slices 1 --strokes 2 --acceleration 4 --no-measured
+	@$(BIN)/lfmri-lab evaluate --data lab-out/data --runs lab-out/runs --out lab-out/report --slices 1 --strokes 2 --acceleration 4
 
 lint: $(READY)  ## ruff, mypy, the direction of the layers
 	@$(BIN)/ruff check .

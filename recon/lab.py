@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from lfmri_node.recon.errors import ReconError
+from lfmri_node.recon.evaluate.extent import Cases, Extent
 
 EXIT_ERROR = 1
 
@@ -149,7 +150,11 @@ def evaluate(
     masks: Annotated[int, typer.Option(min=1, help="Masks of the measured brain.")] = 10,
     seed: SeedOption = 0,
     acceleration: Annotated[list[float] | None, typer.Option(help="4 and 8 where not given.")] = None,
-    measured: Annotated[bool, typer.Option(help="Also the measured sets.")] = True,
+    only: Annotated[list[Cases] | None, typer.Option(help="Kinds of cases; all where not given.")] = None,
+    shipped: Annotated[
+        bool,
+        typer.Option("--shipped", help="Also the node's weights, lesion term off, of 14,000 updates."),
+    ] = False,
     threads: ThreadsOption = 2,
 ) -> None:
     """Every finished run and every classical rival on the same test slices: tables and lab-report.html.
@@ -158,7 +163,6 @@ def evaluate(
     """
     import torch
 
-    from lfmri_node.recon.evaluate.runner import Extent
     from lfmri_node.recon.evaluate.runner import evaluate as evaluate_all
 
     torch.set_num_threads(threads)
@@ -168,7 +172,8 @@ def evaluate(
         n_masks=masks,
         seed=seed,
         accelerations=tuple(acceleration or (4.0, 8.0)),
-        measured=measured,
+        only=tuple(only or ()),
+        shipped=shipped,
     )
     evaluate_all(runs, data, out, extent)
     typer.echo(f"report: {out / 'lab-report.html'}")

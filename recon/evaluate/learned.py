@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,16 +17,19 @@ from lfmri_node.recon.evaluate.evidence import RunFacts
 from lfmri_node.recon.evaluate.guides import Guide, lowered
 from lfmri_node.recon.evaluate.methods import Answer
 from lfmri_node.recon.evaluate.scoring import TRUTH, Diagnosis
+from lfmri_node.recon.method.weights import load_model
 from lfmri_node.recon.reconstruct import scale_of
 from lfmri_node.recon.sense.classical import operator
 from lfmri_node.recon.train.learned_sampling import read_mask
 from lfmri_node.recon.train.measurement import Measurement
-from lfmri_node.recon.train.networks import LfMri
-from lfmri_node.recon.train.recipes import Recipe
+from lfmri_node.recon.train.networks import LfMri, build_network, count_parameters, start_stages
+from lfmri_node.recon.train.recipes import Recipe, find
 from lfmri_node.recon.train.runs import Run, finished
 from lfmri_node.recon.types import Bool, LesionWeighting, Real
 
 CLASSIFIER = "classifier"
+N_DIGITS = 12
+"""Hex digits of the SHA-256 of weights that name them in a row."""
 ORACLE, RANDOM, LOWERED = (
     "LF-MRI, given the true outline as C",
     "LF-MRI, given as large a C elsewhere",
@@ -180,21 +184,54 @@ def read_runs(folder: Path, recipes: tuple[Recipe, ...]) -> Runs:
     order = {recipe.name: i for i, recipe in enumerate(recipes)}
     named = [run for run in finished(folder) if run.name == run.recipe.name]
     found = sorted(named, key=lambda run: (order.get(without_seed(run.name), len(order)), run.name))
-    facts = tuple(
-        RunFacts(
-            recipe=run.recipe,
-            weights=_weights_id(folder / run.name),
-            n_parameters=run.n_parameters,
-            n_trained=run.n_trained,
-            seconds=run.seconds,
-            wait_s=run.wait_s,
-        )
-        for run in found
-    )
+    facts = tuple(_facts(run, _weights_id(folder / run.name)) for run in found)
     steps = frozenset(r.start_from for r in recipes if r.start_from is not None)
     return Runs(folder=folder, runs=tuple(found), facts=facts, steps=steps)
 
 
+def _facts(run: Run, weights: str) -> RunFacts:
+    return RunFacts(
+        recipe=run.recipe,
+        weights=weights,
+        n_parameters=run.n_parameters,
+        n_trained=run.n_trained,
+        seconds=run.seconds,
+        wait_s=run.wait_s,
+    )
+
+
 def _weights_id(folder: Path) -> str:
-    """First 12 hex digits of the SHA-256 of the weights."""
-    return hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()[:12]
+    return hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()[:N_DIGITS]
+
+
+def with_shipped(runs: Runs) -> Runs:
+    """``runs`` and, last, the weights of the node, lesion term off, as a run of the recipe of their D_w.
+
+    G_u was trained with D_w frozen: without the lesion term the weights are what that recipe trained, but for
+    the factor of mu that the title states. Time of that training: not a number, the card does not hold it.
+    """
+    model = load_model()
+    last = Recipe.from_json(model.card.record["recipe"])
+    assert last.start_from is not None  # so it is in the package's card
+    recipe = replace(
+        find(last.start_from),
+        name=model.name,
+        title=f"LF-MRI as shipped, lesion term off (mu x {last.mu_factor:g}, chosen on training subjects)",
+        tables=(1,),
+    )
+    network = build_network(recipe)
+    assert isinstance(network, LfMri)
+    start_stages(network, model.network.state_dict())
+    network.eval().requires_grad_(False)
+    n = count_parameters(network)
+    run = Run(
+        name=model.name,
+        recipe=recipe,
+        network=network,
+        seconds=math.nan,
+        wait_s=math.nan,
+        n_parameters=n,
+        n_trained=n,
+    )
+    facts = _facts(run, model.sha256[:N_DIGITS])
+    return replace(runs, runs=(*runs.runs, run), facts=(*runs.facts, facts))

@@ -29,11 +29,16 @@ SEARCH_MASKS = (1000,)
 LOW_FIELD_SUBJECTS = ("F6A", "F6B", "F7A", "S6A")
 
 
-def measured_sources(data: Path, n_masks: int) -> list[CaseSource]:
-    """Sources of the measured sets that are in ``data``; the 13-coil brain under ``n_masks`` masks."""
+def brain_sources(data: Path, n_masks: int) -> list[CaseSource]:
+    """The 13-coil brain under ``n_masks`` masks of each pattern, where it is in ``data``."""
+    if not (data / "raw_brain_13ch.npz").is_file():
+        return []
+    return [brain_source(data, dataset, acceleration, n_masks) for dataset, acceleration in PATTERNS]
+
+
+def other_measured_sources(data: Path) -> list[CaseSource]:
+    """The measured sets beside that brain that are in ``data``."""
     sources = []
-    if (data / "raw_brain_13ch.npz").is_file():
-        sources += [brain_source(data, dataset, acceleration, n_masks) for dataset, acceleration in PATTERNS]
     if (data / "raw_brain_055T.npz").is_file():
         sources.append(_low_field(data))
     if (data / "raw_brain_8ch_prospective.npz").is_file():

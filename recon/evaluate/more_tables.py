@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from lfmri_node.recon.evaluate.aggregate import (
@@ -190,7 +192,8 @@ def _map_row(label: str, rows: list[Row], group: str) -> TableRow:
 def speed_table(evidence: Evidence) -> Table:
     """Samples a second of every finished training, and where its time went."""
     made = []
-    for run in sorted(evidence.runs, key=lambda run: run.recipe.name):
+    timed = [run for run in evidence.runs if math.isfinite(run.seconds)]
+    for run in sorted(timed, key=lambda run: run.recipe.name):
         recipe = run.recipe
         rate, share = run.samples_a_second, run.wait_s / max(run.seconds, 1e-9)
         made.append(

@@ -6,7 +6,6 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,10 +13,11 @@ import torch
 
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.evaluate.evidence import Evidence
+from lfmri_node.recon.evaluate.extent import Cases, Extent
 from lfmri_node.recon.evaluate.figures import make_figures
-from lfmri_node.recon.evaluate.learned import Runs, TruthMethod, read_runs
+from lfmri_node.recon.evaluate.learned import Runs, TruthMethod, read_runs, with_shipped
 from lfmri_node.recon.evaluate.lesion_tables import lesion_bins, lesion_term_table, table_2
-from lfmri_node.recon.evaluate.measured import measured_sources
+from lfmri_node.recon.evaluate.measured import brain_sources, other_measured_sources
 from lfmri_node.recon.evaluate.measured_tables import brain_table, measured_table
 from lfmri_node.recon.evaluate.methods import Method
 from lfmri_node.recon.evaluate.more_tables import map_table, speed_table, table_7, table_9
@@ -33,40 +33,6 @@ from lfmri_node.recon.train.recipes import Recipe, all_recipes
 
 UNSEEN_SHARE = 0.5
 """Slices with the unseen kind, as a share of the slices with trained kinds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extent:
-    """How much is evaluated.
-
-    Parameters
-    ----------
-    n_slices
-        Simulated slices for each acceleration, without and as many with line errors.
-    n_strokes
-        Test patients with a stroke; half as many without one come with them.
-    n_masks
-        Masks of the measured brain for each flip angle and pattern.
-    seed
-        Of all that is drawn.
-    measured
-        Whether the measured sets are run as well.
-    """
-
-    n_slices: int
-    n_strokes: int
-    n_masks: int
-    seed: int = 0
-    accelerations: tuple[float, ...] = (4.0, 8.0)
-    measured: bool = True
-
-    @property
-    def command(self) -> str:
-        """The command that makes the same evaluation, without folders."""
-        parts = ["lfmri-lab evaluate", f"--slices {self.n_slices}", f"--strokes {self.n_strokes}"]
-        parts += [f"--masks {self.n_masks}", f"--seed {self.seed}"]
-        parts += [f"--acceleration {acceleration:g}" for acceleration in self.accelerations]
-        return " ".join([*parts, "--measured" if self.measured else "--no-measured"])
 
 
 def evaluate(runs: Path, data: Path, out: Path, extent: Extent, *, show: bool = True) -> None:
@@ -91,6 +57,9 @@ def evaluate(runs: Path, data: Path, out: Path, extent: Extent, *, show: bool = 
     """
     recipes = tuple(all_recipes().values())
     trained = read_runs(runs, recipes)
+    if extent.shipped:
+        trained = with_shipped(trained)
+        recipes = (*recipes, trained.facts[-1].recipe)
     if not trained.methods():
         raise LabError("LF-LAB-021", "no reconstruction network is finished", "train a recipe first")
     _refuse_unequal([facts.recipe for facts in trained.facts])
@@ -122,15 +91,25 @@ def evaluate(runs: Path, data: Path, out: Path, extent: Extent, *, show: bool = 
 
 
 def make_sources(data: Path, extent: Extent) -> list[CaseSource]:
-    """Measured sets, real lesions, slices without and with line errors, the unseen kind, published sets."""
-    sources = measured_sources(data, extent.n_masks) if extent.measured else []
+    """The sources of the kinds of cases that are wanted, as far as ``data`` holds them."""
     n, seed = extent.n_slices, extent.seed
+    simulated = {
+        Cases.HELD_OUT: (HELD_OUT, n),
+        Cases.MEASURED_LIKE: (DISTURBED, n),
+        Cases.UNSEEN_KIND: (UNSEEN, round(UNSEEN_SHARE * n)),
+    }
+    sources: list[CaseSource] = []
+    if extent.wants(Cases.MEASURED_BRAIN):
+        sources += brain_sources(data, extent.n_masks)
+    if extent.wants(Cases.MEASURED_OTHER):
+        sources += other_measured_sources(data)
     for acceleration in extent.accelerations:
-        sources.append(real_lesion_source(data, extent.n_strokes, seed, acceleration))
-        sources.append(simulated_source(data, n, seed, acceleration))
-        sources.append(simulated_source(data, n, seed, acceleration, DISTURBED))
-        sources.append(simulated_source(data, round(UNSEEN_SHARE * n), seed, acceleration, UNSEEN))
-    sources += published_sources(data, n, extent.accelerations)
+        if extent.wants(Cases.REAL_LESIONS):
+            sources.append(real_lesion_source(data, extent.n_strokes, seed, acceleration))
+        for dataset, size in (size for cases, size in simulated.items() if extent.wants(cases)):
+            sources.append(simulated_source(data, size, seed, acceleration, dataset))
+    if extent.wants(Cases.PUBLISHED):
+        sources += published_sources(data, n, extent.accelerations)
     return [source for source in sources if source.samples]
 
 

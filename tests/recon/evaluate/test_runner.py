@@ -1,5 +1,6 @@
 """The whole evaluation on phantoms with untrained networks, and again on what it left."""
 
+import csv
 import dataclasses
 import json
 from collections.abc import Iterator
@@ -13,13 +14,25 @@ from safetensors.torch import save_file
 from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.evaluate import methods, real_lesions
 from lfmri_node.recon.evaluate.curve import make_curve, read_points
-from lfmri_node.recon.evaluate.learned import LOWERED, ORACLE, RANDOM, read_runs, without_seed
+from lfmri_node.recon.evaluate.extent import Cases, Extent
+from lfmri_node.recon.evaluate.learned import (
+    LOWERED,
+    ORACLE,
+    RANDOM,
+    measurement_of,
+    read_runs,
+    with_shipped,
+    without_seed,
+)
 from lfmri_node.recon.evaluate.methods import CG_SENSE, L1_WAVELET, WAVELETS, ZERO_FILLED
 from lfmri_node.recon.evaluate.rows import read_rows
-from lfmri_node.recon.evaluate.runner import Extent, evaluate
+from lfmri_node.recon.evaluate.runner import evaluate
 from lfmri_node.recon.evaluate.scan_mu import FACTORS, scan_mu
 from lfmri_node.recon.evaluate.scoring import TRUTH
-from lfmri_node.recon.evaluate.simulated import setting_of
+from lfmri_node.recon.evaluate.simulated import setting_of, simulated_source
+from lfmri_node.recon.method.cascade import LesionTerm
+from lfmri_node.recon.method.modelcard import SHIPPED
+from lfmri_node.recon.method.weights import load_model
 from lfmri_node.recon.sense.classical import zero_filled
 from lfmri_node.recon.train.curves import STEPS
 from lfmri_node.recon.train.learned_sampling import write_mask
@@ -28,9 +41,11 @@ from lfmri_node.recon.train.recipes import all_recipes, find, write_recipe
 from lfmri_node.recon.train.runs import load_run
 from lfmri_node.recon.train.split import Part, part_of
 from lfmri_node.recon.train.stand_in import write_stand_in
+from lfmri_node.recon.types import LesionWeighting
 
 NAMES = ("net-c", "judge", "u-net", "lf-mri", "lf-mri-s1", "lf-off")
-EXTENT = Extent(n_slices=2, n_strokes=2, n_masks=1, accelerations=(4.0,), measured=False)
+EXTENT = Extent(n_slices=2, n_strokes=2, n_masks=1, accelerations=(4.0,))
+BESIDE_SHIPPED = dataclasses.replace(EXTENT, only=(Cases.HELD_OUT,), shipped=True)
 FILES = ("slices.csv", "regularisation.json", "tables.csv", "tables.md", "lab-report.html")
 
 
@@ -132,6 +147,55 @@ def test_networks_of_unequal_training_are_not_compared(done, tmp_path):
     assert refused.value.code == "LF-LAB-024"
 
 
+def rival_of_shipped(runs: Path, **changes: object) -> None:
+    """An untrained U-Net that says it was trained as the shipped D_w was."""
+    write_untrained(runs, "u-net")
+    path = runs / "u-net" / "recipe.json"
+    equal = {name: find("shipped-denoiser").to_json()[name] for name in ("steps", "n_samples")}
+    path.write_text(json.dumps(json.loads(path.read_text()) | equal | changes))
+
+
+def test_the_shipped_weights_stand_beside_rivals_of_equal_training(done, tmp_path):
+    rival_of_shipped(tmp_path / "runs")
+    (tmp_path / "out").mkdir()
+    known = (done / "out" / "regularisation.json").read_bytes()
+    (tmp_path / "out" / "regularisation.json").write_bytes(known)
+    evaluate(tmp_path / "runs", done / "data", tmp_path / "out", BESIDE_SHIPPED, show=False)
+    rows = list(read_rows(tmp_path / "out" / "slices.csv"))
+    mine = [row for row in rows if row.run == SHIPPED]
+    assert {row.dataset for row in rows} == {"held-out"}
+    assert len(mine) == BESIDE_SHIPPED.n_slices
+    assert "mu x 0.5, chosen on training subjects" in mine[0].method
+    with (tmp_path / "out" / "tables.csv").open(newline="") as file:
+        gaps = [
+            r for r in csv.DictReader(file) if r["table"] == "table-1" and "minus this, PSNR" in r["column"]
+        ]
+    found = {row["row"]: row["value"] for row in gaps}
+    theirs = {row.sample: row.psnr for row in rows if row.method == "U-Net"}
+    assert float(found["4x, U-Net"]) == pytest.approx(np.mean([r.psnr - theirs[r.sample] for r in mine]))
+
+
+def test_the_shipped_weights_are_not_compared_with_rivals_trained_longer(done, tmp_path):
+    rival_of_shipped(tmp_path, steps=25000)
+    with pytest.raises(LabError, match="differ in steps") as refused:
+        evaluate(tmp_path, done / "data", tmp_path / "out", BESIDE_SHIPPED, show=False)
+    assert refused.value.code == "LF-LAB-024"
+
+
+def test_the_shipped_weights_without_the_lesion_term_are_the_reference_of_the_node(done, tmp_path):
+    """To the bit, and the card says that G_u alone learned after D_w."""
+    (method,) = with_shipped(read_runs(tmp_path, ())).methods()
+    model = load_model()
+    assert model.card.record["recipe"]["only_focus"]
+    source = simulated_source(done / "data", 1, 0, 4.0)
+    case = source.load(source.samples[0])
+    measurement = measurement_of(case)
+    term = LesionTerm(LesionWeighting.OFF)
+    with torch.inference_mode():
+        expected = model.network(measurement.adjoint, measurement.operator, measurement.scale, term)[-1].image
+    assert np.array_equal(method.reconstruct(case).image, expected[0].numpy() * case.maps.support)
+
+
 def test_learnt_lines_are_measured_at_their_own_acceleration_alone(tmp_path):
     write_untrained(tmp_path, "lf-mri-learned")
     lines = np.zeros(160, dtype=bool)
@@ -150,9 +214,8 @@ def test_nothing_to_evaluate_is_an_error(done, tmp_path):
 
 def test_the_command_names_what_was_asked_for():
     text = dataclasses.replace(EXTENT, seed=1, accelerations=(4.0, 8.0)).command
-    assert text.endswith(
-        "--slices 2 --strokes 2 --masks 1 --seed 1 --acceleration 4 --acceleration 8 --no-measured"
-    )
+    assert text.endswith("--slices 2 --strokes 2 --masks 1 --seed 1 --acceleration 4 --acceleration 8")
+    assert BESIDE_SHIPPED.command.endswith("--only held-out --shipped")
 
 
 def test_a_curve_has_every_kept_weight_and_the_rivals_and_grows(done, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from lfmri_node.recon.evaluate.extent import Extent
 from lfmri_node.recon.evaluate.guides import Guide
 from lfmri_node.recon.evaluate.learned import LearnedMethod, TruthMethod, measurement_of
 from lfmri_node.recon.evaluate.lesion_metrics import slice_quality
@@ -16,11 +17,11 @@ from lfmri_node.recon.evaluate.measured import (
     LOW_FIELD,
     PROSPECTIVE,
     brain_source,
-    measured_sources,
+    other_measured_sources,
 )
 from lfmri_node.recon.evaluate.published import FASTMRI, SKM_TEA, case_of_slice, published_sources
 from lfmri_node.recon.evaluate.real_lesions import GLIOMA, SCLEROSIS, STROKES, real_lesion_source, resampled
-from lfmri_node.recon.evaluate.runner import Extent, make_sources
+from lfmri_node.recon.evaluate.runner import make_sources
 from lfmri_node.recon.evaluate.simulated import DISTURBED, HELD_OUT, UNSEEN, case_of, simulated_source
 from lfmri_node.recon.method.cascade import StageOutput
 from lfmri_node.recon.phantom.body import LESION_KINDS, UNSEEN_KIND
@@ -172,7 +173,7 @@ def test_nobody_is_measured_who_was_trained_or_tuned_on(data):
     subjects = {own.load(sample).subject for sample in own.samples}
     assert not subjects & LESIONED  # their labels would not be known
     subjects |= {sample.split("/")[0] for sample in real_lesion_source(data, 400, 0, 4.0).samples}
-    low_field = next(s for s in measured_sources(data, 1) if s.dataset == LOW_FIELD)
+    low_field = next(s for s in other_measured_sources(data) if s.dataset == LOW_FIELD)
     subjects |= {sample.split("_")[0] for sample in low_field.samples}
     assert {part_of(subject) for subject in subjects} == {Part.TEST}
 
@@ -261,7 +262,7 @@ def test_reference_figures_of_the_measured_brain(data):
 
 @pytest.mark.shared
 def test_the_prospective_set_has_points_and_no_truth(data):
-    source = next(s for s in measured_sources(data, 1) if s.dataset == PROSPECTIVE)
+    source = next(s for s in other_measured_sources(data) if s.dataset == PROSPECTIVE)
     case = source.load(source.samples[0])
     assert source.point_mask
     assert case.truth is None
