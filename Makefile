@@ -45,6 +45,8 @@ clean:  ## remove what the other targets made, but for .venv
 	rm -rf build dist bench demo-out lab-out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find node dicom_io recon tests -name __pycache__ -prune -exec rm -rf {} +
 
+# The layers are linked into site-packages/lfmri_node, because mypy, pyright and editors do not follow the hook of an
+# editable installation and take every name of ours for Any. The links stand in RECORD, so that pip removes them too.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 		|| { echo "Python 3.11, 3.12 or 3.13 is needed; name it: make PYTHON=/path/to/python3.11"; exit 1; }
@@ -53,8 +55,11 @@ $(READY): pyproject.toml constraints.txt
 		|| { rm -rf .venv; echo "$(PYTHON) cannot make a virtual environment: install python3-venv"; exit 1; }
 	@echo "installing into .venv (two minutes or so the first time)"
 	@$(BIN)/pip install -qq -c constraints.txt -e '.[dev]'
-	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' | while read -r site; do \
-		mkdir -p "$$site/lfmri_node" && ln -sfn $(foreach layer,node dicom_io recon,"$(CURDIR)/$(layer)") "$$site/lfmri_node"; done
+	@site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	mkdir -p "$$site/lfmri_node"; \
+	for layer in node dicom_io recon; do \
+		ln -sfn "$(CURDIR)/$$layer" "$$site/lfmri_node/$$layer" && echo "lfmri_node/$$layer,,"; \
+	done >> "$$site"/lfmri_node-*.dist-info/RECORD
 	@touch $(READY)
 
 AS_ROOT     = $$(test "$$(id -u)" = 0 || echo sudo -n)
