@@ -89,8 +89,9 @@ class DeliveryReceipt:
         C-STORE status; None where the association died without one, or for REST.
     delivered
         True only when the destination said that it has the object.
-    committed
-        True or False as the destination stated; None where it was not asked.
+    verified
+        Whether the destination's copy, read back, is what was sent; None where it was not asked. This is
+        not DICOM Storage Commitment (PS3.4 Annex J), by which an archive takes responsibility.
     detail
         Short text without patient data.
     transient
@@ -102,7 +103,7 @@ class DeliveryReceipt:
     destination: str
     dimse_status: int | None
     delivered: bool
-    committed: bool | None
+    verified: bool | None
     detail: str
     answered_at: datetime
     transient: bool = False

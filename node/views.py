@@ -57,7 +57,7 @@ def job_document(ledger: Ledger, job: Job) -> dict[str, object]:
                 "sop_instance_uid": stored.receipt.sop_instance_uid,
                 "dimse_status": stored.receipt.dimse_status,
                 "delivered": stored.receipt.delivered,
-                "committed": stored.receipt.committed,
+                "verified": stored.receipt.verified,
                 "detail": stored.receipt.detail,
                 "answered_at": _text(stored.receipt.answered_at),
                 "tries": stored.tries,
@@ -148,13 +148,13 @@ def _print_receipts(ledger: Ledger, job: Job) -> None:
             stored.receipt.sop_instance_uid,
             None if stored.receipt.dimse_status is None else f"0x{stored.receipt.dimse_status:04X}",
             _yes_no(stored.receipt.delivered),
-            _yes_no(stored.receipt.committed),
+            _yes_no(stored.receipt.verified),
             stored.tries,
             stored.receipt.detail,
         )
         for stored in ledger.receipts(job.key)
     ]
-    columns = ("destination", "object", "status", "delivered", "committed", "tries", "detail")
+    columns = ("destination", "object", "status", "delivered", "verified", "tries", "detail")
     if rows:
         print_table("receipts", columns, rows, right=("tries",))
 

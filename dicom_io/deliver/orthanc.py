@@ -61,7 +61,7 @@ def upload_objects(
     """Upload objects one by one; a receipt for each, in order, once Orthanc's copy has been compared.
 
     Every object gets its receipt, also where what answers is no Orthanc at all.
-    ``committed`` is True when Orthanc returns the bytes that were sent, False when it returns others
+    ``verified`` is True when Orthanc returns the bytes that were sent, False when it returns others
     (it keeps what it has unless told to overwrite). An object that cannot be read back counts as not
     delivered and may be sent again: uploading the same bytes twice changes nothing.
     """
@@ -104,8 +104,8 @@ def _upload(
         return _receipt(destination, item, error.detail, transient=error.transient)
     if hashlib.sha256(copy).hexdigest() != item.sha256:
         detail = "Orthanc holds another object under this SOP Instance UID"
-        return _receipt(destination, item, detail, committed=False)
-    return _receipt(destination, item, status, delivered=True, committed=True)
+        return _receipt(destination, item, detail, verified=False)
+    return _receipt(destination, item, status, delivered=True, verified=True)
 
 
 def _ask(method: Callable[..., Any], place: str, **options: object) -> bytes:
@@ -160,7 +160,7 @@ def _receipt(
     detail: str,
     *,
     delivered: bool = False,
-    committed: bool | None = None,
+    verified: bool | None = None,
     transient: bool = False,
 ) -> DeliveryReceipt:
     return DeliveryReceipt(
@@ -168,7 +168,7 @@ def _receipt(
         destination=destination.name,
         dimse_status=None,
         delivered=delivered,
-        committed=committed,
+        verified=verified,
         detail=detail,
         answered_at=datetime.now(UTC),
         transient=transient,

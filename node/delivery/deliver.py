@@ -36,13 +36,13 @@ class Outcome:
         Why another try is needed; None where every object is delivered or refused for good.
     refusal
         Why a destination will not take an object, whatever is tried.
-    committed
+    verified
         Every destination has stated that it holds every object.
     """
 
     postponement: Failure | None = None
     refusal: Failure | None = None
-    committed: bool = False
+    verified: bool = False
 
 
 class Delivery:
@@ -77,15 +77,15 @@ class Delivery:
             return Outcome(postponement=postponements[0])
         if refusals or postponements:
             return Outcome(refusal=(refusals or [_given_up(postponements[0], job.attempts)])[0])
-        return Outcome(committed=self._all_committed(job))
+        return Outcome(verified=self._all_verified(job))
 
     def _exhausted(self, job: Job) -> bool:
         return 0 < self._max_attempts <= job.attempts
 
-    def _all_committed(self, job: Job) -> bool:
+    def _all_verified(self, job: Job) -> bool:
         receipts = [stored.receipt for stored in self._store.receipts(job.key)]
         expected = len(self._store.objects(job.key)) * len(self.destinations)
-        return sum(receipt.committed is True for receipt in receipts) == expected
+        return sum(receipt.verified is True for receipt in receipts) == expected
 
     def _one(self, job: Job, destination: Destination) -> Failure | None:
         """Send what the destination misses; what is still wrong afterwards."""
@@ -133,7 +133,7 @@ class Delivery:
         if not refused:
             return None
         receipt = next(iter(refused.values()))
-        not_held = receipt.committed is False
+        not_held = receipt.verified is False
         return Failure(
             code="LF-DEL-003" if not_held else "LF-DEL-002",
             message=f"destination '{name}' {'does not hold' if not_held else 'refuses'} "
@@ -152,7 +152,7 @@ class Delivery:
 
 def _is_final(receipt: DeliveryReceipt) -> bool:
     """Whether sending the object again can change nothing."""
-    return receipt.committed is False or not (receipt.delivered or receipt.transient)
+    return receipt.verified is False or not (receipt.delivered or receipt.transient)
 
 
 def _given_up(failure: Failure, attempts: int) -> Failure:

@@ -25,7 +25,7 @@ class Stage(StrEnum):
     RECONSTRUCTED = "reconstructed"
     ENCODED = "encoded"
     SENT = "sent"
-    COMMITTED = "committed"
+    VERIFIED = "verified"
     QUARANTINED = "quarantined"
 
 
@@ -37,7 +37,7 @@ class Event(StrEnum):
     RECONSTRUCTED = "reconstructed"
     ENCODED = "encoded"
     SENT = "sent"
-    COMMITTED = "committed"
+    VERIFIED = "verified"
     POSTPONED = "postponed"  # a transient failure: the same stage again, later
     REFUSED = "refused"  # a failure that does not heal by itself
     RETRIED = "retried"  # an operator asked for another try
@@ -50,7 +50,7 @@ ORDER = (
     Stage.RECONSTRUCTED,
     Stage.ENCODED,
     Stage.SENT,
-    Stage.COMMITTED,
+    Stage.VERIFIED,
 )
 
 

@@ -175,7 +175,7 @@ class Ledger:
                     destination=row["destination"],
                     dimse_status=row["dimse_status"],
                     delivered=bool(row["delivered"]),
-                    committed=None if row["committed"] is None else bool(row["committed"]),
+                    verified=None if row["verified"] is None else bool(row["verified"]),
                     detail=row["detail"],
                     transient=bool(row["transient"]),
                     answered_at=datetime.fromisoformat(row["answered_at"]),
@@ -190,7 +190,7 @@ class Ledger:
         held = {
             stored.receipt.sop_instance_uid
             for stored in self.receipts(key, destination)
-            if stored.receipt.delivered and stored.receipt.committed is not False
+            if stored.receipt.delivered and stored.receipt.verified is not False
         }
         return [item for item in self.objects(key) if item.sop_instance_uid not in held]
 

@@ -243,10 +243,10 @@ class Runner:
                 return self._quarantine(job, Stage.SENT, outcome.refusal)
             seconds = time.monotonic() - begun
             if not job.reached(Stage.SENT):
-                job = self._store.finish(key, Event.SENT, seconds=seconds, last=not outcome.committed)
-            if outcome.committed:
-                self._store.begin(key, generation, Stage.COMMITTED)
-                job = self._store.finish(key, Event.COMMITTED, seconds=0.0, last=True)
+                job = self._store.finish(key, Event.SENT, seconds=seconds, last=not outcome.verified)
+            if outcome.verified:
+                self._store.begin(key, generation, Stage.VERIFIED)
+                job = self._store.finish(key, Event.VERIFIED, seconds=0.0, last=True)
             logs.event("job.finished", job=job.name, stage=job.stage, seconds=seconds)
             self._tidy(job)
             return Move()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from lfmri_node.node.jobs.job import Failure, Job, Stage
 
-VERSION = 1
+VERSION = 2
 
 TABLES = """
 CREATE TABLE jobs (
@@ -67,7 +67,7 @@ CREATE TABLE receipts (
     sop_instance_uid TEXT NOT NULL,
     dimse_status INTEGER,
     delivered INTEGER NOT NULL,
-    committed INTEGER,
+    verified INTEGER,
     detail TEXT NOT NULL,
     transient INTEGER NOT NULL,
     answered_at TEXT NOT NULL,

@@ -271,7 +271,7 @@ class Store(Ledger):
             if job.running is not None:
                 raise JobError("LF-JOB-007", "this job is being worked on", "wait, or stop the service first")
             self._connection.execute(
-                "DELETE FROM receipts WHERE job_key=? AND (delivered=0 OR committed=0)", (job.key,)
+                "DELETE FROM receipts WHERE job_key=? AND (delivered=0 OR verified=0)", (job.key,)
             )
             self._connection.execute(
                 "UPDATE timings SET outcome='forgiven' WHERE job_key=? AND outcome IS NULL", (job.key,)
@@ -280,13 +280,13 @@ class Store(Ledger):
 
     def add_receipt(self, key: str, receipt: DeliveryReceipt) -> None:
         """Keep what a destination answered for one object."""
-        committed = None if receipt.committed is None else int(receipt.committed)
+        verified = None if receipt.verified is None else int(receipt.verified)
         with self._change():
             self._connection.execute(
                 "INSERT INTO receipts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)"
                 " ON CONFLICT(job_key, destination, sop_instance_uid) DO UPDATE SET"
                 " dimse_status=excluded.dimse_status, delivered=excluded.delivered,"
-                " committed=excluded.committed, detail=excluded.detail, transient=excluded.transient,"
+                " verified=excluded.verified, detail=excluded.detail, transient=excluded.transient,"
                 " answered_at=excluded.answered_at, tries=tries+1",
                 (
                     key,
@@ -294,7 +294,7 @@ class Store(Ledger):
                     receipt.sop_instance_uid,
                     receipt.dimse_status,
                     int(receipt.delivered),
-                    committed,
+                    verified,
                     receipt.detail,
                     int(receipt.transient),
                     schema.moment(receipt.answered_at),

@@ -48,7 +48,7 @@ def test_status_and_retry_of_a_living_node(node, pacs, make_scan, run_here) -> N
     (described,) = document["jobs"]
     assert described["failure"]["code"] == "LF-DEL-002"
     assert described["failure"]["hint"]
-    assert [(r["delivered"], r["committed"], r["dimse_status"]) for r in described["receipts"]] == [
+    assert [(r["delivered"], r["verified"], r["dimse_status"]) for r in described["receipts"]] == [
         (False, None, 0xC000)
     ] * 3
     table = run_here("status", *config).stdout

@@ -29,7 +29,7 @@ def test_one_scan_in_its_objects_in_the_pacs(node, pacs, make_scan) -> None:
         assert held[item.sop_instance_uid].dataset_sha256 == dataset_sha256(item.path)
         assert (held[item.sop_instance_uid].stores, held[item.sop_instance_uid].conflicts) == (1, 0)
     receipts = [stored.receipt for stored in ledger.receipts(job.key)]
-    assert [(r.delivered, r.committed, r.dimse_status) for r in receipts] == [(True, None, 0)] * 3
+    assert [(r.delivered, r.verified, r.dimse_status) for r in receipts] == [(True, None, 0)] * 3
     assert job.stage is Stage.SENT  # nobody was asked to commit, so nobody is said to have
     assert not node.layout.work(job.key).exists()  # nothing is left to do for which it would be needed
     assert node.stop() == 0

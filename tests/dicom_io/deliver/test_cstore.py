@@ -115,7 +115,7 @@ def test_objects_arrive_byte_for_byte_with_a_receipt_each(pacs, make_image) -> N
     assert there.objects == [dataset_bytes(item.path) for item in objects]
     assert [r.sop_instance_uid for r in receipts] == [item.sop_instance_uid for item in objects]
     assert all(r.delivered and r.dimse_status == 0 and not r.transient for r in receipts)
-    assert {r.committed for r in receipts} == {None}, "C-STORE success is no storage commitment"
+    assert {r.verified for r in receipts} == {None}, "C-STORE success is no storage commitment"
     assert {r.destination for r in receipts} == {"pacs"}
     assert there.released.wait(30)
 
@@ -376,5 +376,5 @@ def test_orthanc_does_not_know_the_caller(orthanc, make_image) -> None:
     destination = to(orthanc.dicom_port, ae_title="ORTHANC", calling_ae_title="STRANGER")
     (receipt,) = send_objects(destination, [item])
     assert not receipt.delivered
-    assert receipt.committed is None
+    assert receipt.verified is None
     assert orthanc.client.instances.lookup(item.sop_instance_uid) is None

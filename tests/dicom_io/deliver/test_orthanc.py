@@ -24,7 +24,7 @@ def destination(orthanc) -> OrthancDestination:
 def test_uploaded_and_read_back(orthanc, destination, make_image) -> None:
     objects = [make_image(300 + n) for n in range(3)]
     receipts = list(upload_objects(destination, objects))
-    assert [(r.delivered, r.committed, r.transient) for r in receipts] == [(True, True, False)] * 3
+    assert [(r.delivered, r.verified, r.transient) for r in receipts] == [(True, True, False)] * 3
     assert [r.sop_instance_uid for r in receipts] == [item.sop_instance_uid for item in objects]
     assert {r.dimse_status for r in receipts} == {None}
     for item in objects:
@@ -37,14 +37,14 @@ def test_uploading_again_changes_nothing(orthanc, destination, make_image) -> No
     item = make_image(310)
     before = orthanc.client.get_statistics().instances_count
     receipts = [*upload_objects(destination, [item]), *upload_objects(destination, [item])]
-    assert [(r.delivered, r.committed) for r in receipts] == [(True, True)] * 2
+    assert [(r.delivered, r.verified) for r in receipts] == [(True, True)] * 2
     assert orthanc.client.get_statistics().instances_count == before + 1
 
 
 @pytest.mark.integration
 def test_a_wrong_password_is_permanent(destination, make_image) -> None:
     (receipt,) = upload_objects(replace(destination, password="wrong"), [make_image(320)])
-    assert (receipt.delivered, receipt.committed, receipt.transient) == (False, None, False)
+    assert (receipt.delivered, receipt.verified, receipt.transient) == (False, None, False)
     assert "401" in receipt.detail
     assert "401" in reach(replace(destination, password="wrong"))
     assert reach(destination) is None
@@ -67,13 +67,13 @@ def test_what_orthanc_holds_is_compared(destination, make_image) -> None:
     dataset.InstanceNumber = 999
     dataset.save_as(item.path)
     (receipt,) = upload_objects(destination, [item])
-    assert (receipt.delivered, receipt.committed, receipt.transient) == (False, False, False)
+    assert (receipt.delivered, receipt.verified, receipt.transient) == (False, False, False)
 
 
 def test_nobody_listens_is_transient(make_image, free_port: int) -> None:
     there = OrthancDestination(name="orthanc", url=f"http://127.0.0.1:{free_port}")
     receipts = list(upload_objects(there, [make_image(1), make_image(2)]))
-    assert [(r.delivered, r.committed, r.transient) for r in receipts] == [(False, None, True)] * 2
+    assert [(r.delivered, r.verified, r.transient) for r in receipts] == [(False, None, True)] * 2
     assert reach(there) is not None
 
 
@@ -143,7 +143,7 @@ def test_classification(
 ) -> None:
     """Never "delivered" before the copy has been read back and compared."""
     (receipt,) = upload_objects(scripted(post=post, get=get), [make_image(1)])
-    assert (receipt.delivered, receipt.committed, receipt.transient) == expected
+    assert (receipt.delivered, receipt.verified, receipt.transient) == expected
     assert receipt.detail
 
 
@@ -174,7 +174,7 @@ def test_what_is_not_orthanc_gets_a_receipt_and_another_try(
 ) -> None:
     """A proxy's login page answers 200 as well; every try ends with a receipt that quotes nothing."""
     (receipt,) = upload_objects(scripted(post=post, get=get), [make_image(1)])
-    assert (receipt.delivered, receipt.committed, receipt.transient) == (False, None, True)
+    assert (receipt.delivered, receipt.verified, receipt.transient) == (False, None, True)
     assert receipt.detail
     assert "SECRET" not in receipt.detail
 
@@ -197,7 +197,7 @@ def test_orthanc_is_reached(scripted) -> None:
 def test_a_password_that_no_header_can_carry_is_a_receipt(scripted, make_image) -> None:
     there = replace(scripted(post=(200, STORED)), user="lfmri", password="\u65e5\u672c")
     (receipt,) = upload_objects(there, [make_image(1)])
-    assert (receipt.delivered, receipt.committed) == (False, None)
+    assert (receipt.delivered, receipt.verified) == (False, None)
     assert reach(there) is not None
 
 

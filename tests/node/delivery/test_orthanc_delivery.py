@@ -1,4 +1,4 @@
-"""Delivery through Orthanc's REST API: what it holds is read back, and only then called committed."""
+"""Delivery through Orthanc's REST API: what it holds is read back, and only then called verified."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ pytestmark = [
 ]
 
 
-def test_committed_says_that_orthanc_holds_the_bytes(node, make_scan, tmp_path: Path) -> None:
+def test_verified_says_that_orthanc_holds_the_bytes(node, make_scan, tmp_path: Path) -> None:
     program = find_orthanc()
     assert program is not None
     with OrthancServer(program, tmp_path / "orthanc") as server:
@@ -32,8 +32,8 @@ def test_committed_says_that_orthanc_holds_the_bytes(node, make_scan, tmp_path: 
         (job,) = node.wait_finished()
         ledger = Ledger(node.layout.job_table)
         objects = ledger.objects(job.key)
-        assert job.stage is Stage.COMMITTED
-        assert [(s.receipt.delivered, s.receipt.committed) for s in ledger.receipts(job.key)] == [
+        assert job.stage is Stage.VERIFIED
+        assert [(s.receipt.delivered, s.receipt.verified) for s in ledger.receipts(job.key)] == [
             (True, True)
         ] * len(objects)
         client = OrthancApiClient(server.url, user=USER, pwd=server.password)

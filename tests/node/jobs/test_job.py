@@ -17,7 +17,7 @@ FORWARD = {
     (Stage.CALIBRATED, Event.RECONSTRUCTED): Stage.RECONSTRUCTED,
     (Stage.RECONSTRUCTED, Event.ENCODED): Stage.ENCODED,
     (Stage.ENCODED, Event.SENT): Stage.SENT,
-    (Stage.SENT, Event.COMMITTED): Stage.COMMITTED,
+    (Stage.SENT, Event.VERIFIED): Stage.VERIFIED,
 }
 OPEN = ("received", "decoded", "calibrated", "reconstructed", "encoded", "sent")
 

@@ -73,13 +73,13 @@ def encoded(store: Store) -> list[EncodedObject]:
     return objects
 
 
-def receipt(uid: str, *, delivered: bool, committed: bool | None = None) -> DeliveryReceipt:
+def receipt(uid: str, *, delivered: bool, verified: bool | None = None) -> DeliveryReceipt:
     return DeliveryReceipt(
         sop_instance_uid=uid,
         destination="pacs",
         dimse_status=0 if delivered else 0xA700,
         delivered=delivered,
-        committed=committed,
+        verified=verified,
         detail="",
         answered_at=NOW,
     )
@@ -156,7 +156,7 @@ def test_only_what_is_not_held_is_missing(store: Store) -> None:
     assert store.missing(CHILD, "pacs") == objects
     store.add_receipt(CHILD, receipt("2.25.2", delivered=True))
     store.add_receipt(CHILD, receipt("2.25.1", delivered=False))
-    store.add_receipt(CHILD, receipt("2.25.3", delivered=True, committed=False))
+    store.add_receipt(CHILD, receipt("2.25.3", delivered=True, verified=False))
     assert [item.sop_instance_uid for item in store.missing(CHILD, "pacs")] == ["2.25.1", "2.25.3"]
     assert store.missing(CHILD, "second") == objects
     store.add_receipt(CHILD, receipt("2.25.1", delivered=True))
