@@ -13,12 +13,13 @@ from typing import TypeVar
 from xml.etree import ElementTree
 
 from lfmri_node.recon.errors import InvalidRawData
+from lfmri_node.recon.mrd.file import MAX_XML_BYTES
 from lfmri_node.recon.types import ScanIdentity, SequenceInfo, Vector
 
 MAX_MATRIX = 8192
 """Largest matrix size along one axis that is believed."""
 
-_MAX_XML_BYTES = 16 << 20
+_MAX_DEPTH, _MAX_ELEMENTS = 32, 100_000
 _T = TypeVar("_T", int, float)
 
 
@@ -104,25 +105,47 @@ class Header:
         )
 
 
+class _BoundedTree(ElementTree.TreeBuilder):
+    """Stops at a document type, at deep nesting and at very many elements; the schema has six levels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._depth = self._count = 0
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise _no_header("declares a document type")
+
+    def start(self, tag: str, attrs: dict[str, str]) -> ElementTree.Element:
+        self._depth += 1
+        self._count += 1
+        if self._depth > _MAX_DEPTH or self._count > _MAX_ELEMENTS:
+            raise _no_header("is nested too deep or has too many elements")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str) -> ElementTree.Element:
+        self._depth -= 1
+        return super().end(tag)
+
+
+def _no_header(why: str) -> InvalidRawData:
+    return InvalidRawData("LF-RAW-003", f"the XML header {why}", "export the file again")
+
+
 def parse_header(xml: bytes) -> Header:
     """Read the ISMRMRD XML header.
 
     Raises
     ------
     InvalidRawData
-        LF-RAW-003 when it is no XML, LF-RAW-004 when a field that the reconstruction needs is
-        missing or no number.
+        LF-RAW-003 when it is no XML, too long, too deep or declares a document type, LF-RAW-004 when a
+        field that the reconstruction needs is missing or no number.
     """
-    if len(xml) > _MAX_XML_BYTES or b"<!DOCTYPE" in xml or b"<!ENTITY" in xml:
-        raise InvalidRawData(
-            "LF-RAW-003", "the XML header is too large or declares entities", "export the file again"
-        )
+    if len(xml) > MAX_XML_BYTES:
+        raise _no_header("is too long")
     try:
-        root = ElementTree.fromstring(xml)
+        root = ElementTree.fromstring(xml, ElementTree.XMLParser(target=_BoundedTree()))
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise InvalidRawData(
-            "LF-RAW-003", "the XML header cannot be parsed", "export the file again"
-        ) from error
+        raise _no_header("cannot be parsed") from error
     encodings = tuple(_encoding(node) for node in root.findall("{*}encoding"))
     if not encodings:
         raise _missing("encoding")

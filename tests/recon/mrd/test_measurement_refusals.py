@@ -127,7 +127,12 @@ def test_missing_xml(path: Path) -> None:
         b"\xff\xfebroken",
         b'<?xml version="1.0" encoding="no-such"?><a/>',
         b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>',
+        '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'.encode("utf-16"),
+        b"<a>" * 40 + b"</a>" * 40,
+        b"<a>" * 500_000,
+        b"<a>" + b"<b/>" * 200_000 + b"</a>",
     ],
+    ids=["empty", "open", "no text", "encoding", "entity", "entity in UTF-16", "deep", "very deep", "many"],
 )
 def test_broken_xml(path: Path, xml: bytes) -> None:
     with h5py.File(path, "r+") as file:
