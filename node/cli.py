@@ -153,7 +153,7 @@ def status(
     settings = _config(config)
     layout = Layout(root=settings.node.data_dir)
     ledger = Ledger(layout.job_table)
-    process = holder(layout.state, settings.node.executor_id)
+    process = holder(layout.state)
     if job is not None:
         found = ledger.job(job)
         if json:

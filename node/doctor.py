@@ -56,7 +56,7 @@ def examine(read_config: Callable[[], Config]) -> list[Finding]:
     except NodeError as error:
         return [_failed("configuration", error)]
     layout = Layout(root=config.node.data_dir)
-    serving = holder(layout.state, config.node.executor_id)
+    serving = holder(layout.state)
     findings = [
         _ok("configuration", f"{len(config.destinations)} destination(s), data in {config.node.data_dir}"),
         _ok("lock", f"held by process {serving}" if serving is not None else "free: the node is not serving"),

@@ -27,7 +27,7 @@ from lfmri_node.node.jobs.recipe import Recipe, software_version
 from lfmri_node.node.jobs.runner import Runner
 from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.layout import Layout
-from lfmri_node.node.lock import ExecutorLock
+from lfmri_node.node.lock import DataLock
 from lfmri_node.node.worker.process import WorkerProcess
 
 Receiver = Callable[[ReceivedPayload], None]
@@ -72,7 +72,7 @@ class Service:
         Raises
         ------
         JobError
-            LF-JOB-002 where another process serves under this executor id, LF-JOB-008 where the port
+            LF-JOB-002 where another process serves this data directory, LF-JOB-008 where the port
             cannot be used.
         InvalidModel
             The weights are missing or altered.
@@ -80,7 +80,7 @@ class Service:
         config, layout = self._config, self._layout
         Recipe.of(config)
         with ExitStack() as stack:
-            stack.enter_context(ExecutorLock(layout.state, config.node.executor_id))
+            stack.enter_context(DataLock(layout.state))
             store = Store(layout.job_table)
             stack.callback(store.close)
             store.clear_running()

@@ -31,7 +31,7 @@ def retry_jobs(config: Config, name: str | None) -> list[str]:
         keys = [job.key for job in ledger.jobs() if job.stage is Stage.QUARANTINED]
     ledger.close()
     store = Store(layout.job_table)
-    if holder(layout.state, config.node.executor_id) is None:
+    if holder(layout.state) is None:
         store.clear_running()
     names = []
     for key in keys:

@@ -154,9 +154,13 @@ def test_a_stage_that_outlasts_the_grace_time_is_given_back(node, make_scan) -> 
     assert [t.outcome for t in ledger.timings(job.key)] == ["drained", *["done"] * 4]
 
 
-def test_a_second_node_under_the_same_executor_id_is_refused(node) -> None:
+@pytest.mark.parametrize("name", ["node-1", "another"])
+def test_a_second_node_on_the_same_data_directory_is_refused(node, name: str) -> None:
+    """Whatever it calls itself."""
     node.start()
-    command = [sys.executable, "-m", "lfmri_node.node.cli", "serve", "--config", str(node.config)]
+    other = node.folder / "other.toml"
+    other.write_text(node.config.read_text().replace("[node]", f'[node]\nexecutor_id = "{name}"'))
+    command = [sys.executable, "-m", "lfmri_node.node.cli", "serve", "--config", str(other)]
     second = subprocess.run(command, capture_output=True, text=True, check=False)
     assert second.returncode == 1
     assert "LF-JOB-002" in second.stderr
