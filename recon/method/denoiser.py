@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from lfmri_node.recon.method.conditions import N_CONDITIONS
 
-_EPS, _TINY = 1e-6, 1e-30
+_TINY = 1e-30
 _WINDOW = 9
 
 
@@ -96,9 +96,9 @@ class ResidualUNet(nn.Module):
 
 
 def slice_scale(image: Tensor) -> Tensor:
-    """Root mean square of each slice of c64 (b, r, p), shaped (b, 1, 1); positive also for zero slices."""
+    """Root mean square of each slice of c64 (b, r, p), shaped (b, 1, 1), in any unit; one for zeros."""
     norm: Tensor = torch.linalg.vector_norm(image, dim=(-2, -1), keepdim=True)
-    return norm / math.sqrt(image[0].numel()) + _EPS
+    return torch.where(norm > _TINY, norm / math.sqrt(image[0].numel()), torch.ones_like(norm))
 
 
 def smooth_phase(image: Tensor) -> Tensor:

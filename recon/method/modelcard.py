@@ -20,6 +20,21 @@ from lfmri_node.recon.errors import InvalidModel
 SHIPPED = "lfmri-v3"
 VALIDATED_IMAGE_AUC, VALIDATED_POINTING = 0.90, 0.80
 """What the map must reach on real lesions of held-out patients before it is called validated."""
+DOMAIN = (
+    "noise",
+    "weakest_coil",
+    "calibration_residual",
+    "calibration_residual_few_lines",
+    "centre_energy",
+    "network_residual",
+    "network_residual_few_lines",
+)
+"""Indicators whose range every card states."""
+_NEEDED = {
+    "domain": DOMAIN,
+    "limits": ("acceleration", "n_coils", "size"),
+    "lesion": ("operating_score", "threshold"),
+}
 _CHUNK = 1 << 20
 
 
@@ -74,7 +89,8 @@ def shipped_weights() -> Path:
 def read_card(weights: Path) -> ModelCard:
     """Read ``<stem>.json`` beside ``weights``.
 
-    Raises InvalidModel: LF-MOD-001 no weights, LF-MOD-002 no card, LF-MOD-003 card unreadable.
+    Raises InvalidModel: LF-MOD-001 no weights, LF-MOD-002 no card, LF-MOD-003 card unreadable or without a
+    number that the node needs.
     """
     if not weights.is_file():
         raise InvalidModel(
@@ -100,6 +116,13 @@ def read_card(weights: Path) -> ModelCard:
         raise InvalidModel(
             "LF-MOD-003", f"model card {path.name} is not readable: {error!r}", "restore the card"
         ) from error
+    missing = [name for part, names in _NEEDED.items() for name in names if name not in entries[part]]
+    if missing:
+        raise InvalidModel(
+            "LF-MOD-003",
+            f"model card {path.name} lacks {', '.join(missing)}",
+            "use card and weights of one training run of this version",
+        )
     return card
 
 

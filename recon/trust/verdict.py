@@ -29,7 +29,7 @@ FEW_LINES = 12
 RESIDUALS = ("calibration_residual", "network_residual")
 SUFFIX_FEW = "_few_lines"
 
-_MEANING = {
+MEANING = {
     "noise": ("LF-QUA-111", "noise relative to signal"),
     "weakest_coil": ("LF-QUA-112", "share of noise in the weakest coil"),
     "calibration_residual": ("LF-QUA-113", "contradiction among the calibration lines (motion, corruption)"),
@@ -90,12 +90,12 @@ def slice_reasons(indicators: Sequence[Indicators], card: ModelCard) -> tuple[Re
     if short:
         text = f"fewer than {MINIMUM_CALIBRATION_SIDE:.0f} calibration lines"
         reasons.append(Reason(code="LF-QUA-105", message=text, slices=tuple(short)))
-    outside = {name: _outside(indicators, with_signal, name, card) for name in _MEANING}
+    outside = {name: _outside(indicators, with_signal, name, card) for name in MEANING}
     affected = set().union(*outside.values())
     if len(affected) > TOLERATED_FRACTION * len(with_signal):
         for name, found in outside.items():
             if found:
-                code, meaning = _MEANING[name]
+                code, meaning = MEANING[name]
                 reasons.append(_reason(code, meaning, found))
     return tuple(reasons)
 

@@ -18,20 +18,12 @@ from lfmri_node.recon.method.cascade import Cascade, CascadeConfig
 from lfmri_node.recon.method.conditions import Scale
 from lfmri_node.recon.method.denoiser import DenoiserConfig
 from lfmri_node.recon.method.lesion import ClassifierConfig
+from lfmri_node.recon.method.modelcard import DOMAIN
 from lfmri_node.recon.method.weights import config_to_card
 from lfmri_node.recon.sense.operators import SenseOp
 from lfmri_node.recon.train.stand_in import write_stand_in
 
 WIDE = (-1e9, 1e9)
-INDICATORS = (
-    "noise",
-    "weakest_coil",
-    "calibration_residual",
-    "calibration_residual_few_lines",
-    "centre_energy",
-    "network_residual",
-    "network_residual_few_lines",
-)
 
 
 class Problem(NamedTuple):
@@ -133,7 +125,7 @@ def write_model(tmp_path: Path) -> Callable[..., Path]:
             "name": "tiny",
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             "architecture": config_to_card(config),
-            "domain": {name: domain.get(name, WIDE) for name in INDICATORS},
+            "domain": {name: domain.get(name, WIDE) for name in DOMAIN},
             "limits": {"acceleration": (2.0, 9.0), "n_coils": (2, 32), "size": (32, 512)},
             "lesion": {
                 "image_auc": image_auc,

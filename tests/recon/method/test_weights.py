@@ -11,8 +11,9 @@ import pytest
 from lfmri_node.recon.errors import InvalidModel
 from lfmri_node.recon.method.cascade import CascadeConfig
 from lfmri_node.recon.method.denoiser import DenoiserConfig
-from lfmri_node.recon.method.modelcard import read_card, weights_identity
+from lfmri_node.recon.method.modelcard import DOMAIN, read_card, weights_identity
 from lfmri_node.recon.method.weights import config_from_card, config_to_card, load_model
+from lfmri_node.recon.trust.verdict import MEANING, limit_name
 
 
 def edit_card(path: Path, **changes: object) -> None:
@@ -94,6 +95,31 @@ def test_broken_card(write_model):
     edit_card(path, domain={"noise": 3})
     with pytest.raises(InvalidModel, match="LF-MOD-003"):
         load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        *(("domain", name) for name in DOMAIN),
+        ("limits", "acceleration"),
+        ("limits", "n_coils"),
+        ("limits", "size"),
+        ("lesion", "operating_score"),
+        ("lesion", "threshold"),
+    ],
+)
+def test_a_card_that_lacks_what_the_node_needs_is_refused_before_the_first_scan(write_model, part, name):
+    path = write_model()
+    entries = json.loads(path.with_suffix(".json").read_text())[part]
+    edit_card(path, **{part: {key: value for key, value in entries.items() if key != name}})
+    with pytest.raises(InvalidModel, match=f"lacks {name}") as refused:
+        read_card(path)
+    assert refused.value.code == "LF-MOD-003"
+
+
+def test_the_gate_asks_a_card_for_no_range_beyond_those_that_it_must_have():
+    asked = {limit_name(name, side) for name in (*MEANING, "network_residual") for side in (8.0, 24.0)}
+    assert asked == set(DOMAIN)
 
 
 def test_one_changed_byte(write_model):
