@@ -80,6 +80,8 @@ class ListenerSection(Section):
     host: str = "127.0.0.1"
     port: Port = 11112
     max_associations: Annotated[int, Field(ge=1, le=200)] = 8
+    max_per_address: Annotated[int, Field(ge=1, le=200)] = 4
+    request_timeout_s: Seconds = 5.0
     network_timeout_s: Seconds = 120.0
     free_space_floor_gb: Annotated[float, Field(ge=0)] = 2.0
     allow: tuple[AllowedCaller, ...] = Field(default=(), strict=False)

@@ -35,6 +35,8 @@ def listener_settings(config: Config, layout: Layout) -> ListenerSettings:
         spool=layout.spool,
         policy=AccessPolicy(callers=callers),
         max_associations=section.max_associations,
+        max_per_address=section.max_per_address,
+        request_timeout_s=section.request_timeout_s,
         min_free_bytes=int(section.free_space_floor_gb * 2**30),
         network_timeout_s=section.network_timeout_s,
         drain_s=config.node.drain_s,

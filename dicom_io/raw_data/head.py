@@ -20,18 +20,20 @@ from lfmri_node.dicom_io.status import Status
 TRANSFER_SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 
 _LARGE_ELEMENT = 1 << 16
-_PARSE_ERRORS = (
+PARSE_ERRORS = (
     InvalidDicomError,
     BytesLengthException,
     AttributeError,
     EOFError,
     LookupError,
     NotImplementedError,
+    OverflowError,
     RecursionError,
     TypeError,
     ValueError,
     struct.error,
 )
+"""What pydicom raises on damaged data sets."""
 
 
 def read_head(path: Path) -> tuple[FileDataset, int | None]:
@@ -102,7 +104,7 @@ def damage_is_a_payload_error() -> Iterator[None]:
     """Turn what pydicom raises on damaged data sets into LF-PAY-001."""
     try:
         yield
-    except _PARSE_ERRORS as error:
+    except PARSE_ERRORS as error:
         raise PayloadError(
             "LF-PAY-001",
             "not a DICOM file, or its head is damaged",

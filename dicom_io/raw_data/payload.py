@@ -102,20 +102,6 @@ def read_payload(path: Path) -> PayloadHeader:
         )
 
 
-def locate_payload(path: Path) -> Segment:
-    """Where the payload lies or will lie, also in a file of which only the head has been written.
-
-    Raises
-    ------
-    PayloadError
-        LF-PAY-001, -003, -004, -006, -007, -009; see `read_payload`.
-    """
-    head, at = read_head(path)
-    with damage_is_a_payload_error():
-        fields, offset = _located(path, head, at)
-    return Segment(path=path, offset=offset, size=fields.size)
-
-
 def verify(headers: Sequence[PayloadHeader]) -> None:
     """Check that parts make up one ISMRMRD file and that the file has the promised hash.
 
@@ -132,22 +118,14 @@ def verify(headers: Sequence[PayloadHeader]) -> None:
         _require_hash(window.blocks(), headers[0].fields.sha256)
 
 
-def verify_part(header: PayloadHeader, *, known_sha256: str | None = None) -> None:
+def verify_part(header: PayloadHeader) -> None:
     """Check one part against its own hash.
-
-    Parameters
-    ----------
-    known_sha256
-        Of the part's bytes as they are, where they have been hashed already; else they are read.
 
     Raises
     ------
     PayloadError
         LF-PAY-010 when the bytes differ from the hash.
     """
-    if known_sha256 is not None:
-        _require_equal(known_sha256, header.fields.part_sha256)
-        return
     with _window([header]) as window:
         _require_hash(window.blocks(), header.fields.part_sha256)
 
@@ -291,11 +269,7 @@ def _require_hash(blocks: Iterator[memoryview], expected: str) -> None:
     digest = hashlib.sha256()
     for block in blocks:
         digest.update(block)
-    _require_equal(digest.hexdigest(), expected)
-
-
-def _require_equal(sha256: str, expected: str) -> None:
-    if sha256 != expected:
+    if digest.hexdigest() != expected:
         raise PayloadError(
             "LF-PAY-010",
             "the payload differs from its SHA-256",

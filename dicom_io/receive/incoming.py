@@ -1,13 +1,20 @@
 """Receiving: the pieces of a C-STORE data set go straight into a file on the spool's file system.
 
-pynetdicom can collect a data set in memory, or in a file in the process's directory for temporary
-files. `ReceivingDimse` takes the place of its DIMSE provider instead: limits are checked while the
-data comes, memory stays constant, and nothing is left behind when the connection dies.
+`ReceivingDimse` takes the place of pynetdicom's DIMSE provider: limits are checked while the data comes,
+memory stays constant, and nothing is left behind when the connection dies. pynetdicom's own way to a file,
+``STORE_RECV_CHUNKED_DATASET``, cannot do that (3.0.4, `DIMSEMessage.decode_msg`): it calls nobody until
+the data set is complete, so an object too long fills the disk, or has to be aborted instead of being
+answered 0xA701; its file lies in the process's directory for temporary files, and stays there when the
+association ends early; and whatever is sent as a command, or as data set of another request, is collected
+in memory without limit.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import FileIO
@@ -22,12 +29,14 @@ from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.pdu_primitives import P_DATA
 
 from lfmri_node.dicom_io.errors import ListenerRefusal
-from lfmri_node.dicom_io.raw_data.window import Segment
-from lfmri_node.dicom_io.receive.follow import Follower
+from lfmri_node.dicom_io.raw_data.head import PARSE_ERRORS
 from lfmri_node.dicom_io.status import Status
 
 _COMMAND, _LAST = 1, 2  # bits of the message control header, PS3.8 E.2
 _SPACE_CHECK = 1 << 26
+_MAX_COLLECTED_BYTES = 1 << 16  # of one command, or of the data set of another request than C-STORE
+_MAX_WAITING = 8  # requests not served yet; the one agreed on is 1 (PS3.7 D.3.3.3)
+_GETTING_ON_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +64,8 @@ class IncomingObject:
         self.refusal: ListenerRefusal | None = None
         self.size = 0
         self._limits = limits
-        self._length = 0
         self._check_at = 0
         self._file: FileIO | None = None
-        self._follower = Follower(path)
 
     def open(self, *, sop_class_uid: str, sop_instance_uid: str, syntax: str, calling_ae: str) -> None:
         """Create the file with preamble and file meta information (PS3.10 7.1)."""
@@ -72,7 +79,7 @@ class IncomingObject:
                 transfer_syntax=UID(syntax),
             )
             meta.SourceApplicationEntityTitle = calling_ae
-            self._file = FileIO(self.path, "xb")
+            self._file = FileIO(self.path, "xb", opener=_private)
             self._append(memoryview(bytes(128) + b"DICM" + encode_file_meta(meta)))
         except OSError as error:
             self.refuse(out_of_space(error))
@@ -97,12 +104,7 @@ class IncomingObject:
         if self.size == 0:
             self.refuse(malformed_command())
         if self.refusal is None:
-            self._follower.finish(self._length)
             self._close()
-
-    def digest(self, segment: Segment) -> str | None:
-        """SHA-256 of a segment, where it has been computed on the way; see `Follower.digest`."""
-        return self._follower.digest(segment)
 
     def refuse(self, refusal: ListenerRefusal) -> None:
         """Note the first reason and remove the file."""
@@ -111,17 +113,13 @@ class IncomingObject:
 
     def discard(self) -> None:
         """Remove the file, if it has not been moved away."""
-        self._follower.finish(0)
         self._close()
         self.path.unlink(missing_ok=True)
 
     def _append(self, piece: memoryview) -> None:
         """Write all of a piece; a write to a file may stop short when the disk is nearly full."""
         while self._file is not None and piece:
-            count = self._file.write(piece)
-            self._length += count
-            piece = piece[count:]
-        self._follower.grown(self._length)
+            piece = piece[self._file.write(piece) :]
 
     def _close(self) -> None:
         if self._file is not None:
@@ -145,8 +143,9 @@ class IncomingObject:
 class ReceivingDimse(DIMSEServiceProvider):
     """DIMSE provider of one association that receives C-STORE data sets into files.
 
-    `receive_fragment` runs in the thread that reads the socket, so a slow disk slows the sender
-    down and nothing queues up in memory; `take` and `discard` may be called from others.
+    `receive_primitive` runs in the thread that reads the socket, so a slow disk slows the sender down
+    and nothing queues up in memory; `take` and `discard` may be called from others. A caller that sends
+    what no sender of ours sends, long commands or requests without waiting for answers, is aborted.
 
     Parameters
     ----------
@@ -163,54 +162,70 @@ class ReceivingDimse(DIMSEServiceProvider):
         super().__init__(assoc)
         self._begin = begin
         self._current: IncomingObject | None = None
-        self._complete: dict[int, IncomingObject] = {}
+        self._complete: deque[tuple[int, IncomingObject]] = deque()
         self._owes_answer = False
+        self._n_collected = 0
+        self._got_on = time.monotonic()
+        self._got_on_at_size = 0
         self.n_answers = 0
-
-    @property
-    def receiving(self) -> bool:
-        """Whether a data set is arriving."""
-        return self._current is not None
 
     @property
     def busy(self) -> bool:
         """Whether a data set is arriving, waits to be taken, or waits for its answer."""
-        return self.receiving or bool(self._complete) or self._owes_answer
+        return self._current is not None or self._serving
+
+    @property
+    def silence_s(self) -> float | None:
+        """Seconds since a message or 64 KiB of a data set came, or an answer left; None while we owe one."""
+        return None if self._serving else time.monotonic() - self._got_on
+
+    @property
+    def _serving(self) -> bool:
+        return bool(self._complete) or self._owes_answer
 
     def receive_primitive(self, primitive: P_DATA) -> None:
-        """Take what comes through pynetdicom's upper layer: commands, and the first data with them."""
+        """Sort fragments: commands go pynetdicom's way, data sets of C-STORE into the file."""
         for context_id, value in primitive.presentation_data_value_list:
-            self.receive_fragment(context_id, value[0], memoryview(value)[1:])
+            control = value[0] if value else _COMMAND  # message control header, PS3.8 E.2
+            if self._current is not None and not control & _COMMAND:
+                self._receive(self._current, memoryview(value)[1:])
+                if control & _LAST:
+                    self._end(context_id)
+            elif not self._collect(context_id, value):
+                self.assoc.abort(block=False)
+                return
 
-    def receive_fragment(self, context_id: int, control: int, fragment: memoryview) -> None:
-        """Sort a fragment: commands go pynetdicom's way, data sets of C-STORE into the file.
-
-        Parameters
-        ----------
-        control
-            Message control header: command or data set, last or not (PS3.8 E.2).
-        fragment
-            Valid until this method returns.
-        """
-        if self._current is not None and not control & _COMMAND:
-            self._current.write(fragment)
-            if control & _LAST:
-                self._end(context_id)
-            return
-        super().receive_primitive(_single(context_id, bytes([control]) + bytes(fragment)))
-        if isinstance(self.message, C_STORE_RQ) and control & _COMMAND and control & _LAST:
+    def _collect(self, context_id: int, value: bytes) -> bool:
+        """Let pynetdicom have a fragment of a command or of another data set; whether that is bearable."""
+        self._n_collected += len(value)
+        if self._n_collected > _MAX_COLLECTED_BYTES or self.msg_queue.qsize() > _MAX_WAITING:
+            return False
+        try:
+            super().receive_primitive(_single(context_id, value))
+        except PARSE_ERRORS:
+            return False
+        if self.message is None:
+            self._message_came()
+        elif isinstance(self.message, C_STORE_RQ) and value[0] == _COMMAND | _LAST:
             self._start(self.message, context_id)
+        return True
 
     def take(self, message_id: int) -> IncomingObject | None:
         """The complete data set of a request, for the caller to keep or to discard."""
         self._owes_answer = True
-        return self._complete.pop(message_id, None)
+        while self._complete:
+            of, incoming = self._complete.popleft()
+            if of == message_id:
+                return incoming
+            incoming.discard()  # its request was not fit to be served
+        return None
 
     def send_msg(self, primitive: DimsePrimitiveType, context_id: int) -> None:
         """Queue an answer for the peer."""
         super().send_msg(primitive, context_id)
         self.n_answers += 1
         self._owes_answer = False
+        self._got_on = time.monotonic()
 
     def discard(self) -> None:
         """Remove what has not been taken; called when the connection is closed."""
@@ -218,12 +233,12 @@ class ReceivingDimse(DIMSEServiceProvider):
         if unfinished is not None:
             unfinished.discard()
         while self._complete:
-            self._complete.popitem()[1].discard()
+            self._complete.popleft()[1].discard()
 
     def _start(self, request: C_STORE_RQ, context_id: int) -> None:
         incoming = self._begin()
         command = request.command_set
-        context = self.assoc._accepted_cx.get(context_id)
+        context = next((c for c in self.assoc.accepted_contexts if c.context_id == context_id), None)
         if context is None:
             incoming.refuse(malformed_command())
         else:
@@ -234,16 +249,27 @@ class ReceivingDimse(DIMSEServiceProvider):
                 calling_ae=self.assoc.requestor.ae_title,
             )
         self._current = incoming
+        self._got_on_at_size = 0
+
+    def _receive(self, incoming: IncomingObject, piece: memoryview) -> None:
+        incoming.write(piece)
+        if incoming.size >= self._got_on_at_size + _GETTING_ON_BYTES:
+            self._got_on_at_size = incoming.size
+            self._got_on = time.monotonic()
 
     def _end(self, context_id: int) -> None:
         """Close the file, then let pynetdicom finish the message with an empty data set."""
-        incoming, request = self._current, self.message
-        self._current = None
-        if incoming is None or request is None:
+        incoming, self._current = self._current, None
+        if incoming is None or self.message is None:
             return
         incoming.finish()
-        self._complete[int(request.command_set.get("MessageID", 0))] = incoming
+        self._complete.append((int(self.message.command_set.get("MessageID", 0)), incoming))
         super().receive_primitive(_single(context_id, bytes([_LAST])))
+        self._message_came()
+
+    def _message_came(self) -> None:
+        self._n_collected = 0
+        self._got_on = time.monotonic()
 
 
 def malformed_command(status: Status = Status.UNREADABLE) -> ListenerRefusal:
@@ -265,6 +291,10 @@ def out_of_space(cause: OSError | str) -> ListenerRefusal:
         "make room on the spool's file system, or check the disk",
         status=Status.OUT_OF_RESOURCES,
     )
+
+
+def _private(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_CLOEXEC, 0o600)
 
 
 def _single(context_id: int, fragment: bytes) -> P_DATA:

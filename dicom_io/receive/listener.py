@@ -22,13 +22,13 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
-from pynetdicom.transport import ThreadedAssociationServer
+from pynetdicom.transport import AssociationServer
 
 from lfmri_node.dicom_io.ae_title import require_ae_title
 from lfmri_node.dicom_io.errors import ListenerRefusal, PayloadError
 from lfmri_node.dicom_io.libraries import MAXIMUM_PDU_BYTES, configure_libraries, tune_connection
 from lfmri_node.dicom_io.raw_data.head import TRANSFER_SYNTAXES
-from lfmri_node.dicom_io.receive.direct import read_directly
+from lfmri_node.dicom_io.receive.door import Door, DoorRules, end_association
 from lfmri_node.dicom_io.receive.incoming import Limits, ReceivingDimse, malformed_command
 from lfmri_node.dicom_io.receive.policy import AccessPolicy
 from lfmri_node.dicom_io.receive.spool import Inspect, Spool
@@ -37,6 +37,7 @@ from lfmri_node.dicom_io.types import ReceivedPayload
 
 _LOG = logging.getLogger(__name__)
 _DRAIN_POLL_S = 0.02
+_END_S = 2.0
 _LISTED = 4
 
 
@@ -56,8 +57,10 @@ class ListenerSettings:
         Longest data set of one object.
     min_free_bytes
         Free space on the spool's file system below which objects are refused.
-    acse_timeout_s, network_timeout_s
-        Longest wait for an association request, and for the next bytes of an open association.
+    max_associations, max_per_address, request_timeout_s, give_way_s
+        See `door.DoorRules`.
+    network_timeout_s
+        Longest wait for the next bytes of an open association.
     drain_s
         How long `Listener.stop` waits for transfers that are under way.
     """
@@ -68,10 +71,12 @@ class ListenerSettings:
     spool: Path
     policy: AccessPolicy = field(default_factory=AccessPolicy)
     max_associations: int = 8
+    max_per_address: int = 4
+    request_timeout_s: float = 5
+    give_way_s: float = 2
+    network_timeout_s: float = 60
     max_payload_bytes: int = (1 << 32) - 2
     min_free_bytes: int = 5 << 30
-    acse_timeout_s: float = 30
-    network_timeout_s: float = 60
     drain_s: float = 30
 
     def __post_init__(self) -> None:
@@ -103,7 +108,8 @@ class Listener:
         self.spool = Spool(settings.spool, limits=limits, inspect=inspect)
         self._settings = settings
         self._on_received = on_received
-        self._server: ThreadedAssociationServer | None = None
+        self._server: AssociationServer | None = None
+        self._door: Door | None = None
 
     @property
     def port(self) -> int:
@@ -122,34 +128,48 @@ class Listener:
         """
         configure_libraries()
         self.spool.open()
-        entity = AE(self._settings.ae_title)
+        settings = self._settings
+        entity = AE(settings.ae_title)
         entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
-        entity.maximum_associations = self._settings.max_associations
-        entity.acse_timeout = self._settings.acse_timeout_s
-        entity.network_timeout = self._settings.network_timeout_s
+        entity.maximum_associations = settings.max_associations
+        entity.acse_timeout = settings.request_timeout_s
+        entity.network_timeout = settings.network_timeout_s
         entity.add_supported_context(Verification, list(TRANSFER_SYNTAXES))
         entity.add_supported_context(RawDataStorage, list(TRANSFER_SYNTAXES))
         handlers: list[evt.EventHandlerType] = [
             (evt.EVT_CONN_OPEN, self._opened),
             (evt.EVT_REQUESTED, self._requested),
-            (evt.EVT_REJECTED, self._rejected),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_CONN_CLOSE, self._closed),
         ]
-        address = (self._settings.host, self._settings.port)
-        self._server = entity.start_server(address, block=False, evt_handlers=handlers)
+        self._server = entity.make_server(
+            (settings.host, settings.port), evt_handlers=handlers, server_class=AssociationServer
+        )
+        rules = DoorRules(
+            max_associations=settings.max_associations,
+            max_per_address=settings.max_per_address,
+            request_timeout_s=settings.request_timeout_s,
+            give_way_s=settings.give_way_s,
+        )
+        self._door = Door(
+            self._server, rules, lets_in=settings.policy.lets_in, silence_s=lambda a: _dimse(a).silence_s
+        )
+        self._door.open()
 
     def stop(self) -> None:
         """Take no new connections, let transfers that are under way finish, end the rest."""
-        if self._server is None:
+        if self._server is None or self._door is None:
             return
         server, self._server = self._server, None
-        server.shutdown()
+        self._door.close()
         deadline = time.monotonic() + self._settings.drain_s
         while any(_dimse(a).busy for a in server.active_associations) and time.monotonic() < deadline:
             time.sleep(_DRAIN_POLL_S)
-        for association in server.active_associations:
-            association.abort()
+        left = server.active_associations
+        for association in left:
+            end_association(association)
+        for association in left:
+            association.join(_END_S)
 
     def __enter__(self) -> Self:
         self.start()
@@ -166,7 +186,6 @@ class Listener:
     def _opened(self, event: evt.Event) -> None:
         tune_connection(event.assoc, self._settings.network_timeout_s)
         event.assoc.dimse = ReceivingDimse(event.assoc, self.spool.begin)
-        read_directly(event.assoc)
 
     def _requested(self, event: evt.Event) -> None:
         """An association request: let in or reject."""
@@ -183,10 +202,6 @@ class Listener:
             _LOG.warning(
                 "%s: association rejected, %s: %s", rejection.code, rejection.message, _caller(event)
             )
-
-    def _rejected(self, event: evt.Event) -> None:
-        """pynetdicom itself has rejected a request, which it does at its limit of associations."""
-        _LOG.warning("LF-NET-004: association rejected, too many at once: %s", _caller(event))
 
     def _store(self, event: evt.Event) -> Dataset:
         """A complete C-STORE request: keep, enqueue, answer."""

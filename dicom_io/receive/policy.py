@@ -79,9 +79,15 @@ class AccessPolicy:
         networks = [net for c in self.callers if c.ae_title == calling.strip() for net in c.networks]
         if not networks:
             return Rejection.UNKNOWN_CALLER
-        peer = ip_address(address)
-        if isinstance(peer, IPv6Address) and peer.ipv4_mapped:
-            peer = peer.ipv4_mapped
-        if not any(peer in network for network in networks):
-            return Rejection.UNKNOWN_ADDRESS
-        return None
+        return None if _lies_in(address, networks) else Rejection.UNKNOWN_ADDRESS
+
+    def lets_in(self, address: str) -> bool:
+        """Whether any caller may come from an address, whatever its AE title."""
+        return self.any_caller or _lies_in(address, [net for c in self.callers for net in c.networks])
+
+
+def _lies_in(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    peer = ip_address(address)
+    if isinstance(peer, IPv6Address) and peer.ipv4_mapped:
+        peer = peer.ipv4_mapped
+    return any(peer in network for network in networks)

@@ -1,0 +1,275 @@
+"""Who comes in: connections are counted, timed and chosen here before they cost a thread.
+
+A connection waits in one thread until its association request (A-ASSOCIATE-RQ) has come completely;
+the request stays in the kernel's buffer meanwhile. Only then pynetdicom gets the connection and one of
+the places for associations. So silent connections, port scans and half requests take nothing from
+those who talk, and what is read of a request is bounded before it is read.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from pynetdicom.association import Association
+from pynetdicom.transport import AssociationServer
+
+from lfmri_node.dicom_io.libraries import MAXIMUM_PDU_BYTES
+from lfmri_node.dicom_io.receive.wire import (
+    A_ASSOCIATE_RQ,
+    LOCAL_LIMIT_EXCEEDED,
+    PDU_HEADER,
+    BoundedSocket,
+    end_connection,
+)
+
+_LOG = logging.getLogger(__name__)
+_MAX_WAITING = 256
+_BACKLOG = 128
+_LOOK_AGAIN_S = 0.02
+_QUIET_S = 60.0
+_MAX_TALLIED = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorRules:
+    """Places, and how long somebody may keep others waiting.
+
+    Parameters
+    ----------
+    max_associations, max_per_address
+        Associations at once: of all callers, and of one address.
+    request_timeout_s
+        Longest time from the connection to the end of the association request, and to a place.
+    give_way_s
+        Where no place is free, the association that has done nothing for the longest time, and for
+        at least so long, is aborted in favour of one that waits.
+    """
+
+    max_associations: int
+    max_per_address: int
+    request_timeout_s: float
+    give_way_s: float
+
+
+@dataclass(slots=True, kw_only=True)
+class _Visitor:
+    """A connection without association; ``needed`` bytes of its request are waited for."""
+
+    connection: BoundedSocket
+    host: str
+    address: tuple[str, int]
+    since: float
+    needed: int = 0
+    complete: bool = False
+
+    def wait_for(self, size: int) -> None:
+        """Be readable when so many bytes are there, or when no more will come (SO_RCVLOWAT, tcp(7))."""
+        self.needed = size
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+
+    def peek(self) -> bytes:
+        """The bytes that are needed, as far as they have come; they stay in the kernel's buffer."""
+        try:
+            return self.connection.recv(self.needed, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except OSError:
+            return b""
+
+
+class Door:
+    """Accepts connections and hands those over whose association request is complete.
+
+    Parameters
+    ----------
+    server
+        Listens on its socket; makes an association of a connection (`finish_request`).
+    lets_in
+        Whether anybody may call from an address.
+    silence_s
+        Seconds since an association last got on; None while it is being served.
+    """
+
+    def __init__(
+        self,
+        server: AssociationServer,
+        rules: DoorRules,
+        *,
+        lets_in: Callable[[str], bool],
+        silence_s: Callable[[Association], float | None],
+    ) -> None:
+        self._server = server
+        self._rules = rules
+        self._lets_in = lets_in
+        self._silence_s = silence_s
+        self._visitors: list[_Visitor] = []
+        self._refused = _Tally()
+        self._selector = selectors.DefaultSelector()
+        self._bell, self._button = socket.socketpair()
+        self._thread = threading.Thread(target=self._watch, name="door", daemon=True)
+
+    def open(self) -> None:
+        """Begin to let callers in."""
+        listening = self._server.socket
+        assert listening is not None
+        listening.setblocking(False)
+        listening.listen(_BACKLOG)
+        self._selector.register(listening, selectors.EVENT_READ)
+        self._selector.register(self._bell, selectors.EVENT_READ)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Let nobody in any more; associations go on."""
+        self._button.close()
+        self._thread.join()
+        self._server.server_close()
+        for visitor in self._visitors:
+            visitor.connection.close()
+        self._selector.close()
+        self._bell.close()
+
+    def _watch(self) -> None:
+        while True:
+            for key, _ in self._selector.select(self._patience_s()):
+                if key.fileobj is self._bell:
+                    return
+                if key.data is None:
+                    self._accept()
+                else:
+                    self._look(key.data)
+            self._admit()
+            self._send_away_overdue()
+
+    def _patience_s(self) -> float | None:
+        """Until somebody's time is up; a short while where somebody waits for a place."""
+        if not self._visitors:
+            return None
+        if any(visitor.complete for visitor in self._visitors):
+            return _LOOK_AGAIN_S
+        first = min(visitor.since for visitor in self._visitors)
+        return max(0.0, first + self._rules.request_timeout_s - time.monotonic())
+
+    def _accept(self) -> None:
+        try:
+            connection, address = self._server.get_request()
+        except OSError:  # gone again, or no file descriptor is left
+            time.sleep(_LOOK_AGAIN_S)
+            return
+        if not self._lets_in(address[0]):
+            self._refused.note("LF-NET-006", "nobody may call from this address", address[0])
+            connection.close()
+            return
+        if len(self._visitors) >= _MAX_WAITING:
+            silent = [visitor for visitor in self._visitors if not visitor.complete]
+            self._send_away(min(silent or self._visitors, key=lambda visitor: visitor.since))
+        visitor = _Visitor(
+            connection=BoundedSocket(connection, MAXIMUM_PDU_BYTES),
+            host=address[0],
+            address=address,
+            since=time.monotonic(),
+        )
+        visitor.wait_for(PDU_HEADER.size)
+        self._visitors.append(visitor)
+        self._selector.register(visitor.connection, selectors.EVENT_READ, visitor)
+
+    def _look(self, visitor: _Visitor) -> None:
+        """Enough bytes have come, or the end: is the request complete?"""
+        if len(visitor.peek()) < visitor.needed:
+            self._forget(visitor)
+            return
+        if visitor.needed == PDU_HEADER.size:
+            kind, length = PDU_HEADER.unpack(visitor.peek())
+            if kind != A_ASSOCIATE_RQ or length > MAXIMUM_PDU_BYTES:
+                self._refused.note("LF-NET-007", "what came is no association request", visitor.host)
+                self._forget(visitor)
+                return
+            visitor.wait_for(PDU_HEADER.size + length)
+        if len(visitor.peek()) == visitor.needed:
+            visitor.complete = True
+            self._selector.unregister(visitor.connection)
+
+    def _admit(self) -> None:
+        """Give places to those who wait: first to the address with the fewest, there to the newest."""
+        waiting = [visitor for visitor in self._visitors if visitor.complete]
+        while waiting:
+            present = self._server.active_associations
+            held = Counter(association.requestor.address for association in present)
+            waiting.sort(key=lambda visitor: (held[visitor.host], -visitor.since))
+            visitor = waiting.pop(0)
+            if held[visitor.host] >= self._rules.max_per_address:
+                self._make_way([a for a in present if a.requestor.address == visitor.host])
+            elif len(present) >= self._rules.max_associations:
+                self._make_way(present)
+            else:
+                self._hand_over(visitor)
+
+    def _make_way(self, present: list[Association]) -> None:
+        """End the association that has been silent for the longest time, if that is long enough."""
+        silent = [(s, a) for a in present if (s := self._silence_s(a)) is not None]
+        longest, association = max(silent, key=lambda pair: pair[0], default=(0.0, None))
+        if association is not None and longest >= self._rules.give_way_s:
+            self._refused.note("LF-NET-008", "a silent association made way", association.requestor.address)
+            end_association(association)
+
+    def _hand_over(self, visitor: _Visitor) -> None:
+        self._visitors.remove(visitor)
+        visitor.wait_for(1)
+        try:
+            self._server.finish_request(visitor.connection, visitor.address)
+        except (OSError, RuntimeError):  # RuntimeError: no thread can be started
+            visitor.connection.close()
+
+    def _send_away_overdue(self) -> None:
+        limit = time.monotonic() - self._rules.request_timeout_s
+        for visitor in [visitor for visitor in self._visitors if visitor.since <= limit]:
+            self._send_away(visitor)
+
+    def _send_away(self, visitor: _Visitor) -> None:
+        """Reject a complete request; close a connection that has not come so far."""
+        if visitor.complete:
+            self._refused.note("LF-NET-004", "too many associations at once", visitor.host)
+            with suppress(OSError):  # with unread bytes the answer would be lost in a reset
+                visitor.connection.recv(MAXIMUM_PDU_BYTES + PDU_HEADER.size, socket.MSG_DONTWAIT)
+            end_connection(visitor.connection, LOCAL_LIMIT_EXCEEDED)
+        else:
+            self._refused.note("LF-NET-009", "no association request came in time", visitor.host)
+        self._forget(visitor)
+
+    def _forget(self, visitor: _Visitor) -> None:
+        self._visitors.remove(visitor)
+        if not visitor.complete:
+            self._selector.unregister(visitor.connection)
+        visitor.connection.close()
+
+
+@dataclass(slots=True)
+class _Tally:
+    """One log line for each code and address, then one a minute with the number of times."""
+
+    _since: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
+
+    def note(self, code: str, message: str, host: str) -> None:
+        present = time.monotonic()
+        last, count = self._since.get((code, host), (-_QUIET_S, 0))
+        if present - last < _QUIET_S:
+            self._since[code, host] = (last, count + 1)
+            return
+        if len(self._since) >= _MAX_TALLIED:
+            self._since.clear()
+        self._since[code, host] = (present, 0)
+        again = f", {count} more since the last line" if count else ""
+        _LOG.warning("%s: connection ended, %s: %s%s", code, message, host, again)
+
+
+def end_association(association: Association) -> None:
+    """End an association now, also one whose thread waits for bytes in the middle of a PDU."""
+    transport = association.dul.socket
+    connection = transport.socket if transport is not None else None
+    if connection is not None:
+        end_connection(connection)
