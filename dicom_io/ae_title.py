@@ -15,4 +15,6 @@ def require_ae_title(title: str) -> None:
     """
     legal = title.isascii() and title.isprintable() and "\\" not in title
     if not legal or title != title.strip() or not 0 < len(title) <= _LONGEST:
-        raise ValueError(f"{title!r} is no AE title: 1 to 16 printable ASCII characters, no backslash")
+        raise ValueError(
+            f"{title!r} is no AE title: 1 to 16 printable ASCII characters, no backslash, not padded"
+        )

@@ -8,6 +8,7 @@ from datetime import date
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from lfmri_node.dicom_io.ae_title import require_ae_title
 from lfmri_node.node.backoff import Backoff
 from lfmri_node.node.errors import ConfigError
 from lfmri_node.recon.types import LesionWeighting, Method, ReconSettings
@@ -28,14 +30,34 @@ DEFAULT_FILE = Path("config.toml")
 
 
 def _beside_file(value: object, info: ValidationInfo) -> object:
-    if isinstance(value, str) and value:
+    if isinstance(value, str):
+        if not value.strip() or not value.isprintable():
+            raise ValueError("a path has at least one character, and no control characters")
         return Path(info.context["base"], value) if info.context else Path(value)
     return value
 
 
 def _ae_title(value: str) -> str:
-    if not 1 <= len(value.strip()) <= 16 or "\\" in value or not value.isascii() or not value.isprintable():
-        raise ValueError("an AE title has 1 to 16 printable ASCII characters, no backslash (PS3.5 6.2)")
+    require_ae_title(value)
+    return value
+
+
+def _host(value: str) -> str:
+    """A name or address that the resolver takes; whether it exists is another question."""
+    if not value.isprintable() or any(character.isspace() for character in value):
+        raise ValueError("a host has no spaces and no control characters")
+    try:
+        value.encode("idna")
+    except UnicodeError:
+        raise ValueError("a host is an address, or labels of 1 to 63 characters with dots between") from None
+    return value
+
+
+def _long_string(value: str) -> str:
+    if not 1 <= len(value) <= 64 or value != value.strip() or "\\" in value or not value.isprintable():
+        raise ValueError("a value of 1 to 64 printable characters, no backslash, not padded (PS3.5 6.2, LO)")
+    if not value.isascii():
+        raise ValueError("ASCII only: it stands in objects of every character set")
     return value
 
 
@@ -44,10 +66,25 @@ def _network(value: str) -> str:
     return value
 
 
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("http://HOST[:PORT][/PATH] or https://... of the server's root")
+    if parts.username or parts.password:
+        raise ValueError("no password here: it would be printed; use user and password_file or password_env")
+    _host(parts.hostname)
+    _ = parts.port  # a ValueError where it is none
+    return value
+
+
+_LONGEST_S = 7 * 86_400.0
+_MOST_GB = 1e6
+
 FilePath = Annotated[Path, BeforeValidator(_beside_file), Field(strict=False)]
 AeTitle = Annotated[str, AfterValidator(_ae_title)]
 Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
+Host = Annotated[str, Field(min_length=1), AfterValidator(_host)]
+Seconds = Annotated[float, Field(ge=0.001, le=_LONGEST_S, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
@@ -77,13 +114,13 @@ class AllowedCaller(Section):
 class ListenerSection(Section):
     """Where Raw Data objects are received, from whom, and how much."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 11112
     max_associations: Annotated[int, Field(ge=1, le=200)] = 8
     max_per_address: Annotated[int, Field(ge=1, le=200)] = 4
     request_timeout_s: Seconds = 5.0
     network_timeout_s: Seconds = 120.0
-    free_space_floor_gb: Annotated[float, Field(ge=0)] = 2.0
+    free_space_floor_gb: Annotated[float, Field(ge=0, le=_MOST_GB, allow_inf_nan=False)] = 2.0
     allow: tuple[AllowedCaller, ...] = Field(default=(), strict=False)
 
 
@@ -105,13 +142,13 @@ class ReconSection(Section):
     lesion: Annotated[LesionWeighting, Field(strict=False)] = LesionWeighting.FOCUSED
     fallback: Annotated[Method, Field(strict=False)] = Method.WAVELET
     always_fallback: bool = False
-    n_virtual_coils: Annotated[int, Field(ge=1)] | None = None
+    n_virtual_coils: Annotated[int, Field(ge=1, le=1024)] | None = None
     weights: FilePath | None = None
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    threads: Annotated[int, Field(ge=0)] = 0
-    memory_limit_gb: Annotated[float, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    memory_limit_gb: Annotated[float, Field(ge=1, le=_MOST_GB, allow_inf_nan=False)] | None = None
     stage_limit_s: Seconds = 3600.0
-    max_deaths: Annotated[int, Field(ge=1)] = 3
+    max_deaths: Annotated[int, Field(ge=1, le=1000)] = 3
 
     def settings(self) -> ReconSettings:
         """What `recon.reconstruct` is asked for."""
@@ -127,7 +164,7 @@ class ReconSection(Section):
 class ObjectsSection(Section):
     """What a site chooses about the DICOM objects; see `dicom_io.objects.attributes.SiteOptions`."""
 
-    device_serial_number: Annotated[str, Field(min_length=1, max_length=64)] = "1"
+    device_serial_number: Annotated[str, AfterValidator(_long_string)] = "1"
     first_series_number: Annotated[int, Field(ge=1, le=100_000)] = 9001
     fused: bool = True
 
@@ -137,7 +174,7 @@ class DicomDestinationSection(Section):
 
     kind: Literal["dicom"]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-    host: str
+    host: Host
     port: Annotated[int, Field(ge=1, le=65535)]
     ae_title: AeTitle
 
@@ -147,7 +184,7 @@ class OrthancDestinationSection(Section):
 
     kind: Literal["orthanc"]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-    url: Annotated[str, Field(pattern=r"^https?://")]
+    url: Annotated[str, AfterValidator(_url)]
     user: str | None = None
     password_env: str | None = None
     password_file: FilePath | None = None
@@ -169,22 +206,32 @@ class OrthancDestinationSection(Section):
         if self.password_env is not None:
             value = os.environ.get(self.password_env)
             if value is None:
-                raise ConfigError(
-                    "LF-CFG-005",
-                    f"destination '{self.name}': environment variable {self.password_env} is not set",
-                    "set it for the service, or use password_file",
-                )
-            return value
+                raise self._no_password(f"environment variable {self.password_env} is not set")
+            return self._usable(value)
         if self.password_file is None:
             return None
         try:
-            return self.password_file.read_text(encoding="utf-8").strip()
+            return self._usable(self.password_file.read_text(encoding="utf-8").strip())
         except OSError as error:
-            raise ConfigError(
-                "LF-CFG-005",
-                f"destination '{self.name}': password_file cannot be read ({error.strerror})",
-                "let the service's user read it, or use password_env",
-            ) from None
+            raise self._no_password(f"password_file cannot be read ({error.strerror})") from None
+        except UnicodeDecodeError:
+            raise self._no_password("password_file is not text") from None
+
+    def _usable(self, password: str) -> str:
+        if not password or not password.isprintable():
+            raise self._no_password("the password is empty or has control characters")
+        try:
+            password.encode("latin-1")
+        except UnicodeEncodeError:
+            raise self._no_password("the password has characters that HTTP cannot carry") from None
+        return password
+
+    def _no_password(self, what: str) -> ConfigError:
+        return ConfigError(
+            "LF-CFG-005",
+            f"destination '{self.name}': {what}",
+            "set the variable of password_env for the service, or let its user read password_file",
+        )
 
 
 DestinationSection = Annotated[
@@ -197,7 +244,13 @@ class RetrySection(Section):
 
     base_s: Seconds = 5.0
     cap_s: Seconds = 900.0
-    max_attempts: Annotated[int, Field(ge=0)] = 0
+    max_attempts: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> RetrySection:
+        if self.cap_s < self.base_s:
+            raise ValueError("cap_s is shorter than base_s")
+        return self
 
     def backoff(self) -> Backoff:
         return Backoff(base_s=self.base_s, cap_s=self.cap_s)
@@ -215,7 +268,7 @@ class Config(Section):
 
     node: NodeSection = NodeSection()
     listener: ListenerSection = ListenerSection()
-    gateways: dict[str, GatewaySection] = Field(default_factory=dict)
+    gateways: dict[AeTitle, GatewaySection] = Field(default_factory=dict)
     recon: ReconSection = ReconSection()
     objects: ObjectsSection = ObjectsSection()
     destinations: tuple[DestinationSection, ...] = Field(default=(), strict=False)
@@ -272,12 +325,14 @@ def from_document(document: dict[str, object], *, base: Path, name: str) -> Conf
             raise ConfigError(
                 "LF-CFG-003", f"{name}: unknown key {where}", "correct the spelling or remove it"
             ) from None
-        text = "; ".join(f"{_path(p['loc'])}: {p['msg']}" for p in problems)
+        text = "; ".join(f"{_path(p['loc'])}: {p['msg'].removeprefix('Value error, ')}" for p in problems)
         raise ConfigError("LF-CFG-004", f"{name}: {text}", "give a value of that kind") from None
 
 
 def _path(location: tuple[int | str, ...]) -> str:
     if location[:1] == ("destinations",) and len(location) > 3:
         location = (*location[:2], *location[3:])  # the kind that selected the table's model
+    if location[-1:] == ("[key]",):
+        location = location[:-1]  # the name of a table is wrong, not a value in it
     parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location]
     return "".join(parts).removeprefix(".") or "(file)"

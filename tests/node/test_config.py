@@ -56,7 +56,27 @@ def test_unknown_key_names_its_path(tmp_path: Path, text: str, where: str) -> No
         ("[gateways.A]\nfft_sign = 2", "gateways.A.fft_sign"),
         ("[recon]\nmethod = 'magic'", "recon.method"),
         ("[retry]\nbase_s = 0", "retry.base_s"),
+        ("[retry]\nbase_s = 10\ncap_s = 5", "retry"),
         ("[logging]\nlevel = 'chatty'", "logging.level"),
+        ("[node]\nae_title = 'LFMRI '", "node.ae_title"),
+        ("[node]\nae_title = ' LFMRI'", "node.ae_title"),
+        ("[node]\nae_title = '   '", "node.ae_title"),
+        ("[node]\nae_title = 'LF\u00c4RI'", "node.ae_title"),
+        ("[gateways.'SCANNER1 ']\nfft_sign = 1", "gateways.SCANNER1 "),
+        ("[listener]\nallow = [{ae_title = 'A ', address = '127.0.0.1'}]", "listener.allow[0].ae_title"),
+        ("[node]\ndata_dir = ''", "node.data_dir"),
+        ('[node]\ndata_dir = "a\\u0000b"', "node.data_dir"),
+        ("[listener]\nhost = ''", "listener.host"),
+        ("[listener]\nhost = 'a..b'", "listener.host"),
+        ("[objects]\ndevice_serial_number = 'A\\B'", "objects.device_serial_number"),
+        ("[objects]\ndevice_serial_number = ' '", "objects.device_serial_number"),
+        (
+            "[[destinations]]\nkind = 'dicom'\nname = 'p'\nhost = 'h h'\nport = 4\nae_title = 'A'",
+            "destinations[0].host",
+        ),
+        ("[[destinations]]\nkind = 'orthanc'\nname = 'p'\nurl = 'http://'", "destinations[0].url"),
+        ("[[destinations]]\nkind = 'orthanc'\nname = 'p'\nurl = 'http://u:p@h'", "destinations[0].url"),
+        ("[[destinations]]\nkind = 'orthanc'\nname = 'p'\nurl = 'http://h:99999'", "destinations[0].url"),
         ("[[destinations]]\nkind = 'fax'\nname = 'p'", "destinations[0]"),
         ("[[destinations]]\nkind = 'orthanc'\nname = 'p'\nurl = 'ftp://x'", "destinations[0].url"),
     ],
@@ -65,6 +85,27 @@ def test_wrong_value_names_its_path(tmp_path: Path, text: str, where: str) -> No
     error = refusal(tmp_path, text)
     assert error.code == "LF-CFG-004"
     assert f"{where}:" in error.message
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e300", "-1"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "node.drain_s",
+        "node.housekeeping_s",
+        "listener.network_timeout_s",
+        "listener.free_space_floor_gb",
+        "recon.memory_limit_gb",
+        "recon.stage_limit_s",
+        "retry.base_s",
+        "retry.cap_s",
+    ],
+)
+def test_a_number_that_no_clock_and_no_disk_has_is_refused(tmp_path: Path, key: str, value: str) -> None:
+    section, _, name = key.partition(".")
+    error = refusal(tmp_path, f"[{section}]\n{name} = {value}")
+    assert error.code == "LF-CFG-004"
+    assert f"{key}:" in error.message
 
 
 def test_two_destinations_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -110,6 +151,11 @@ def test_password_comes_from_environment_or_file(tmp_path: Path, monkeypatch: py
     with pytest.raises(ConfigError) as caught:
         by_environment.password()
     assert caught.value.code == "LF-CFG-005"
+    for content in (b"", b"\n", b"\xff\xfe", "\u65e5\u672c".encode(), b"two\nlines"):
+        (tmp_path / "secret").write_bytes(content)
+        with pytest.raises(ConfigError) as caught:
+            by_file.password()
+        assert caught.value.code == "LF-CFG-005"
     assert refusal(tmp_path, head + "password = 'inline'").code == "LF-CFG-003"
 
 
