@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,12 +19,14 @@ MethodName = Literal["lf-mri", "wavelet", "l1-wavelet", "cg-sense", "zero-filled
 PacsName = Literal["auto", "orthanc", "embedded"]
 
 EXIT_ERROR = 1
+EXIT_USAGE = 2
 EXIT_REFUSED = 3
+
+# typer keeps the base of its errors of usage to itself; in its older versions it is click's.
+UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
     name="lfmri-node",
-    help="Raw k-space in, lesion-focused MR images in a PACS out. Research use only.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -36,6 +40,22 @@ PatientId = Annotated[str | None, typer.Option(help="PatientID, over what the fi
 PatientName = Annotated[str | None, typer.Option(help="PatientName, as Family^Given.")]
 StudyUid = Annotated[str | None, typer.Option("--study-uid", help="StudyInstanceUID to add to.")]
 Accession = Annotated[str | None, typer.Option("--accession", help="AccessionNumber.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lfmri-node {version('lfmri-node')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Name and version, and end."),
+    ] = False,
+) -> None:
+    """Raw k-space in, lesion-focused MR images in a PACS out. Research use only."""
 
 
 def _config(path: Path | None) -> Config:
@@ -210,30 +230,40 @@ def demo(
 
 def main() -> None:
     """Run the command line. Exit 0 done, 1 failed, 2 wrong usage, 3 refused."""
-    sys.exit(reported(app))
+    arguments = sys.argv[1:] or ["--help"]
+    sys.exit(reported(lambda: app(arguments, standalone_mode=False)))
 
 
 def reported(run: Callable[[], object]) -> int:
     """Run; turn our errors into one line with code and hint, and an exit status."""
     from lfmri_node.dicom_io.errors import DicomIoError
     from lfmri_node.node.console import print_error
-    from lfmri_node.node.errors import NodeError, StageFailed
+    from lfmri_node.node.errors import NodeError, StageFailed, damaged_database
     from lfmri_node.recon.errors import ReconError, UnsupportedAcquisition
 
     try:
-        run()
+        status = run()
+    except UsageError as error:
+        command = error.ctx.command_path if error.ctx else app.info.name
+        text = error.format_message().rstrip(".")
+        print_error("LF-CFG-011", text, f"`{command} --help` lists what the command takes")
+        return EXIT_USAGE
     except (NodeError, ReconError, DicomIoError) as error:
         print_error(error.code, error.message, error.hint)
         refused = isinstance(error, UnsupportedAcquisition) or (
             isinstance(error, StageFailed) and error.refused
         )
         return EXIT_REFUSED if refused else EXIT_ERROR
+    except sqlite3.Error as error:
+        damage = damaged_database(error)
+        print_error(damage.code, damage.message, damage.hint)
+        return EXIT_ERROR
     except OSError as error:
         named = f" ({error.filename})" if error.filename else ""
         text = os.strerror(error.errno) if error.errno else "input or output failed"
         print_error("LF-CFG-010", f"{text}{named}", "check the path, its permissions and the free space")
         return EXIT_ERROR
-    return 0
+    return status if isinstance(status, int) else 0
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 
 class NodeError(Exception):
     """Base of every error that `node` raises on purpose.
@@ -29,6 +31,16 @@ class ConfigError(NodeError):
 
 class JobError(NodeError):
     """A job, the job database or the executor's lock is not in the state that was asked for."""
+
+
+def damaged_database(error: sqlite3.Error) -> JobError:
+    """LF-JOB-041: what SQLite says of a database below ``node.data_dir``, by the name of its result code."""
+    name = getattr(error, "sqlite_errorname", None) or type(error).__name__
+    return JobError(
+        "LF-JOB-041",
+        f"a database in the state folder of node.data_dir cannot be used ({name})",
+        "`lfmri-node doctor` says which; free its disk, or restore the folder from a copy",
+    )
 
 
 class StageFailed(NodeError):

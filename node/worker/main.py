@@ -6,6 +6,7 @@ same job up. Anything that a library prints on stdout goes to stderr instead.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import queue
@@ -21,6 +22,13 @@ from lfmri_node.node.errors import StageFailed
 from lfmri_node.node.worker.stages import Pipeline
 from lfmri_node.node.worker.task import Task
 from lfmri_node.recon.errors import ReconError, UnsupportedAcquisition
+
+_NO_MEMORY = (
+    "can't allocate memory",  # torch's allocator of the CPU
+    "out of memory",  # torch.OutOfMemoryError, of an accelerator
+    "memory allocation failed",  # HDF5
+    "can't start new thread",
+)
 
 Operation = Callable[[Task, Callable[[int, int], None]], Mapping[str, object]]
 
@@ -91,25 +99,36 @@ def _answer(request: Mapping[str, Any], operation: Operation, answers: TextIO) -
         )
     except StageFailed as error:
         return _error(error.code, error.message, error.hint, refused=error.refused, transient=error.transient)
-    except MemoryError:
-        return _error(
-            "LF-JOB-013",
-            "the reconstruction needs more memory than it may use",
-            "raise recon.memory_limit_gb, or lower recon.n_virtual_coils",
-        )
     except FileNotFoundError:
         return _error(
             "LF-JOB-018",
             "a file that the job needs is not there any more",
             "somebody removed it from node.data_dir; send the measurement again",
         )
-    except OSError as error:
+    except (MemoryError, RuntimeError, OSError) as error:
+        if _out_of_memory(error):
+            return _error(
+                "LF-JOB-013",
+                "the reconstruction needs more memory than it may use",
+                "raise recon.memory_limit_gb, or lower recon.n_virtual_coils",
+            )
+        if not isinstance(error, OSError):
+            raise
         return _error(
             "LF-JOB-014",
             f"a file could not be read or written ({os.strerror(error.errno or 0)})",
             "make room on the disk of node.data_dir; the job goes on by itself",
             transient=True,
         )
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed: numpy says it by type, torch and HDF5 only in words, mmap by number."""
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno == errno.ENOMEM
+    return any(words in str(error).lower() for words in _NO_MEMORY)
 
 
 def _error(

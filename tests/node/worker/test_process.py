@@ -141,13 +141,25 @@ def task_in(tmp_path: Path) -> dict[str, object]:
     }
 
 
-def test_memory_beyond_the_limit_is_an_answer_and_the_worker_lives_on(tmp_path: Path) -> None:
+BIG = {
+    "bytes": "len(bytearray(2 * 2**30))",
+    "numpy": "np.ones(2**28).nbytes",
+    "torch": "torch.ones(2**29).nbytes",
+    "mmap": "len(mmap.mmap(-1, 2 * 2**30, flags=mmap.MAP_PRIVATE))",
+}
+
+
+@pytest.mark.parametrize("allocation", BIG.values(), ids=BIG)
+def test_memory_beyond_the_limit_is_an_answer_and_the_worker_lives_on(
+    tmp_path: Path, allocation: str
+) -> None:
+    """Every allocator that a stage uses fails in its own way."""
     program = (
-        "import sys; from lfmri_node.node.worker import main as worker\n"
+        "import mmap, sys, numpy as np, torch; from lfmri_node.node.worker import main as worker\n"
         "answers = worker.own_stdout(); worker.limit_memory(1.0)\n"
         "worker.serve(sys.stdin, answers, {\n"
-        "  'big': lambda task, progress: {'n': len(bytearray(2 * 2**30))},\n"
-        "  'small': lambda task, progress: {'n': len(bytearray(2 * 2**20))}})"
+        f"  'big': lambda task, progress: {{'n': {allocation}}},\n"
+        "  'small': lambda task, progress: {'n': torch.ones(2**19).nbytes}})"
     )
     log = tmp_path / "worker.log"
     with WorkerProcess([sys.executable, "-c", program], log=log, stage_limit_s=60.0) as worker:
