@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
 
 from lfmri_node.dicom_io.errors import DicomIoError
 from lfmri_node.dicom_io.objects.validate import program
-from lfmri_node.node.config import Config
+from lfmri_node.node.config import Config, DestinationSection
 from lfmri_node.node.console import print_json, print_table
 from lfmri_node.node.delivery.destinations import probe
-from lfmri_node.node.errors import NodeError
+from lfmri_node.node.errors import NodeError, damaged_database
+from lfmri_node.node.files import open_to_others, try_to_write
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.layout import Layout
@@ -56,17 +57,33 @@ def examine(read_config: Callable[[], Config]) -> list[Finding]:
     except NodeError as error:
         return [_failed("configuration", error)]
     layout = Layout(root=config.node.data_dir)
-    serving = holder(layout.state)
     findings = [
-        _ok("configuration", f"{len(config.destinations)} destination(s), data in {config.node.data_dir}"),
-        _ok("lock", f"held by process {serving}" if serving is not None else "free: the node is not serving"),
+        _ok("configuration", f"{len(config.destinations)} destination(s), data in {config.node.data_dir}")
     ]
-    for check in (_weights, _validator, _disk, _callers, _clock):
-        findings.extend(check(config, layout))
-    findings.extend(_port(config, serving))
-    findings.extend(_destinations(config))
-    findings.extend(_jobs(layout))
+    for name, check in _CHECKS.items():
+        findings.extend(_guarded(name, check(config, layout)))
+    if all(finding.code != "LF-DOC-001" for finding in findings):
+        for name, check in _CHECKS_INSIDE.items():
+            findings.extend(_guarded(name, check(config, layout)))
     return findings
+
+
+def _guarded(name: str, found: Iterator[Finding]) -> Iterator[Finding]:
+    """What a check finds; one that breaks off is a finding itself, and the others go on."""
+    try:
+        yield from found
+    except (NodeError, ReconError, DicomIoError) as error:
+        yield _failed(name, error)
+    except sqlite3.Error as error:
+        yield _failed(name, damaged_database(error))
+    except OSError as error:
+        yield Finding(
+            check=name,
+            state=State.FAILED,
+            message=f"{error.filename or 'it'} cannot be looked at ({error.strerror})",
+            code="LF-DOC-012",
+            hint="let doctor run as the user that the service runs as",
+        )
 
 
 def print_findings(findings: Sequence[Finding], *, as_json: bool) -> bool:
@@ -92,30 +109,31 @@ def _weights(config: Config, _layout: Layout) -> Iterator[Finding]:
     if config.recon.method is not Method.LF_MRI:
         yield _ok("weights", f"not used by method {config.recon.method}")
         return
-    try:
-        name, sha256 = weights_identity(config.recon.weights, sha256=config.recon.weights_sha256)
-    except ReconError as error:
-        yield _failed("weights", error)
-    else:
-        yield _ok("weights", f"{name}, SHA-256 {sha256[:12]}… as the model card says")
+    name, sha256 = weights_identity(config.recon.weights, sha256=config.recon.weights_sha256)
+    yield _ok("weights", f"{name}, SHA-256 {sha256[:12]}… as the model card says")
 
 
 def _validator(_config: Config, _layout: Layout) -> Iterator[Finding]:
-    try:
-        yield _ok("dciodvfy", str(program("dciodvfy")))
-    except DicomIoError as error:
-        yield _failed("dciodvfy", error)
+    yield _ok("dciodvfy", str(program("dciodvfy")))
+
+
+def _lock(_config: Config, layout: Layout) -> Iterator[Finding]:
+    serving = holder(layout.state)
+    yield _ok(
+        "lock", f"held by process {serving}" if serving is not None else "free: the node is not serving"
+    )
 
 
 def _disk(config: Config, layout: Layout) -> Iterator[Finding]:
-    folder = _existing(layout.root)
-    if not os.access(folder, os.W_OK | os.X_OK):
+    try:
+        folder = try_to_write(layout.root)
+    except OSError as error:
         yield Finding(
             check="disk",
             state=State.FAILED,
-            message=f"{folder} is not writable",
+            message=f"nothing can be written to {layout.root} ({error.strerror})",
             code="LF-DOC-001",
-            hint="give it to the user that the service runs as",
+            hint="give it to the user that the service runs as, or change node.data_dir",
         )
         return
     free_gb = shutil.disk_usage(folder).free / 2**30
@@ -140,8 +158,32 @@ def _disk(config: Config, layout: Layout) -> Iterator[Finding]:
         yield _ok("disk", f"{free_gb:.1f} GB free")
 
 
-def _existing(path: Path) -> Path:
-    return next(folder for folder in (path, *path.parents) if folder.exists())
+def _privacy(config: Config, layout: Layout) -> Iterator[Finding]:
+    secrets = [getattr(section, "password_file", None) for section in config.destinations]
+    named = [path for path in (config.logging.file, *secrets) if path is not None]
+    found = open_to_others([*layout.guarded(), *named])
+    if found:
+        yield Finding(
+            check="privacy",
+            state=State.WARNING,
+            message=f"{len(found)} file(s) and folder(s) are open to other users, {found[-1]} for one",
+            code="LF-DOC-011",
+            hint="`chmod go= FILE`; `serve` does it for those below node.data_dir when it starts",
+        )
+    else:
+        yield _ok("privacy", "data directory, databases, logs and passwords are the user's alone")
+
+
+def _databases(_config: Config, layout: Layout) -> Iterator[Finding]:
+    """Both databases, page by page; the node may be writing them meanwhile."""
+    for path in (layout.job_table, layout.workflows):
+        if not path.exists():
+            continue
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+            connection.execute("PRAGMA query_only=ON")
+            if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+                raise sqlite3.DatabaseError(path.name)
+        yield _ok(path.name, "is intact")
 
 
 def _callers(config: Config, _layout: Layout) -> Iterator[Finding]:
@@ -175,11 +217,13 @@ def _clock(_config: Config, layout: Layout) -> Iterator[Finding]:
 def _latest_change(layout: Layout) -> datetime | None:
     if not layout.job_table.exists():
         return None
-    return max((job.updated_at for job in Ledger(layout.job_table).jobs()), default=None)
+    with closing(Ledger(layout.job_table)) as ledger:
+        return max((job.updated_at for job in ledger.jobs()), default=None)
 
 
-def _port(config: Config, serving: int | None) -> Iterator[Finding]:
+def _port(config: Config, layout: Layout) -> Iterator[Finding]:
     listener = config.listener
+    serving = holder(layout.state)
     where = f"{listener.host}:{listener.port}"
     if serving is not None:
         host = "127.0.0.1" if listener.host in ("0.0.0.0", "::") else listener.host
@@ -212,7 +256,7 @@ def _port(config: Config, serving: int | None) -> Iterator[Finding]:
         yield _ok("port", f"{where} is free")
 
 
-def _destinations(config: Config) -> Iterator[Finding]:
+def _destinations(config: Config, _layout: Layout) -> Iterator[Finding]:
     if not config.destinations:
         yield Finding(
             check="destinations",
@@ -222,28 +266,30 @@ def _destinations(config: Config) -> Iterator[Finding]:
             hint="add a [[destinations]] table to config.toml",
         )
     for section in config.destinations:
-        problem = probe(section, calling_ae=config.node.ae_title)
-        if problem is None:
-            yield _ok(f"destination {section.name}", "answers")
-        else:
-            yield Finding(
-                check=f"destination {section.name}",
-                state=State.FAILED,
-                message=problem,
-                code="LF-DOC-009",
-                hint="check its entry, that it runs, and that it knows our AE title; jobs wait meanwhile",
-            )
+        name = f"destination {section.name}"
+        yield from _guarded(name, _destination(name, section, config.node.ae_title))
 
 
-def _jobs(layout: Layout) -> Iterator[Finding]:
+def _destination(name: str, section: DestinationSection, calling_ae: str) -> Iterator[Finding]:
+    problem = probe(section, calling_ae=calling_ae)
+    if problem is None:
+        yield _ok(name, "answers")
+    else:
+        yield Finding(
+            check=name,
+            state=State.FAILED,
+            message=problem,
+            code="LF-DOC-009",
+            hint="check its entry, that it runs, and that it knows our AE title; jobs wait meanwhile",
+        )
+
+
+def _jobs(_config: Config, layout: Layout) -> Iterator[Finding]:
     if not layout.job_table.exists():
         yield _ok("jobs", "no job table yet")
         return
-    try:
-        jobs = Ledger(layout.job_table).jobs()
-    except NodeError as error:
-        yield _failed("jobs", error)
-        return
+    with closing(Ledger(layout.job_table)) as ledger:
+        jobs = ledger.jobs()
     held = [job for job in jobs if job.stage is Stage.QUARANTINED]
     if held:
         yield Finding(
@@ -255,3 +301,21 @@ def _jobs(layout: Layout) -> Iterator[Finding]:
         )
     else:
         yield _ok("jobs", f"{len(jobs)} on record, none in quarantine")
+
+
+_CHECKS = {
+    "weights": _weights,
+    "dciodvfy": _validator,
+    "disk": _disk,
+    "callers": _callers,
+    "destinations": _destinations,
+}
+_CHECKS_INSIDE = {
+    "lock": _lock,
+    "privacy": _privacy,
+    "databases": _databases,
+    "clock": _clock,
+    "port": _port,
+    "jobs": _jobs,
+}
+"""Those that look into the data directory."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lfmri_node.dicom_io.files import published_file, sync_directory, sync_file
@@ -52,3 +54,40 @@ def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with published_file(path) as file:
         file.write(text.encode("utf-8"))
+
+
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def open_to_others(paths: Iterable[Path]) -> list[Path]:
+    """Those of ``paths`` that exist and that group or others may read, write or enter."""
+    found = []
+    for path in paths:
+        with suppress(FileNotFoundError):  # SQLite removes its files when it is done
+            if path.stat().st_mode & OTHERS:
+                found.append(path)
+    return found
+
+
+def take_from_others(paths: Iterable[Path]) -> None:
+    """Leave the user's own permissions alone and take all others away."""
+    for path in open_to_others(paths):
+        with suppress(FileNotFoundError):
+            path.chmod(stat.S_IMODE(path.stat().st_mode) & ~OTHERS)
+
+
+def try_to_write(path: Path) -> Path:
+    """Make a folder where ``path`` is or will be, and remove it; `os.access` does not know every disk.
+
+    Returns
+    -------
+    The nearest folder that exists.
+
+    Raises
+    ------
+    OSError
+        Nothing can be written there.
+    """
+    folder = next((folder for folder in (path, *path.absolute().parents) if folder.exists()), Path("/"))
+    with tempfile.TemporaryDirectory(prefix=".try-", dir=folder):
+        return folder

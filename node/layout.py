@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from lfmri_node.node.files import OTHERS, open_to_others, take_from_others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +34,12 @@ class Layout:
         return self.state / "dbos.sqlite"
 
     @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
     def worker_log(self) -> Path:
-        return self.root / "logs" / "worker.log"
+        return self.logs / "worker.log"
 
     def work(self, key: str) -> Path:
         """Intermediate results of a job."""
@@ -41,3 +48,22 @@ class Layout:
     def objects(self, key: str) -> Path:
         """DICOM objects of a job."""
         return self.root / "objects" / key[:32]
+
+    def make_private(self) -> None:
+        """Make the folders; they and all that this process makes from now on are this user's alone.
+
+        What an earlier version left open is closed. Whatever the umask was, it is 0077 afterwards, also
+        for the worker.
+        """
+        os.umask(OTHERS)
+        for folder in (self.root, self.spool, self.state, self.logs):
+            folder.mkdir(parents=True, exist_ok=True)
+        if open_to_others([self.root]):
+            take_from_others(self.root.rglob("*"))
+        take_from_others(self.guarded())
+
+    def guarded(self) -> list[Path]:
+        """The data directory, its folders, both databases and the logs: nobody else has a right to them."""
+        folders = [path for path in self.root.glob("*") if path.is_dir()]
+        files = [path for folder in (self.state, self.logs) for path in folder.glob("*")]
+        return [*folders, *files, self.root]

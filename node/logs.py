@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
+from lfmri_node.node.files import take_from_others
+
 FIELDS = frozenset(
     {
         "job",
@@ -134,6 +136,7 @@ def configure(level: str, file: Path | None = None) -> None:
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(file, encoding="utf-8"))
+        take_from_others([file])
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)

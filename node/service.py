@@ -79,6 +79,7 @@ class Service:
         """
         config, layout = self._config, self._layout
         Recipe.of(config)
+        layout.make_private()
         with ExitStack() as stack:
             stack.enter_context(DataLock(layout.state))
             store = Store(layout.job_table)
