@@ -6,6 +6,7 @@ import itertools
 import json
 import sys
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,11 +19,26 @@ EXIT_ERROR = 1
 
 app = typer.Typer(
     name="lfmri-lab",
-    help="The laboratory of LF-MRI: train, evaluate, report, export. Research use only.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lfmri-lab {version('lfmri-node')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Name and version, and end."),
+    ] = False,
+) -> None:
+    """The laboratory of LF-MRI: train, evaluate, report, export. Research use only."""
 
 
 class Source(StrEnum):

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import h5py
@@ -102,10 +103,38 @@ def test_a_wrong_configuration_is_one_line_and_exit_1(
     assert "Traceback" not in done.stderr
 
 
-def test_wrong_usage_is_exit_2(tmp_path: Path) -> None:
-    assert run("reconstruct", "absent.h5", "--out", "x", cwd=tmp_path).returncode == 2
-    assert run("frobnicate", cwd=tmp_path).returncode == 2
-    assert run("send", __file__, cwd=tmp_path).returncode == 2
+@pytest.mark.parametrize(
+    "usage",
+    [
+        ("reconstruct", "absent.h5", "--out", "x"),
+        ("frobnicate",),
+        ("send", __file__),
+        ("status", "--jsn"),
+        ("doctor", "--config"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_one_sentence_with_code_and_hint_and_exit_2(run_here, usage: tuple[str, ...]) -> None:
+    done = run_here(*usage)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error LF-CFG-011: ")
+    assert "--help" in hint
+
+
+@pytest.mark.parametrize("name", ["lfmri-node", "lfmri-lab"])
+def test_version(name: str) -> None:
+    module = {"lfmri-node": "lfmri_node.node.cli", "lfmri-lab": "lfmri_node.recon.lab"}[name]
+    code = f"import sys; sys.argv = [{name!r}, '--version']; from {module} import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{name} {version('lfmri-node')}\n", "")
+
+
+def test_without_a_command_the_commands_are_listed(run_here) -> None:
+    done = run_here()
+    assert done.returncode == 0
+    assert "doctor" in done.stdout
 
 
 def test_send_needs_an_address_a_patient_and_a_node(make_scan, run_here) -> None:

@@ -48,7 +48,10 @@ def test_what_an_earlier_version_left_open_is_closed_at_the_start(node, make_sca
 
 def test_a_log_file_that_others_could_read_is_closed(tmp_path: Path, loose_umask: int) -> None:
     file = tmp_path / "logs" / "node.log"
-    code = "import sys, pathlib; from lfmri_node.node import logs; logs.configure('info', pathlib.Path(sys.argv[1]))"
+    code = (
+        "import sys, pathlib; from lfmri_node.node import logs\n"
+        "logs.configure('info', pathlib.Path(sys.argv[1]))"
+    )
     for _ in range(2):
         subprocess.run([sys.executable, "-c", code, str(file)], check=True)
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
