@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lab lint check clean programs
+.PHONY: help demo test mutants bench lab lint check clean programs
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -23,6 +23,9 @@ demo: $(READY)  ## a node and a PACS on this machine, one scan through both; INP
 test: $(READY) programs  ## all tests; installs with apt the programs that they need, where there are the rights
 	@LFMRI_REQUIRE_INTEGRATION=$${LFMRI_REQUIRE_INTEGRATION:-$$($(MAY_INSTALL) && echo 1 || echo 0)} \
 		$(BIN)/python -m pytest $(ARGS)
+
+mutants: $(READY)  ## change important places one by one: do the tests see it? (minutes); ARGS=--list names them
+	@$(BIN)/python tests/mutants/run.py $(ARGS)
 
 bench: $(READY) programs  ## the figures of the README, written to bench/results.json (under 30 minutes)
 	@$(BIN)/python tests/bench/run.py $(ARGS)

@@ -1,0 +1,409 @@
+"""Places that matter: what stands there, what a mistake would look like, and which tests must see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """One deliberate mistake.
+
+    Parameters
+    ----------
+    file
+        Relative to the root.
+    old, new
+        ``old`` stands exactly once in the file.
+    tests
+        What pytest is given: files, or single tests of slow files.
+    breaks
+        What would go wrong for a user.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    breaks: str
+
+
+def mutated(mutant: Mutant, text: str) -> str:
+    """``text`` of the file with the mistake in it; ValueError where ``old`` does not stand there once."""
+    found = text.count(mutant.old)
+    if found != 1:
+        raise ValueError(f"{mutant.name}: {found} times in {mutant.file}: {mutant.old!r}")
+    return text.replace(mutant.old, mutant.new)
+
+
+SENSE, METHOD = "tests/recon/sense/", "tests/recon/method/"
+STAGE = (METHOD + "test_cascade.py::TestStage",)
+POINTS = ("tests/recon/mrd/test_geometry_points.py",)
+VOXELS = ("tests/recon/mrd/test_geometry.py",)
+MEASUREMENT = ("tests/recon/mrd/test_measurement.py",)
+VERDICT = ("tests/recon/trust/test_verdict.py",)
+PLACES = ("tests/dicom_io/objects/test_geometry_of_objects.py",)
+FILES = ("tests/node/test_files.py",)
+
+MUTANTS = (
+    # The method: the equation of a stage, where the lesion term acts.
+    Mutant(
+        name="stage: mu2 C^2 left out of the system",
+        file="recon/method/cascade.py",
+        old="weight = mu * (1 + share * (ratio - 1))",
+        new="weight = mu * (1 - share)",
+        tests=STAGE,
+        breaks="the image where a lesion is suspected is no solution of the stage's equation",
+    ),
+    Mutant(
+        name="stage: mu2 C^2 L left out of the right side",
+        file="recon/method/cascade.py",
+        old="right = plain + mu * share * (ratio * focused - denoised)",
+        new="right = plain - mu * share * denoised",
+        tests=STAGE,
+        breaks="what the lesion network says never reaches the image",
+    ),
+    Mutant(
+        name="stage: C in the place of C^2",
+        file="recon/method/cascade.py",
+        old="guide[:, 0] ** 2, torch.exp",
+        new="guide[:, 0], torch.exp",
+        tests=STAGE,
+        breaks="the lesion term acts where the map is faint",
+    ),
+    Mutant(
+        name="gate of the lesion term turned round",
+        file="recon/method/cascade.py",
+        old="suspected = torch.sigmoid(logits) >= self.gate",
+        new="suspected = torch.sigmoid(logits) < self.gate",
+        tests=(METHOD + "test_cascade.py::TestLesionTerm",),
+        breaks="slices without a suspicion are changed, slices with one are not",
+    ),
+    Mutant(
+        name="activation without the score of its slice",
+        file="recon/method/lesion.py",
+        old="return gate * torch.sigmoid(",
+        new="return torch.sigmoid(",
+        tests=(METHOD + "test_cascade.py::TestActivationMap",),
+        breaks="healthy slices get lesions painted into them",
+    ),
+    Mutant(
+        name="weights: the hash of the file is not compared",
+        file="recon/method/modelcard.py",
+        old="if digest.hexdigest() != card.sha256 or (sha256 is not None",
+        new="if (sha256 is not None",
+        tests=(METHOD + "test_weights.py",),
+        breaks="altered weights reconstruct patients",
+    ),
+    # Parallel imaging: operators and transforms.
+    Mutant(
+        name="adjoint without the conjugate",
+        file="recon/sense/operators.py",
+        old="return (self.maps.conj() * ifft_centred(self.mask * y)).sum(1)",
+        new="return (self.maps * ifft_centred(self.mask * y)).sum(1)",
+        tests=(SENSE + "test_operators.py",),
+        breaks="coils are combined with the wrong phase",
+    ),
+    Mutant(
+        name="A^H A without the mask",
+        file="recon/sense/operators.py",
+        old='norm="ortho") * self._mask_rolled',
+        new='norm="ortho")',
+        tests=(SENSE + "test_operators.py",),
+        breaks="every reconstruction solves the system of a fully sampled scan",
+    ),
+    Mutant(
+        name="reversed k-space off by one line",
+        file="recon/sense/fourier.py",
+        old="return np.roll(flipped, 1, axis) if kspace.shape[axis] % 2 == 0 else flipped",
+        new="return flipped",
+        tests=(SENSE + "test_fourier.py",),
+        breaks="an image turned along its readout has a phase that was not measured",
+    ),
+    Mutant(
+        name="zero-filling off the centre",
+        file="recon/sense/fourier.py",
+        old="before = n_out // 2 - n_in // 2",
+        new="before = (n_out - n_in) // 2",
+        tests=(SENSE + "test_fourier.py",),
+        breaks="odd matrices are shifted by one voxel",
+    ),
+    Mutant(
+        name="Fourier series evaluated with the other sign",
+        file="recon/sense/fourier.py",
+        old="evaluate = np.exp(2j * np.pi",
+        new="evaluate = np.exp(-2j * np.pi",
+        tests=(SENSE + "test_fourier.py", *VOXELS),
+        breaks="interpolated images are mirrored",
+    ),
+    # ISMRMRD: where lines and voxels belong.
+    Mutant(
+        name="turned phase axis off by one line",
+        file="recon/mrd/readout.py",
+        old="return (2 * (self.n // 2) - index) % self.n if self.reverse else index",
+        new="return self.n - 1 - index if self.reverse else index",
+        tests=POINTS,
+        breaks="the phase of an image whose phase direction is turned; its magnitude does not tell",
+    ),
+    Mutant(
+        name="backward readouts off by one sample",
+        file="recon/mrd/readout.py",
+        old="center[turned] = n_samples - 1 - center[turned]",
+        new="center[turned] = n_samples - center[turned]",
+        tests=MEASUREMENT,
+        breaks="every second line of an EPI scan is shifted: ghosts",
+    ),
+    Mutant(
+        name="averages summed",
+        file="recon/mrd/slices.py",
+        old="total /= np.maximum(counts, 1).astype(np.float32)[:, None, None]",
+        new="",
+        tests=MEASUREMENT,
+        breaks="lines that were averaged twice count twice",
+    ),
+    Mutant(
+        name="noise whitening left out",
+        file="recon/mrd/readout.py",
+        old="return lines if self.whitening is None else np.matmul(self.whitening, lines)",
+        new="return lines",
+        tests=MEASUREMENT,
+        breaks="noisy coils spoil the image and the gate measures the wrong noise",
+    ),
+    Mutant(
+        name="noise covariance without the conjugate",
+        file="recon/mrd/whitening.py",
+        old="wide @ wide.conj().T / noise.shape[1]",
+        new="wide @ wide.T / noise.shape[1]",
+        tests=("tests/recon/mrd/test_whitening.py",),
+        breaks="correlated coils stay correlated",
+    ),
+    Mutant(
+        name="display flips turned round",
+        file="recon/mrd/geometry.py",
+        old="flip = tuple(bool(axes[a] @ w < 0)",
+        new="flip = tuple(bool(axes[a] @ w > 0)",
+        tests=VOXELS,
+        breaks="left and right change places on the screen",
+    ),
+    Mutant(
+        name="anchor of the readout off by one voxel",
+        file="recon/mrd/geometry.py",
+        old="anchor=(0, recon.matrix[0] // 2, recon.matrix[1] // 2)",
+        new="anchor=(0, (recon.matrix[0] - 1) // 2, recon.matrix[1] // 2)",
+        tests=VOXELS,
+        breaks="every lesion is reported one voxel beside its place",
+    ),
+    Mutant(
+        name="slices ordered against their positions",
+        file="recon/mrd/geometry.py",
+        old='return np.argsort(frames.position_mm @ _ascending(axes[2]), kind="stable")',
+        new='return np.argsort(frames.position_mm @ -_ascending(axes[2]), kind="stable")',
+        tests=POINTS,
+        breaks="slices have the positions of others",
+    ),
+    # Trust: the gate.
+    Mutant(
+        name="gate: what is inside the card's range is outside",
+        file="recon/trust/verdict.py",
+        old="return [entry for entry in entries if not entry.low <= entry.value <= entry.high]",
+        new="return [entry for entry in entries if entry.low <= entry.value <= entry.high]",
+        tests=VERDICT,
+        breaks="good scans fall back, bad ones are trusted",
+    ),
+    Mutant(
+        name="gate: NaN passes",
+        file="recon/trust/verdict.py",
+        old="found = [entry for entry in entries if not entry.value <= entry.high]",
+        new="found = [entry for entry in entries if entry.value > entry.high]",
+        tests=VERDICT,
+        breaks="an image that is not finite is trusted",
+    ),
+    Mutant(
+        name="gate: one slice in ten is too many",
+        file="recon/trust/verdict.py",
+        old="if len(affected) > TOLERATED_FRACTION * len(with_signal):",
+        new="if len(affected) >= TOLERATED_FRACTION * len(with_signal):",
+        tests=VERDICT,
+        breaks="off by one in what is tolerated",
+    ),
+    Mutant(
+        name="fallback: the worse method is chosen",
+        file="recon/trust/fallback.py",
+        old="chosen = min(errors,",
+        new="chosen = max(errors,",
+        tests=("tests/recon/trust/test_fallback.py::test_wavelets_are_delivered_where_they_predict_better",),
+        breaks="the fallback is the image that predicts the scan worse",
+    ),
+    # DICOM objects.
+    Mutant(
+        name="threshold: what meets it exactly is left out",
+        file="recon/types.py",
+        old="return self.activation >= self.threshold",
+        new="return self.activation > self.threshold",
+        tests=("tests/dicom_io/objects/test_segmentation.py",),
+        breaks="segmentation and text say different things",
+    ),
+    Mutant(
+        name="pixel intensity cut instead of rounded",
+        file="dicom_io/objects/intensity.py",
+        old="return np.rint(_magnitude(volume) / self.slope).astype(np.uint16)",
+        new="return (_magnitude(volume) / self.slope).astype(np.uint16)",
+        tests=("tests/dicom_io/objects/test_mr_image.py::test_scaling_round_trip",),
+        breaks="the stored values are darker than the Real World Value Mapping says",
+    ),
+    Mutant(
+        name="ImagePositionPatient of the first slice",
+        file="dicom_io/objects/plane.py",
+        old="position = geometry.voxel_centre_mm(s, 0, 0)",
+        new="position = geometry.voxel_centre_mm(0, 0, 0)",
+        tests=PLACES,
+        breaks="all slices lie at one place",
+    ),
+    Mutant(
+        name="PixelSpacing the wrong way round",
+        file="dicom_io/objects/plane.py",
+        old="dataset.PixelSpacing = [decimal(spacing_y), decimal(spacing_x)]",
+        new="dataset.PixelSpacing = [decimal(spacing_x), decimal(spacing_y)]",
+        tests=PLACES,
+        breaks="distances measured in the viewer are wrong",
+    ),
+    Mutant(
+        name="segmentation: frames in the other order",
+        file="dicom_io/objects/segmentation.py",
+        old="pixel_array=mask.astype(np.uint8)",
+        new="pixel_array=mask[::-1].astype(np.uint8)",
+        tests=PLACES,
+        breaks="lesions are marked in the wrong slices",
+    ),
+    Mutant(
+        name="map: frames in the other order",
+        file="dicom_io/objects/parametric_map.py",
+        old="pixel_array=lesion.activation,",
+        new="pixel_array=lesion.activation[::-1],",
+        tests=PLACES,
+        breaks="the activation is shown in the wrong slices",
+    ),
+    Mutant(
+        name="dciodvfy: errors are not looked at",
+        file="dicom_io/objects/validate.py",
+        old="    if problems:\n",
+        new="    if not problems:\n",
+        tests=("tests/dicom_io/objects/test_validate.py",),
+        breaks="illegal objects leave the node",
+    ),
+    Mutant(
+        name="UIDs do not depend on the role",
+        file="dicom_io/uids.py",
+        old='return name_uid(self.hex, "series", role)',
+        new='return name_uid(self.hex, "series")',
+        tests=("tests/dicom_io/test_uids.py",),
+        breaks="all series of a job become one",
+    ),
+    # Durability.
+    Mutant(
+        name="published_file without fsync",
+        file="dicom_io/files.py",
+        old="        sync_file(scratch)\n",
+        new="",
+        tests=("tests/dicom_io/test_files.py",),
+        breaks="a power cut leaves an empty file under a good name",
+    ),
+    Mutant(
+        name="published_file without fsync of its folder",
+        file="dicom_io/files.py",
+        old="    sync_directory(final.parent)\n",
+        new="",
+        tests=("tests/dicom_io/test_files.py",),
+        breaks="a power cut takes back a name that was relied on",
+    ),
+    Mutant(
+        name="published_directory without fsync of its files",
+        file="node/files.py",
+        old="            sync_file(path)\n",
+        new="            pass\n",
+        tests=FILES,
+        breaks="a power cut leaves a reconstruction without its pixels",
+    ),
+    Mutant(
+        name="published_directory without fsync of itself",
+        file="node/files.py",
+        old="    sync_directory(scratch)\n",
+        new="",
+        tests=FILES,
+        breaks="a power cut leaves a folder that lacks files",
+    ),
+    Mutant(
+        name="encoded objects without fsync",
+        file="dicom_io/objects/publish.py",
+        old="            sync_file(scratch)\n",
+        new="",
+        tests=("tests/dicom_io/objects/test_series.py",),
+        breaks="a power cut leaves empty objects for the PACS",
+    ),
+    Mutant(
+        name="fsync is no fsync",
+        file="dicom_io/files.py",
+        old="        os.fsync(descriptor)\n",
+        new="        pass\n",
+        tests=("tests/dicom_io/test_files.py",),
+        breaks="nothing is durable at all",
+    ),
+    # Identity, hashes, who is let in, what is tried again.
+    Mutant(
+        name="payload: the hash is not compared",
+        file="dicom_io/raw_data/payload.py",
+        old="    if sha256 != expected:\n",
+        new="    if not expected:\n",
+        tests=("tests/dicom_io/raw_data/test_payload.py::test_one_flipped_bit_is_found",),
+        breaks="a scan that was damaged on the way is reconstructed",
+    ),
+    Mutant(
+        name="identity: patients are not compared",
+        file="dicom_io/raw_data/context.py",
+        old='        ("PatientID", identity.patient_id),\n',
+        new="",
+        tests=("tests/dicom_io/raw_data/test_context.py",),
+        breaks="a scan arrives under another patient",
+    ),
+    Mutant(
+        name="identity: names never contradict",
+        file="dicom_io/raw_data/context.py",
+        old="not (ours <= theirs or theirs <= ours)",
+        new="not (ours <= theirs or theirs)",
+        tests=("tests/dicom_io/raw_data/test_context.py",),
+        breaks="a scan arrives under another patient",
+    ),
+    Mutant(
+        name="allow-list turned round",
+        file="dicom_io/receive/policy.py",
+        old="if not any(peer in network for network in networks):",
+        new="if any(peer in network for network in networks):",
+        tests=("tests/dicom_io/receive/test_policy.py",),
+        breaks="everybody but the gateways may send",
+    ),
+    Mutant(
+        name="a PACS without space is given up",
+        file="dicom_io/status.py",
+        old='"PS3.4 B.2.3", last=0xA7FF, transient=True)',
+        new='"PS3.4 B.2.3", last=0xA7FF)',
+        tests=("tests/dicom_io/test_status.py",),
+        breaks="objects are quarantined because a disk was full for an hour",
+    ),
+    Mutant(
+        name="a final refusal is tried for ever",
+        file="dicom_io/status.py",
+        old='"PS3.4 B.2.3", last=0xCFFF)',
+        new='"PS3.4 B.2.3", last=0xCFFF, transient=True)',
+        tests=("tests/dicom_io/test_status.py",),
+        breaks="nobody is told that the PACS will never take the object",
+    ),
+    Mutant(
+        name="backoff without its cap",
+        file="node/backoff.py",
+        old="return min(self.base_s * 2.0**doublings, self.cap_s)",
+        new="return self.base_s * 2.0**doublings",
+        tests=("tests/node/jobs/test_job.py",),
+        breaks="a job waits for days after a long outage",
+    ),
+)
