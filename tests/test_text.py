@@ -28,6 +28,7 @@ from lfmri_node.recon.train.recipes import all_recipes
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "deploy" / "docs"
+PAGES = (*(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY")), *DOCS.rglob("*.md"))
 SOURCES = ("node", "dicom_io", "recon", "deploy", "tests")
 TEXT = {".py", ".md", ".toml", ".json", ".txt", ".service", ".yaml", ".yml", ".html", ".js", ".css", ""}
 CODE = re.compile(r'"(LF-[A-Z]{3}-\d{3})\b')
@@ -203,12 +204,12 @@ def test_orthanc_beside_the_node_knows_it_by_its_address() -> None:
 
 
 def test_links_in_the_pages_lead_to_files() -> None:
-    for page in (ROOT / "README.md", *DOCS.glob("*.md")):
+    for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 def test_error_codes_in_the_pages_exist() -> None:
-    for page in (ROOT / "README.md", *DOCS.glob("*.md")):
+    for page in PAGES:
         named = set(re.findall(r"LF-[A-Z]{3}-\d{3}", page.read_text(encoding="utf-8")))
         assert named <= set(codes_in_source()), page.name

@@ -64,7 +64,7 @@ class Copy:
             "LFMRI_REQUIRE_INTEGRATION": "0",
         }
 
-    def test(self, tests: Sequence[str]) -> tuple[int | None, str]:
+    def test(self, tests: Sequence[str], limit_s: float = LIMIT_S) -> tuple[int | None, str]:
         """Exit status of pytest, None where it had to be stopped, and the last line that it wrote."""
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
         try:
@@ -74,11 +74,11 @@ class Copy:
                 env=self._environment,
                 capture_output=True,
                 text=True,
-                timeout=LIMIT_S,
+                timeout=limit_s,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return None, f"stopped after {LIMIT_S:.0f} s"
+            return None, f"stopped after {limit_s:.0f} s"
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         told = [line for line in lines if line.startswith(("FAILED", "ERROR"))] or lines
         return done.returncode, told[-1] if told else ""
@@ -122,7 +122,8 @@ def main() -> int:
 def run(copy: Copy, mutants: Sequence[Mutant]) -> int:
     """Judge each; 0 where all were killed."""
     begun = time.monotonic()
-    status, told = copy.test(sorted({test for mutant in mutants for test in mutant.tests}))
+    tests = sorted({test for mutant in mutants for test in mutant.tests})
+    status, told = copy.test(tests, limit_s=LIMIT_S * len(tests))
     if status != PASSED:
         print(f"the tests fail without any mutant: {told}")
         return 1
