@@ -57,3 +57,7 @@ class DeliveryError(DicomIoError):
 
 class ObjectError(DicomIoError):
     """An object cannot be made, or what was made is not legal DICOM; nothing of the job leaves."""
+
+
+class ScannerImagesError(DicomIoError):
+    """The scanner's images that ours were to be compared with cannot be used."""

@@ -141,6 +141,31 @@ def reconstruct(
 
 
 @app.command()
+def orient(
+    file: InputFile,
+    like: Annotated[
+        Path | None, typer.Option(exists=True, help="The scanner's DICOM magnitude images of the same scan.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for a picture of all conventions.")] = None,
+    config: ConfigOption = None,
+    calling_ae: Annotated[
+        str, typer.Option(help="AE title of the gateway that sends such files.")
+    ] = "GATEWAY",
+    json: JsonOption = False,
+) -> None:
+    """Find sign and flips of a scanner's k-space: compare with its own images. Exit 3: they do not decide."""
+    from lfmri_node.node.offline.orient import orient_file
+    from lfmri_node.node.offline.view import print_findings
+
+    if like is None and out is None:
+        raise typer.BadParameter("give --like, --out, or both")
+    found = orient_file(file, like, out, _config(config), calling_ae)
+    print_findings(found, as_json=json)
+    if (refusal := found.refusal()) is not None:
+        raise refusal
+
+
+@app.command()
 def convert(
     source: InputFile,
     out: Annotated[Path, typer.Option(help="ISMRMRD file to write.")],
@@ -238,7 +263,7 @@ def reported(run: Callable[[], object]) -> int:
     """Run; turn our errors into one line with code and hint, and an exit status."""
     from lfmri_node.dicom_io.errors import DicomIoError
     from lfmri_node.node.console import print_error
-    from lfmri_node.node.errors import NodeError, StageFailed, damaged_database
+    from lfmri_node.node.errors import NodeError, StageFailed, Undecided, damaged_database
     from lfmri_node.recon.errors import ReconError, UnsupportedAcquisition
 
     try:
@@ -250,7 +275,7 @@ def reported(run: Callable[[], object]) -> int:
         return EXIT_USAGE
     except (NodeError, ReconError, DicomIoError) as error:
         print_error(error.code, error.message, error.hint)
-        refused = isinstance(error, UnsupportedAcquisition) or (
+        refused = isinstance(error, UnsupportedAcquisition | Undecided) or (
             isinstance(error, StageFailed) and error.refused
         )
         return EXIT_REFUSED if refused else EXIT_ERROR

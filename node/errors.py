@@ -72,3 +72,7 @@ class Drained(BaseException):
     Not an ``Exception`` on purpose: the workflow engine records exceptions as the workflow's outcome;
     this one leaves the workflow pending, so the next start takes it up at its last stage.
     """
+
+
+class Undecided(NodeError):
+    """The command refuses to answer, because what it was given does not decide the question."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lfmri_node.node.config import Config
 from lfmri_node.node.console import Steps, console, print_json, print_table
 from lfmri_node.node.jobs.recipe import Recipe
+from lfmri_node.node.offline.orient import Findings
 from lfmri_node.node.offline.pictures import TITLES
 from lfmri_node.node.offline.reconstruct import Outcome, reconstruct_file
 from lfmri_node.recon.metrics import ImageQuality
@@ -98,3 +100,44 @@ def print_quality(quality: Mapping[str, ImageQuality]) -> None:
         [(TITLES[kind], f"{figure.psnr_db:.2f}", f"{figure.ssim:.4f}") for kind, figure in quality.items()],
         right=("PSNR dB", "SSIM"),
     )
+
+
+def print_findings(found: Findings, *, as_json: bool) -> None:
+    """What `orient` found: one JSON document, or a table and the lines for ``config.toml``."""
+    document = found.to_json()
+    if as_json:
+        print_json(document)
+        return
+    candidates = document["candidates"]
+    assert isinstance(candidates, list)
+    print_table(
+        f"conventions for {found.calling_ae}",
+        ("", "keys", "correlation", "best against it", "standard errors"),
+        [
+            (
+                number,
+                ", ".join(f"{name} = {json.dumps(value)}" for name, value in one["keys"].items())
+                or "(defaults)",
+                *(_rounded(one[name]) for name in ("correlation", "evidence_against", "standard_errors")),
+            )
+            for number, one in enumerate(candidates, start=1)
+        ],
+        right=("correlation", "best against it", "standard errors"),
+    )
+    out = console()
+    if found.picture is not None:
+        out.print(f"picture {found.picture}", markup=False)
+    if found.right is not None:
+        y, x = found.likeness.displacement_mm if found.likeness is not None else (0.0, 0.0)
+        out.print(f"the scanner's images lie {y:+.1f} mm (down), {x:+.1f} mm (right) beside ours")
+        agrees = (
+            "config.toml reads it so already"
+            if found.agrees(found.right)
+            else "config.toml reads it otherwise"
+        )
+        out.print(f"{agrees}; its lines, in place of what it says of this gateway:", markup=False)
+        out.print(str(document["config"]), markup=False)
+
+
+def _rounded(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
