@@ -85,6 +85,12 @@ class JobKey:
         """The job's identifier: SHA-256 of the fields as a JSON array, 64 lower-case hex digits."""
         return hashlib.sha256(json.dumps([_KEY_FORMAT, *astuple(self)]).encode("ascii")).hexdigest()
 
+    @property
+    def frame_of_reference_uid(self) -> str:
+        """Of a measurement that names none: the same for all runs of it, whatever their weights."""
+        named = (self.payload_sha256, self.patient_id, self.issuer_of_patient_id, self.study_instance_uid)
+        return name_uid(*named, "frame-of-reference")
+
     def uid(self, role: str, index: int = 0) -> str:
         """SOP Instance UID (or another UID of one object) of the ``index``-th object of a role."""
         return name_uid(self.hex, "instance", role, index)

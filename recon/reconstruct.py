@@ -18,6 +18,7 @@ import torch
 
 from lfmri_node.recon.method.cascade import LesionTerm, StageOutput
 from lfmri_node.recon.method.conditions import Scale
+from lfmri_node.recon.method.shown import shown_activation
 from lfmri_node.recon.method.weights import Model
 from lfmri_node.recon.mrd.geometry import apply_display
 from lfmri_node.recon.sense import classical as baseline
@@ -186,7 +187,7 @@ def run_network(
             reference = model.network(adjoint, encoding, scale, off)[-1].image[0].numpy()
     scores = torch.sigmoid(stages[-1].slice_logits[0]).numpy()
     shown = stages[-1].activation[0].numpy() * (scores >= gate)[:, None, None]
-    activation = np.where(maps.support, shown.max(axis=0), 0.0).astype(np.float32)
+    activation = shown_activation(shown.max(axis=0), image, maps.support)
     return _SliceResult(image, reference, activation, scores, data_residual(kspace, maps, image))
 
 

@@ -22,7 +22,7 @@ from lfmri_node.dicom_io.errors import ObjectError
 from lfmri_node.dicom_io.objects import codes, texts
 from lfmri_node.dicom_io.objects.codes import Role
 from lfmri_node.dicom_io.types import StudyContext
-from lfmri_node.dicom_io.uids import JobKey
+from lfmri_node.dicom_io.uids import JobKey, name_uid
 from lfmri_node.recon.types import Reconstruction
 
 NODE_MANUFACTURER = "lfmri-node project"
@@ -41,6 +41,7 @@ _IDENTITY = frozenset(
     }
 )
 _ENUMERATED = {"PatientSex": frozenset({"M", "F", "O"}), "Laterality": frozenset({"L", "R"})}
+_LARGEST_SOURCE_NUMBER = 2_000_000  # a thousand times more is still an IS
 _OFFSET = re.compile(r"([+-])(0\d|1[0-4])([0-5]\d)\Z")
 
 
@@ -53,7 +54,7 @@ class SiteOptions:
     device_serial_number
         Of this node, (0018,1000); 1 to 64 characters.
     first_series_number
-        Series Number of the LF-MRI series; the other roles follow in the order of `codes.Role`.
+        Series Number of the LF-MRI series where the source has none; see `ObjectJob.series_number`.
     fused
         Whether the colour series for viewers without overlays is made.
     """
@@ -106,14 +107,36 @@ class ObjectJob:
 
     @property
     def frame_of_reference_uid(self) -> str:
-        """The source's, unless the geometry is unknown or the source names none: then the job's own."""
+        """The source's; the measurement's own where the geometry is unknown or the source names none."""
         source = self.context.frame_of_reference_uid
         if source and self.reconstruction.geometry.known:
             return source
-        return self.key.uid("frame-of-reference")
+        return self.key.frame_of_reference_uid
+
+    @property
+    def device_uid(self) -> str:
+        """The node as an observer: the same for all that one node of this serial number writes."""
+        return name_uid("device", self.site.device_serial_number)
+
+    @property
+    def protocol(self) -> str:
+        """Name of the protocol: the ISMRMRD header's, else the source object's."""
+        named = (self.context.attributes.get(k) for k in ("ProtocolName", "SeriesDescription"))
+        return self.reconstruction.sequence.protocol or next((str(v) for v in named if v), "")
 
     def series_number(self, role: Role) -> int:
-        return self.site.first_series_number + list(Role).index(role)
+        """Derived from the source's Series Number n, so that results sort beside what they come from.
+
+        ``1000 n``, plus ten for each contrast and repetition, plus the place of the role in `codes.Role`;
+        from ``first_series_number`` on where the source has none or one that is no small positive number.
+        """
+        try:
+            source = int(str(self.context.attributes.get("SeriesNumber")))
+        except ValueError:
+            source = 0
+        first = 1000 * source if 0 < source <= _LARGEST_SOURCE_NUMBER else self.site.first_series_number
+        scan = 10 * min(10 * self.key.contrast + self.key.repetition, 99)
+        return first + scan + list(Role).index(role)
 
 
 def sop_arguments(job: ObjectJob, role: Role, index: int) -> dict[str, Any]:
@@ -135,7 +158,7 @@ def sop_arguments(job: ObjectJob, role: Role, index: int) -> dict[str, Any]:
         "software_versions": texts.long_string(job.software_version),
         "device_serial_number": texts.long_string(job.site.device_serial_number),
         "institution_name": texts.long_string(job.context.equipment.institution_name) or None,
-        "series_description": texts.series_description(job.reconstruction, job.key, role),
+        "series_description": texts.series_description(job.reconstruction, job.key, role, job.protocol),
         "content_qualification": hd.ContentQualificationValues.RESEARCH,
         "specific_character_set": hd.SpecificCharacterSetValues.UNICODE_IN_UTF8,
         "content_date": day,
@@ -155,22 +178,29 @@ def complete(dataset: hd.SOPClass, job: ObjectJob, role: Role, source: Dataset) 
     source
         Of `patient_and_study`.
     """
-    reconstruction = job.reconstruction
     dataset.copy_patient_and_study_information(source)
     dataset.InstanceCreationDate, dataset.InstanceCreationTime = DA(job.moment.date()), TM(job.moment.time())
     dataset.ContributingEquipmentSequence = _contributing_equipment(job)
-    if job.context.source_instances:
-        dataset.SourceInstanceSequence = [
-            _source_raw_data(job.context, u) for u in job.context.source_instances
-        ]
-    dataset.DerivationDescription = texts.derivation_description(reconstruction, role)
-    dataset.ImageComments = texts.image_comments(reconstruction, role, job.software_version)
-    _add_body_part(dataset, role, job.context.attributes)
+    if role is Role.REPORT:
+        dataset.ContentDate, dataset.ContentTime = DA(job.moment.date()), TM(job.moment.time())
+    else:
+        _complete_image(dataset, job, role)
     if job.source_zone is not None:
         dataset.TimezoneOffsetFromUTC = job.moment.strftime("%z")
     for name in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
         for item in dataset.get(name, ()):
             item.DimensionOrganizationUID = job.key.uid(f"{role}-dimensions")
+
+
+def _complete_image(dataset: hd.SOPClass, job: ObjectJob, role: Role) -> None:
+    """What images say of their making; a report says it in its content."""
+    if job.context.source_instances:
+        dataset.SourceInstanceSequence = [
+            _source_raw_data(job.context, u) for u in job.context.source_instances
+        ]
+    dataset.DerivationDescription = texts.derivation_description(job.reconstruction, role)
+    dataset.ImageComments = texts.image_comments(job.reconstruction, role, job.software_version)
+    _add_body_part(dataset, role, job.context.attributes)
 
 
 def patient_and_study(job: ObjectJob) -> Dataset:

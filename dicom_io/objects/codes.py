@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+from highdicom.sr import CodedConcept
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
@@ -17,6 +18,7 @@ SOURCE_IMAGE: Final[Code] = codes.DCM.SourceImageForImageProcessingOperation
 RECONSTRUCTION: Final[Code] = codes.DCM.IterativeReconstruction
 # CID 7180 "Abstract Multi-dimensional Image Model Component Semantics".
 ACTIVATION_QUANTITY: Final[Code] = codes.DCM.Saliency
+SIGNAL_QUANTITY: Final[Code] = codes.DCM.MRSignalIntensity
 NO_UNITS: Final[Code] = codes.UCUM.NoUnits
 # CID 7005 "Contributing Equipment Purposes of Reference".
 ACQUISITION_EQUIPMENT: Final[Code] = codes.DCM.AcquisitionEquipment
@@ -27,6 +29,18 @@ ALGORITHM_FAMILY: Final[Code] = codes.cid7162.ArtificialIntelligence
 SEGMENT_CATEGORY: Final[Code] = codes.SCT.MorphologicallyAbnormalStructure
 SEGMENT_TYPE: Final[Code] = codes.SCT.Lesion
 
+# TID 1500 and 1411: the report.
+REPORT_TITLE: Final[Code] = codes.DCM.ImagingMeasurementReport
+PROCEDURE: Final[Code] = Code("113091000", "SCT", "Magnetic resonance imaging")
+DEVICE: Final[Code] = codes.DCM.Device
+FINDING: Final[CodedConcept] = CodedConcept.from_code(codes.DCM.Finding)
+COMMENT: Final[CodedConcept] = CodedConcept.from_code(codes.DCM.Comment)
+VOLUME: Final[Code] = codes.SCT.Volume
+MAXIMUM: Final[Code] = codes.SCT.Maximum
+CUBIC_MM: Final[Code] = codes.UCUM.CubicMillimeter
+# No standard concept is the score of a classifier that is no probability: a private scheme (PS3.16 8.2).
+SLICE_SCORE: Final[Code] = Code("slice-score", "99LFMRI", "Slice score of the lesion classifier")
+
 
 class Role(StrEnum):
     """What an object is in a delivery; also the first part of its file name.
@@ -36,9 +50,11 @@ class Role(StrEnum):
 
     LF_MRI = "lf-mri"
     REFERENCE = "reference"
+    DIFFERENCE = "difference"
     MAP = "map"
     SEGMENTATION = "segmentation"
     FUSED = "fused"
+    REPORT = "report"
     FALLBACK = "fallback"
 
 

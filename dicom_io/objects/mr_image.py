@@ -12,7 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from lfmri_node.dicom_io.objects import codes, texts
 from lfmri_node.dicom_io.objects.attributes import ObjectJob, copy_attribute, sop_arguments
 from lfmri_node.dicom_io.objects.codes import Role
-from lfmri_node.dicom_io.objects.intensity import LARGEST_STORED, Scaling, Stored, Window
+from lfmri_node.dicom_io.objects.intensity import BITS_STORED, LARGEST_STORED, Scaling, Stored, Window
 from lfmri_node.dicom_io.objects.plane import add_image_plane, decimal
 from lfmri_node.recon.types import Complex, SequenceInfo
 
@@ -78,7 +78,8 @@ class MRImage(hd.SOPClass):
         self.SamplesPerPixel = 1
         self.PhotometricInterpretation = "MONOCHROME2"
         self.Rows, self.Columns = stored.shape
-        self.BitsAllocated, self.BitsStored, self.HighBit, self.PixelRepresentation = 16, 16, 15, 0
+        self.BitsAllocated, self.BitsStored, self.HighBit = 16, BITS_STORED, BITS_STORED - 1
+        self.PixelRepresentation = 0
         self.WindowCenter, self.WindowWidth = decimal(window.center), decimal(window.width)
         self.RealWorldValueMappingSequence = [
             hd.pm.RealWorldValueMapping(

@@ -12,14 +12,17 @@ from lfmri_node.dicom_io.errors import ObjectError
 from lfmri_node.dicom_io.objects.attributes import ObjectJob, SiteOptions, complete, patient_and_study
 from lfmri_node.dicom_io.objects.codes import Role
 from lfmri_node.dicom_io.objects.fused import fused_series
-from lfmri_node.dicom_io.objects.intensity import common_scaling, robust_window
-from lfmri_node.dicom_io.objects.mr_image import mr_series
-from lfmri_node.dicom_io.objects.parametric_map import activation_map
+from lfmri_node.dicom_io.objects.intensity import Window, common_scaling, tissue_window
+from lfmri_node.dicom_io.objects.marks import marks_of
+from lfmri_node.dicom_io.objects.mr_image import MRImage, mr_series
+from lfmri_node.dicom_io.objects.parametric_map import activation_map, difference_map
 from lfmri_node.dicom_io.objects.publish import publish
+from lfmri_node.dicom_io.objects.report import lesion_report
 from lfmri_node.dicom_io.objects.segmentation import lesion_segmentation
+from lfmri_node.dicom_io.objects.texts import differs_from_reference
 from lfmri_node.dicom_io.types import EncodedObject, StudyContext
 from lfmri_node.dicom_io.uids import JobKey
-from lfmri_node.recon.types import Method, Reconstruction, Verdict
+from lfmri_node.recon.types import LesionMap, Method, Reconstruction, Verdict
 
 
 def encode(
@@ -34,9 +37,9 @@ def encode(
 ) -> tuple[EncodedObject, ...]:
     """Write every object of a job into ``out``; each is legal DICOM before any has its name.
 
-    TRUSTED: series ``lf-mri`` and ``reference``, the ``map``, the ``segmentation`` unless it is empty, the
-    ``fused`` colour series. FALLBACK, or a site that asked for another method: one series ``fallback``.
-    Same arguments, same bytes.
+    TRUSTED: series ``lf-mri``; ``reference`` and ``difference`` where the lesion term changed anything; the
+    ``map``; the ``segmentation`` where something is marked; the ``fused`` colour series; the ``report``.
+    FALLBACK, or a site that asked for another method: one series ``fallback``. Same arguments, same bytes.
 
     Parameters
     ----------
@@ -80,22 +83,32 @@ def _build(job: ObjectJob) -> Iterator[tuple[Role, hd.SOPClass]]:
     reconstruction = job.reconstruction
     role = Role.LF_MRI if reconstruction.provenance.method is Method.LF_MRI else Role.FALLBACK
     volumes = {role: reconstruction.image}
-    if reconstruction.reference is not None:
+    if reconstruction.reference is not None and differs_from_reference(reconstruction):
         volumes[Role.REFERENCE] = reconstruction.reference
     scaling = common_scaling(list(volumes.values()))
-    window = robust_window(scaling.store(reconstruction.image))
+    window = tissue_window(scaling.store(reconstruction.image))
     series = {r: mr_series(job, r, v, scaling=scaling, window=window) for r, v in volumes.items()}
     for r, images in series.items():
         yield from ((r, image) for image in images)
-    lesion, images = reconstruction.lesion, series[role]
-    if lesion is None:
-        return
+    if Role.REFERENCE in volumes:
+        images = series[role]
+        yield Role.DIFFERENCE, difference_map(job, volumes[role], volumes[Role.REFERENCE], images)
+    if reconstruction.lesion is not None:
+        yield from _of_the_map(job, reconstruction.lesion, series[role], window)
+
+
+def _of_the_map(
+    job: ObjectJob, lesion: LesionMap, images: list[MRImage], window: Window
+) -> Iterator[tuple[Role, hd.SOPClass]]:
+    """Map, segmentation, colour pictures and report; the segmentation only where something is marked."""
+    marks = marks_of(lesion, job.reconstruction.geometry)
     yield Role.MAP, activation_map(job, lesion, images)
-    segmentation = lesion_segmentation(job, lesion, images)
+    segmentation = lesion_segmentation(job, lesion, marks, images)
     if segmentation is not None:
         yield Role.SEGMENTATION, segmentation
     if job.site.fused:
         yield from ((Role.FUSED, image) for image in fused_series(job, lesion, images, window))
+    yield Role.REPORT, lesion_report(job, lesion, marks, images, segmentation)
 
 
 def _refuse_contradiction(reconstruction: Reconstruction) -> None:

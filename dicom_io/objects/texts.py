@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import numpy as np
+
 from lfmri_node.dicom_io.objects.codes import Role
+from lfmri_node.dicom_io.objects.marks import Mark
 from lfmri_node.dicom_io.uids import JobKey
-from lfmri_node.recon.types import LesionMap, Method, Quality, Reconstruction, Verdict
+from lfmri_node.recon.types import LesionMap, Method, Provenance, Quality, Reconstruction, Vector, Verdict
 
 _LO, _ST, _LT = 64, 1024, 10240
 _ELLIPSIS = "..."
+_SHORTEST_CUT = 8
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\\]+")
 _METHOD_NAMES = {
     Method.LF_MRI: "LF-MRI",
@@ -22,11 +26,13 @@ _METHOD_NAMES = {
 _NAMES = {
     Role.LF_MRI: "LF-MRI",
     Role.REFERENCE: "LF-MRI reference",
+    Role.DIFFERENCE: "LF-MRI change",
     Role.MAP: "Activation map",
     Role.SEGMENTATION: "Activation SEG",
     Role.FUSED: "Activation fused",
+    Role.REPORT: "Lesion list",
 }
-_OF_THE_MAP = (Role.MAP, Role.SEGMENTATION, Role.FUSED)
+_OF_THE_MAP = (Role.MAP, Role.SEGMENTATION, Role.FUSED, Role.REPORT)
 _CONTENT = {Role.MAP: "Class activation", Role.SEGMENTATION: "Thresholded activation"}
 NOTHING_MARKED = "nothing was marked; this does not exclude a lesion"
 
@@ -55,23 +61,31 @@ def method_name(method: Method) -> str:
     return _METHOD_NAMES[method]
 
 
-def series_description(reconstruction: Reconstruction, key: JobKey, role: Role) -> str:
-    """What a reader sees in the list of series; always says RESEARCH, and all that restricts its use.
+def series_description(reconstruction: Reconstruction, key: JobKey, role: Role, protocol: str) -> str:
+    """What a reader sees in the list of series; what restricts its use stands first, viewers cut the end off.
 
-    FALLBACK stands first where the network was not trusted; NOT VALIDATED while the model card's figures
-    on real lesions do not reach their aims; GEOMETRY UNKNOWN where positions are a stand-in; C and R number
-    the contrast and repetition where the measurement has more than the first.
+    RESEARCH always; NOT VALIDATED while the model card's figures on real lesions do not reach their aims;
+    FALLBACK where the network was not trusted. Then what it is, and of the rest what there is room for, in
+    this order of worth: GEOMETRY UNKNOWN where positions are a stand-in; C and R, the numbers of contrast and
+    repetition, where the measurement has more than the first; the weights, so that re-runs can be told apart;
+    the source's protocol.
     """
     lesion, provenance = reconstruction.lesion, reconstruction.provenance
     words = [
-        "FALLBACK" if reconstruction.quality.verdict is Verdict.FALLBACK else "",
-        _NAMES.get(role) or method_name(provenance.method),
         "RESEARCH",
         "NOT VALIDATED" if role in _OF_THE_MAP and lesion is not None and not lesion.validated else "",
-        "" if reconstruction.geometry.known else "GEOMETRY UNKNOWN",
-        f"C{key.contrast}R{key.repetition}" if key.contrast or key.repetition else "",
+        "FALLBACK" if reconstruction.quality.verdict is Verdict.FALLBACK else "",
+        _NAMES.get(role) or method_name(provenance.method),
     ]
-    return long_string(" ".join(word for word in words if word))
+    scan = f"C{key.contrast}R{key.repetition}" if key.contrast or key.repetition else ""
+    place = "" if reconstruction.geometry.known else "GEOMETRY UNKNOWN"
+    head, protocol = " ".join(word for word in words if word), long_string(protocol)
+    tail = " ".join(word for word in (place, scan) if word)
+    for word in (long_string(provenance.weights_name or ""), protocol):
+        room = _LO - len(f"{head} {tail}".strip()) - 1
+        if word and room >= min(len(word), _SHORTEST_CUT):
+            tail = f"{tail} {_fit(word, room)}".strip()
+    return long_string(f"{head} {tail}".strip())
 
 
 def image_comments(reconstruction: Reconstruction, role: Role, software_version: str) -> str:
@@ -81,6 +95,7 @@ def image_comments(reconstruction: Reconstruction, role: Role, software_version:
         "For research use only, not for diagnosis.",
         *(_reasons(quality) if quality.verdict is Verdict.FALLBACK else ()),
         f"{_subject(reconstruction, role)}.",
+        *_unchanged(reconstruction),
         *_of_the_map(reconstruction.lesion),
         f"Software lfmri-node {software_version}; {reconstruction.provenance.settings}.",
         f"Verdict {quality.verdict}; acceleration {quality.acceleration:.3g};"
@@ -130,6 +145,36 @@ def map_summary(lesion: LesionMap) -> str:
     return summary if lesion.validated else f"{summary}; NOT VALIDATED"
 
 
+def algorithm_name(provenance: Provenance) -> str:
+    """What marks lesions, with its weights."""
+    return long_string(f"LF-MRI activation, weights {provenance.weights_name or 'unnamed'}")
+
+
+def place_of_mark(mark: Mark) -> str:
+    """Where a mark is, for a person; instances are counted from 1 as the images are."""
+    first, last = (s + 1 for s in mark.slices)
+    instances = f"instance {first}" if first == last else f"instances {first} to {last}"
+    s, y, x = mark.peak
+    return (
+        f"Mark {mark.number}: {instances}; highest activation {mark.maximum_activation:.2f}"
+        f" at instance {s + 1}, row {y + 1}, column {x + 1}; centre at {_position(mark.centre_mm)};"
+        f" {mark.volume_mm3:.0f} mm3."
+    )
+
+
+def report_sentences(reconstruction: Reconstruction, lesion: LesionMap, n_marks: int) -> list[str]:
+    """What the report says in words, the most important first."""
+    quality = reconstruction.quality
+    count = "1 region was marked" if n_marks == 1 else f"{n_marks} regions were marked"
+    return [
+        f"{_sentence(count if n_marks else NOTHING_MARKED)}.",
+        "For research use only, not for diagnosis.",
+        *_of_the_map(lesion),
+        f"Verdict {quality.verdict}; acceleration {quality.acceleration:.3g};"
+        f" data residual {quality.data_residual:.3g}.",
+    ]
+
+
 def contribution_description(reconstruction: Reconstruction) -> str:
     """(0018,A003) of the node: method, weights and source with their SHA-256, settings, orientation."""
     provenance = reconstruction.provenance
@@ -153,15 +198,30 @@ def _choice(reconstruction: Reconstruction) -> list[str]:
     return [f"Method of the fallback: {choice}."]
 
 
+def _unchanged(reconstruction: Reconstruction) -> list[str]:
+    """A remark in place of the reference where it would be the same image once more."""
+    if reconstruction.reference is None or differs_from_reference(reconstruction):
+        return []
+    return ["The lesion term changed nothing: no reference and no difference are sent."]
+
+
+def differs_from_reference(reconstruction: Reconstruction) -> bool:
+    """Whether the lesion term changed the delivered image anywhere."""
+    reference = reconstruction.reference
+    return reference is not None and not np.array_equal(reconstruction.image, reference)
+
+
 def _subject(reconstruction: Reconstruction, role: Role) -> str:
     name = method_name(reconstruction.provenance.method)
     return {
         Role.LF_MRI: "Magnitude image, LF-MRI reconstruction",
         Role.REFERENCE: "Magnitude image, LF-MRI network with the lesion term switched off",
+        Role.DIFFERENCE: "What the lesion term changed: magnitude of LF-MRI less that of its reference",
         Role.FALLBACK: f"Magnitude image, {name} reconstruction without a trained network",
         Role.MAP: "Class activation of the lesion classifier on the LF-MRI image, 0 to 1, no probability",
         Role.SEGMENTATION: "Voxels whose class activation reaches the threshold",
         Role.FUSED: "Class activation in colour over the LF-MRI image",
+        Role.REPORT: "List of the marked regions",
     }[role]
 
 
@@ -196,6 +256,13 @@ def _of_the_map(lesion: LesionMap | None) -> list[str]:
 
 def _limits(lesion: LesionMap) -> str:
     return f"gate {lesion.operating_score:.3g}, threshold {lesion.threshold:.3g}"
+
+
+def _position(position_mm: Vector) -> str:
+    """An LPS position in the words of a reader: ``L 12.5, P 3.0, H 40.1 mm``."""
+    letters = (("L", "R"), ("P", "A"), ("H", "F"))
+    parts = (f"{pair[0 if v >= 0 else 1]} {abs(v):.1f}" for pair, v in zip(letters, position_mm, strict=True))
+    return ", ".join(parts) + " mm"
 
 
 def _sentence(text: str) -> str:

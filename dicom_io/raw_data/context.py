@@ -58,7 +58,10 @@ _COPIED = (
     "PregnancyStatus",
     "AdmissionID",
     "IssuerOfAdmissionIDSequence",
-    # Of the series, needed by every image: PS3.3 C.7.3.1, C.7.4.1 and C.12.1.1
+    # Of the series, for its number and name, and needed by every image: PS3.3 C.7.3.1, C.7.4.1 and C.12.1.1
+    "SeriesNumber",
+    "SeriesDescription",
+    "ProtocolName",
     "BodyPartExamined",
     "Laterality",
     "PatientPosition",
@@ -74,8 +77,8 @@ def read_context(*paths: Path) -> StudyContext:
     Returns
     -------
     StudyContext
-        Attributes that are present, values as pydicom reads them. ``attributes`` also holds
-        BodyPartExamined, Laterality and PositionReferenceIndicator of the series.
+        Attributes that are present, values as pydicom reads them; of the series too, such as
+        BodyPartExamined, SeriesNumber and PositionReferenceIndicator.
 
     Raises
     ------
