@@ -11,6 +11,8 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
+from lfmri_node.dicom_io.objects.codes import UNPAIRED_BODY_PARTS
+
 # PS3.16 Annex L: the region that each defined term of Body Part Examined (0018,0015) stands for.
 _REGIONS: Final[Mapping[str, Code]] = {
     "ABDOMEN": codes.SCT.Abdomen,
@@ -37,21 +39,27 @@ _REGIONS: Final[Mapping[str, Code]] = {
     "TSPINE": codes.SCT.ThoracicSpine,
 }
 _ANYWHERE: Final[Code] = codes.SCT.EntireBody
-_LATERALITIES = {"L": "L", "R": "R"}
 
 
 def region_of(attributes: Mapping[str, object]) -> Code | None:
     """The coded region of the source's Body Part Examined; None where it names none that we know."""
-    return _REGIONS.get(str(attributes.get("BodyPartExamined") or "").strip().upper())
+    return _REGIONS.get(_body_part(attributes))
 
 
 def add_frame_anatomy(dataset: hd.SOPClass, attributes: Mapping[str, object]) -> None:
     """The Frame Anatomy functional group (PS3.3 C.7.6.16.2.8), shared by all frames.
 
-    highdicom does not write it. Frame Laterality is U (unpaired) unless the source names a side; a region
-    that is not known is the entire body.
+    highdicom does not write it. Frame Laterality has no value for "not known", so a region that may be paired
+    and whose side the source does not name is the entire body, which is not paired, as is a region not known.
     """
+    side = str(attributes.get("Laterality") or "")
+    unpaired = _body_part(attributes) in UNPAIRED_BODY_PARTS
+    region = region_of(attributes) if unpaired or side in ("L", "R") else None
     anatomy = Dataset()
-    anatomy.FrameLaterality = _LATERALITIES.get(str(attributes.get("Laterality") or ""), "U")
-    anatomy.AnatomicRegionSequence = [CodedConcept.from_code(region_of(attributes) or _ANYWHERE)]
+    anatomy.FrameLaterality = "U" if region is None or unpaired else side
+    anatomy.AnatomicRegionSequence = [CodedConcept.from_code(region or _ANYWHERE)]
     dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy]
+
+
+def _body_part(attributes: Mapping[str, object]) -> str:
+    return str(attributes.get("BodyPartExamined") or "").strip().upper()

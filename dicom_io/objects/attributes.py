@@ -41,6 +41,7 @@ _IDENTITY = frozenset(
     }
 )
 _ENUMERATED = {"PatientSex": frozenset({"M", "F", "O"}), "Laterality": frozenset({"L", "R"})}
+_OWN_ANATOMY = (Role.DIFFERENCE, Role.MAP, Role.SEGMENTATION)
 _LARGEST_SOURCE_NUMBER = 2_000_000  # a thousand times more is still an IS
 _OFFSET = re.compile(r"([+-])(0\d|1[0-4])([0-5]\d)\Z")
 
@@ -268,12 +269,12 @@ def _is_legal(vr: str, value: Any) -> bool:
 def _add_body_part(dataset: Dataset, role: Role, attributes: Mapping[str, object]) -> None:
     """Body Part Examined as the source says; Laterality as PS3.3 C.7.3.1 asks, empty where unknown.
 
-    dciodvfy accepts no Laterality in a segmentation, whose segments name their own anatomy.
+    It is absent where frames or segments name their own anatomy.
     """
     body_part = str(attributes.get("BodyPartExamined") or "").strip().upper()
     if body_part and _fits("BodyPartExamined", body_part):
         dataset.BodyPartExamined = body_part
-    if body_part not in codes.UNPAIRED_BODY_PARTS and role is not Role.SEGMENTATION:
+    if body_part not in codes.UNPAIRED_BODY_PARTS and role not in _OWN_ANATOMY:
         laterality = str(attributes.get("Laterality") or "")
         dataset.Laterality = laterality if _fits("Laterality", laterality) else ""
 

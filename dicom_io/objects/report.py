@@ -37,11 +37,15 @@ def lesion_report(
     segmentation: hd.seg.Segmentation | None,
 ) -> sr.Comprehensive3DSR:
     """The report of one job; it refers to the segmentation, or to the images where nothing was marked."""
-    groups = [_group(job, lesion, mark, images, segmentation) for mark in marks] if segmentation else []
+    groups = (
+        [_group(job, lesion, mark, images, segmentation) for mark in marks]
+        if segmentation
+        else [_nothing_marked(job, lesion)]
+    )
     report = sr.MeasurementReport(
         observation_context=_observer(job),
         procedure_reported=codes.PROCEDURE,
-        imaging_measurements=groups or None,
+        imaging_measurements=groups,
         title=codes.REPORT_TITLE,
     )
     root = report[0]
@@ -77,11 +81,6 @@ def _group(
     images: Sequence[MRImage],
     segmentation: hd.seg.Segmentation,
 ) -> sr.VolumetricROIMeasurementsAndQualitativeEvaluations:
-    algorithm = sr.AlgorithmIdentification(
-        name=texts.algorithm_name(job.reconstruction.provenance),
-        version=texts.long_string(job.software_version),
-        parameters=[f"{name} {value}" for name, value in algorithm_parameters(job, lesion).items()],
-    )
     region = region_of(job.context.attributes)
     group = sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
@@ -95,7 +94,7 @@ def _group(
         ),
         finding_type=codes.SEGMENT_TYPE,
         finding_sites=[sr.FindingSite(anatomic_location=region)] if region else None,
-        algorithm_id=algorithm,
+        algorithm_id=_algorithm(job, lesion),
         measurements=[
             sr.Measurement(name=codes.VOLUME, value=round(mark.volume_mm3, 1), unit=codes.CUBIC_MM),
             sr.Measurement(
@@ -109,6 +108,32 @@ def _group(
     )
     group[0].ContentSequence.append(_text(codes.COMMENT, texts.place_of_mark(mark)))
     return group
+
+
+def _nothing_marked(job: ObjectJob, lesion: LesionMap) -> sr.MeasurementsAndQualitativeEvaluations:
+    """One group (TID 1501) for the whole series: TID 1500 asks for a measurement, and there is one."""
+    return sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(
+            uid=job.key.uid("tracking"), identifier=f"activation-{job.key.hex[:16]}"
+        ),
+        algorithm_id=_algorithm(job, lesion),
+        measurements=[
+            sr.Measurement(
+                name=codes.SLICE_SCORE,
+                value=round(float(lesion.scores.max()), 3),
+                unit=codes.NO_UNITS,
+                derivation=codes.MAXIMUM,
+            )
+        ],
+    )
+
+
+def _algorithm(job: ObjectJob, lesion: LesionMap) -> sr.AlgorithmIdentification:
+    return sr.AlgorithmIdentification(
+        name=texts.algorithm_name(job.reconstruction.provenance),
+        version=texts.long_string(job.software_version),
+        parameters=[f"{name} {value}" for name, value in algorithm_parameters(job, lesion).items()],
+    )
 
 
 def _text(name: sr.CodedConcept, sentence: str) -> Dataset:

@@ -40,7 +40,7 @@ def test_the_picture_says_that_words_are_burned_in_and_shows_no_patient(delivere
 
 def test_a_site_may_leave_the_colour_series_out(make):
     delivery = make.deliver(make.trusted(), options=SiteOptions(fused=False))
-    assert delivery.roles == ["lf-mri", "reference", "map", "segmentation"]
+    assert delivery.roles == ["lf-mri", "reference", "difference", "map", "segmentation", "report"]
 
 
 def test_patient_orientation_letters_follow_the_axes(make):

@@ -130,7 +130,7 @@ def test_highdicom_reads_map_and_segment_as_volumes_at_the_same_place(case):
     segment = hd.seg.segread(delivery.files("segmentation")[0])
     sources = [str(image.SOPInstanceUID) for image in delivery.read("lf-mri")]
     pixels = segment.get_pixels_by_source_instance(sources, assert_missing_frames_are_empty=True)
-    assert np.array_equal(pixels[..., 0].astype(bool), trusted.lesion.mask)
+    assert np.array_equal(pixels.any(axis=-1), trusted.lesion.mask)
 
 
 def test_decimal_strings_fit_sixteen_characters(make, elements):
@@ -172,6 +172,8 @@ def test_unknown_geometry_never_enters_the_frame_of_reference_of_the_study(make)
     delivery = make.deliver(make.trusted(make.geometry(known=False)))
     for dataset in delivery.read():
         assert "GEOMETRY UNKNOWN" in dataset.SeriesDescription
+        if dataset.Modality == "SR":
+            continue
         assert "stand-in" in dataset.ImageComments
-        assert dataset.FrameOfReferenceUID == make.key().uid("frame-of-reference")
+        assert dataset.FrameOfReferenceUID == make.key().frame_of_reference_uid
         assert dataset.FrameOfReferenceUID != make.context().frame_of_reference_uid

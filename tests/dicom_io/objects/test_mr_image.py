@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lfmri_node.dicom_io.errors import ObjectError
-from lfmri_node.dicom_io.objects.intensity import LARGEST_STORED, Window, common_scaling, robust_window
+from lfmri_node.dicom_io.objects.intensity import LARGEST_STORED, Window, common_scaling, tissue_window
 from lfmri_node.recon.types import SequenceInfo
 
 
@@ -74,12 +74,23 @@ def test_scaling_round_trip(volume):
     assert error.max() <= scaling.slope * 0.5000001
 
 
-def test_a_few_bright_voxels_do_not_darken_the_picture():
-    stored = np.random.default_rng(0).integers(1000, 3000, (4, 100, 100)).astype(np.uint16)
-    calm = robust_window(stored)
-    stored[0, 0, :20] = 65535
-    assert robust_window(stored).center == pytest.approx(calm.center, rel=0.01)
-    assert robust_window(stored).width == pytest.approx(calm.width, rel=0.02)
+def test_a_bright_rim_of_fat_does_not_darken_the_tissue():
+    """A head: air, a rim three times as bright as the tissue. The window is of the tissue, rim or no rim."""
+    y, x = np.mgrid[-50:50, -50:50]
+    radius = np.hypot(y, x)
+    tissue = np.where(radius < 45, np.random.default_rng(0).integers(500, 1000, (4, 100, 100)), 0)
+    rim = (radius > 40) & (radius < 45)
+    calm = tissue_window(tissue.astype(np.uint16))
+    bright = tissue_window(np.where(rim, 3000, tissue).astype(np.uint16))
+    assert bright.center == pytest.approx(calm.center, rel=0.15)
+    assert bright.center + bright.width / 2 < 1300
+    assert calm.center + calm.width / 2 >= 990
+
+
+def test_stored_values_take_twelve_bits(delivered):
+    for image in delivered.read("lf-mri"):
+        assert (image.BitsAllocated, image.BitsStored, image.HighBit) == (16, 12, 11)
+        assert image.pixel_array.max() <= 4095
 
 
 def test_the_window_is_the_linear_function_of_the_standard():
@@ -135,7 +146,7 @@ def test_what_the_header_does_not_say_is_empty_not_invented(make):
 
 
 def test_provenance_names_scanner_node_weights_and_source(delivered):
-    for role in ("lf-mri", "reference", "map", "segmentation", "fused"):
+    for role in ("lf-mri", "reference", "difference", "map", "segmentation", "fused", "report"):
         for dataset in delivered.read(role):
             scanner, node, library = dataset.ContributingEquipmentSequence
             assert scanner.PurposeOfReferenceCodeSequence[0].CodeValue == "109101"
@@ -146,6 +157,8 @@ def test_provenance_names_scanner_node_weights_and_source(delivered):
             assert "first-light sha256 " + "b2" * 32 in node.ContributionDescription
             assert "ISMRMRD sha256 " + "a1" * 32 in node.ContributionDescription
             assert library.ManufacturerModelName == "highdicom"
+            if role == "report":
+                continue
             sources = dataset.SourceInstanceSequence
             assert [str(s.ReferencedSOPInstanceUID)[-1] for s in sources] == ["3", "4"]
             for source in sources:

@@ -78,7 +78,10 @@ def test_what_the_source_does_not_say_is_there_and_empty(make):
         assert dataset.StudyInstanceUID == context.study_instance_uid
         assert dataset.ContributingEquipmentSequence[0].Manufacturer == "UNKNOWN"
         assert "SourceInstanceSequence" not in dataset
-    assert {d.FrameOfReferenceUID for d in delivery.read()} == {make.key().uid("frame-of-reference")}
+    images = [d for d in delivery.read() if d.Modality != "SR"]
+    assert {d.FrameOfReferenceUID for d in images} == {make.key().frame_of_reference_uid}
+    other = make.key(weights_sha256="c3" * 32, settings="others")
+    assert other.frame_of_reference_uid == make.key().frame_of_reference_uid, "the same for all runs"
 
 
 def test_attributes_of_no_identity_that_are_illegal_are_left_out(make):
@@ -127,15 +130,33 @@ def test_laterality_is_there_exactly_for_what_may_be_paired(make, body_part, lat
     context = make.context(BodyPartExamined=body_part, Laterality=laterality)
     delivery = make.deliver(make.thin(), context)
     for dataset in delivery.read():
-        wanted = None if dataset.Modality == "SEG" else expected
-        assert dataset.get("Laterality", None) == wanted
-        legal = body_part.upper() if 0 < len(body_part) <= 16 else None
+        of_frames = dataset.Modality in ("SEG", "SR") or "SharedFunctionalGroupsSequence" in dataset
+        assert dataset.get("Laterality", None) == (None if of_frames else expected)
+        legal = body_part.upper() if 0 < len(body_part) <= 16 and dataset.Modality != "SR" else None
         assert dataset.get("BodyPartExamined") == legal
+
+
+@pytest.mark.parametrize(
+    ("body_part", "laterality", "region", "side"),
+    [
+        ("BRAIN", None, "12738006", "U"),
+        ("KNEE", "R", "72696002", "R"),
+        ("KNEE", None, "38266002", "U"),
+        ("NOSUCHPART", "L", "38266002", "U"),
+    ],
+)
+def test_frames_of_the_maps_name_their_anatomy(make, body_part, laterality, region, side):
+    context = make.context(BodyPartExamined=body_part, Laterality=laterality)
+    delivery = make.deliver(make.thin(), context)
+    for dataset in delivery.read("map") + delivery.read("difference"):
+        (anatomy,) = dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence
+        assert anatomy.FrameLaterality == side
+        assert anatomy.AnatomicRegionSequence[0].CodeValue == region
 
 
 def test_the_frame_of_reference_is_described_alike_in_every_object(make):
     delivery = make.deliver(make.thin(), make.context(PositionReferenceIndicator="SN"))
-    assert [d.PositionReferenceIndicator for d in delivery.read()] == ["SN"] * 5
+    assert {d.get("PositionReferenceIndicator", d.Modality) for d in delivery.read()} == {"SN", "SR"}
 
 
 def test_patient_position_is_copied_into_the_mr_images(make):

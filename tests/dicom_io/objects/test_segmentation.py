@@ -15,23 +15,32 @@ def test_the_segment_is_the_thresholded_map_on_the_slices_that_have_it(make, mat
     delivery = make.deliver(trusted)
     segmentation = hd.seg.segread(delivery.files("segmentation")[0])
     assert segmentation.SegmentationType == "BINARY"
-    assert int(segmentation.NumberOfFrames) == len(slices)
     sources = [str(image.SOPInstanceUID) for image in delivery.read("lf-mri")]
     pixels = segmentation.get_pixels_by_source_instance(sources, assert_missing_frames_are_empty=True)
-    assert np.array_equal(pixels[..., 0].astype(bool), trusted.lesion.mask)
+    assert np.array_equal(pixels.any(axis=-1), trusted.lesion.mask)
+    assert pixels.sum(axis=-1).max() == 1, "no voxel in two segments"
+    per_segment = pixels.any(axis=(1, 2))
+    assert int(segmentation.NumberOfFrames) == per_segment.sum()
 
 
 def test_no_voxel_above_the_threshold_means_no_segmentation(make):
     lesion = make.lesion((3, 17, 23), slices=(1,))
     faint = replace(lesion, activation=lesion.activation * np.float32(0.5))
-    assert make.deliver(make.trusted(lesion=faint)).roles == ["lf-mri", "reference", "map", "fused"]
+    assert make.deliver(make.trusted(lesion=faint)).roles == [
+        "lf-mri",
+        "reference",
+        "difference",
+        "map",
+        "fused",
+        "report",
+    ]
 
 
 def test_the_segment_says_what_found_it(delivered, make):
     (dataset,) = delivered.read("segmentation")
     (segment,) = dataset.SegmentSequence
     assert segment.SegmentAlgorithmType == "AUTOMATIC"
-    assert segment.SegmentLabel == "Activation >= 0.5"
+    assert segment.SegmentLabel == "Mark 1: activation >= 0.5"
     assert segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Lesion"
     (algorithm,) = segment.SegmentationAlgorithmIdentificationSequence
     assert "first-light" in algorithm.AlgorithmName
@@ -39,7 +48,7 @@ def test_the_segment_says_what_found_it(delivered, make):
     assert "operating_score=0.4" in algorithm.AlgorithmParameters
     assert "threshold=0.5" in algorithm.AlgorithmParameters
     assert algorithm.AlgorithmFamilyCodeSequence[0].CodeMeaning == "Artificial Intelligence"
-    assert segment.TrackingUID == make.key().uid("tracking")
+    assert segment.TrackingUID == make.key().uid("tracking", 1)
     assert dataset.ContentQualification == "RESEARCH"
 
 

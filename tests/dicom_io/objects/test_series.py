@@ -8,18 +8,21 @@ import pytest
 
 from lfmri_node.dicom_io.errors import ObjectError
 from lfmri_node.dicom_io.objects.attributes import SiteOptions
-from lfmri_node.recon.types import Method, Reason
+from lfmri_node.dicom_io.uids import name_uid
+from lfmri_node.recon.types import Method, Reason, SequenceInfo
 
 
 def test_a_trusted_job_has_all_roles_in_order(delivered):
-    assert delivered.roles == ["lf-mri", "reference", "map", "segmentation", "fused"]
+    assert delivered.roles == ["lf-mri", "reference", "difference", "map", "segmentation", "fused", "report"]
     names = [path.name for path in delivered.files()]
     assert names == [
         *(f"lf-mri-{n:04d}.dcm" for n in (1, 2, 3)),
         *(f"reference-{n:04d}.dcm" for n in (1, 2, 3)),
+        "difference-0001.dcm",
         "map-0001.dcm",
         "segmentation-0001.dcm",
         *(f"fused-{n:04d}.dcm" for n in (1, 2, 3)),
+        "report-0001.dcm",
     ]
     assert sorted(names) == sorted(path.name for path in delivered.folder.iterdir())
 
@@ -37,20 +40,65 @@ def test_series_have_numbers_and_descriptions_of_their_own(make):
     delivery = make.deliver(make.trusted(), options=SiteOptions(first_series_number=500))
     series = {(d.SeriesNumber, d.SeriesDescription, d.SeriesInstanceUID) for d in delivery.read()}
     assert sorted((number, text) for number, text, _ in series) == [
-        (500, "LF-MRI RESEARCH"),
-        (501, "LF-MRI reference RESEARCH"),
-        (502, "Activation map RESEARCH NOT VALIDATED"),
-        (503, "Activation SEG RESEARCH NOT VALIDATED"),
-        (504, "Activation fused RESEARCH NOT VALIDATED"),
+        (500, "RESEARCH LF-MRI first-light t2 tse tra"),
+        (501, "RESEARCH LF-MRI reference first-light t2 tse tra"),
+        (502, "RESEARCH LF-MRI change first-light t2 tse tra"),
+        (503, "RESEARCH NOT VALIDATED Activation map first-light t2 tse tra"),
+        (504, "RESEARCH NOT VALIDATED Activation SEG first-light t2 tse tra"),
+        (505, "RESEARCH NOT VALIDATED Activation fused first-light t2 tse tra"),
+        (506, "RESEARCH NOT VALIDATED Lesion list first-light t2 tse tra"),
     ]
-    assert len({uid for _, _, uid in series}) == 5
+    assert len({uid for _, _, uid in series}) == 7
 
 
-def test_the_longest_description_is_whole(make):
+def test_what_restricts_the_use_is_never_cut(make):
     key = make.key(contrast=12, repetition=345)
-    for dataset in make.deliver(make.trusted(make.geometry(known=False)), key=key).read():
-        assert len(dataset.SeriesDescription) <= 64
-        assert dataset.SeriesDescription.endswith("GEOMETRY UNKNOWN C12R345")
+    sequence = SequenceInfo(protocol="a protocol whose name is far longer than any series description")
+    trusted = make.trusted(make.geometry(known=False), sequence=sequence)
+    for role in ("lf-mri", "map", "report"):
+        for dataset in make.deliver(trusted, key=key).read(role):
+            assert len(dataset.SeriesDescription) <= 64
+            assert dataset.SeriesDescription.startswith("RESEARCH ")
+            assert ("NOT VALIDATED" in dataset.SeriesDescription) is (role != "lf-mri")
+            assert "GEOMETRY UNKNOWN C12R345" in dataset.SeriesDescription
+
+
+def test_re_runs_with_other_weights_have_other_names(make):
+    trusted = make.trusted()
+    other = replace(trusted.provenance, weights_name="second-light")
+    for first, second in zip(
+        make.deliver(trusted, folder="first").read(),
+        make.deliver(replace(trusted, provenance=other), key=make.key(weights_sha256="c3" * 32)).read(),
+        strict=True,
+    ):
+        assert first.SeriesDescription != second.SeriesDescription
+
+
+@pytest.mark.parametrize(
+    ("source", "contrast", "repetition", "expected"),
+    [("7", 0, 0, 7000), ("7", 1, 2, 7120), (None, 0, 0, 9001), ("0", 0, 1, 9011), ("-3", 0, 0, 9001)],
+)
+def test_series_numbers_derive_from_the_series_of_the_source(make, source, contrast, repetition, expected):
+    context = make.context(**({} if source is None else {"SeriesNumber": source}))
+    key = make.key(contrast=contrast, repetition=repetition)
+    delivery = make.deliver(make.thin(), context, key)
+    numbers = [int(delivery.read(role)[0].SeriesNumber) for role in delivery.roles]
+    assert numbers == list(range(expected, expected + 7))
+
+
+def test_a_protocol_that_only_the_source_object_names_is_told(make):
+    unnamed = make.trusted(make.geometry((1, 9, 11)), sequence=SequenceInfo())
+    (image,) = make.deliver(unnamed, make.context(SeriesDescription="pd sag knee")).read("lf-mri")
+    assert image.SeriesDescription.endswith(" pd sag knee")
+
+
+def test_what_changed_nothing_is_not_sent_twice(make):
+    trusted = make.trusted()
+    delivery = make.deliver(replace(trusted, reference=trusted.image.copy()))
+    assert delivery.roles == ["lf-mri", "map", "segmentation", "fused", "report"]
+    for image in delivery.read("lf-mri"):
+        assert "The lesion term changed nothing" in image.ImageComments
+    assert "changed nothing" not in make.deliver(trusted, folder="other").read("lf-mri")[0].ImageComments
 
 
 @pytest.mark.parametrize(
@@ -60,7 +108,7 @@ def test_a_fallback_is_one_image_series_that_says_why(make, method, name):
     delivery = make.deliver(make.untrusted(method))
     assert delivery.roles == ["fallback"]
     for image in delivery.read():
-        assert image.SeriesDescription == f"FALLBACK {name} RESEARCH"
+        assert image.SeriesDescription == f"RESEARCH FALLBACK {name} t2 tse tra"
         for text in (image.ImageComments, image.DerivationDescription):
             assert "FALLBACK: LF-QUA-001, LF-QUA-004." in text
             assert "LF-QUA-001: acceleration 12 is beyond the trained 8." in text
@@ -123,7 +171,7 @@ def test_a_method_that_the_site_asked_for_is_no_fallback_and_no_lf_mri(make):
     asked = make.trusted(lesion=None, reference=None, provenance=untrusted.provenance)
     delivery = make.deliver(asked)
     assert delivery.roles == ["fallback"]
-    assert {image.SeriesDescription for image in delivery.read()} == {"CG-SENSE RESEARCH"}
+    assert {image.SeriesDescription for image in delivery.read()} == {"RESEARCH CG-SENSE t2 tse tra"}
 
 
 def test_same_input_same_bytes(make):
@@ -151,7 +199,7 @@ def test_every_uid_is_derived_from_the_key_or_comes_from_the_source(delivered, m
             for d in (first, second)
         )
         assert len(ours) == len(theirs) > 1
-        assert not set(ours) & set(theirs)
+        assert set(ours) & set(theirs) <= {name_uid("device", "1")}
 
 
 def test_times_are_in_the_zone_of_the_source(make):

@@ -10,7 +10,7 @@ from lfmri_node.recon.types import Convention
 
 _SHAPE = (3, 17, 23)
 _LIMITS = "gate 0.4, threshold 0.5"
-_OF_THE_MAP = ("map", "segmentation", "fused")
+_OF_THE_MAP = ("map", "segmentation", "fused", "report")
 
 
 @pytest.fixture(scope="module", params=[(True, True), (True, False), (False, True), (False, False)])
@@ -27,11 +27,13 @@ def test_every_object_states_gate_and_threshold_and_whether_anything_was_marked(
     assert delivery.roles == [
         "lf-mri",
         "reference",
+        "difference",
         "map",
         *(["segmentation"] if marked else []),
         "fused",
+        "report",
     ]
-    for dataset in delivery.read():
+    for dataset in (d for d in delivery.read() if d.Modality != "SR"):
         for text in (dataset.ImageComments, dataset.DerivationDescription):
             assert _LIMITS in text
             assert (NOTHING_MARKED in text.lower()) is not marked
@@ -107,11 +109,12 @@ def test_every_object_says_how_it_was_turned_and_whether_that_was_verified(make,
     trusted = make.trusted()
     trusted = replace(trusted, provenance=replace(trusted.provenance, convention=convention))
     delivery = make.deliver(trusted)
-    assert len(delivery.roles) == 5
+    assert len(delivery.roles) == 7
     for dataset in delivery.read():
         node = dataset.ContributingEquipmentSequence[1]
-        for text in (dataset.ImageComments, dataset.DerivationDescription, node.ContributionDescription):
-            assert convention.describe() in text
+        assert convention.describe() in node.ContributionDescription
+        for text in (dataset.get("ImageComments"), dataset.get("DerivationDescription")):
+            assert dataset.Modality == "SR" or convention.describe() in text
 
 
 def test_the_summary_for_the_terminal(make):
