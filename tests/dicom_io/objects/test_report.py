@@ -21,7 +21,12 @@ def two_marks(make):
 
 
 def sentences(report) -> list[str]:
-    return [str(i.TextValue) for i in report.ContentSequence if i.ValueType == "TEXT"]
+    """The findings in words, in order."""
+    return [
+        str(i.TextValue)
+        for i in report.ContentSequence
+        if i.ValueType == "TEXT" and i.ConceptNameCodeSequence[0].CodeMeaning == "Finding"
+    ]
 
 
 def test_each_mark_has_a_group_with_its_segment_and_figures(two_marks):
@@ -32,7 +37,7 @@ def test_each_mark_has_a_group_with_its_segment_and_figures(two_marks):
     for group, segment in zip(groups, segmentation.SegmentSequence, strict=True):
         referenced = group.referenced_segment
         assert referenced.referenced_sop_instance_uid == segmentation.SOPInstanceUID
-        assert referenced.referenced_segment_numbers == segment.SegmentNumber
+        assert referenced.referenced_segment_numbers == [segment.SegmentNumber]
         assert group.tracking_uid == segment.TrackingUID
         assert group.tracking_identifier == segment.TrackingID
         assert group.finding_type == codes.SCT.Lesion
@@ -43,9 +48,9 @@ def test_each_mark_has_a_group_with_its_segment_and_figures(two_marks):
     assert box["slice-score"].value == pytest.approx(0.9)
 
 
-def test_a_reader_finds_the_place_in_words(two_marks):
+def test_a_reader_finds_the_place_in_words(two_marks, elements):
     (report,) = two_marks.read("report")
-    text = str(report)
+    text = " ".join(str(e.value) for e in elements(report) if e.keyword == "TextValue")
     assert "Mark 1: instances 2 to 4; highest activation 0.80 at instance 3, row 6, column 8;" in text
     assert "Mark 2: instance 4; highest activation 0.75 at instance 4, row 16, column 21;" in text
     assert sentences(report)[0] == "2 regions were marked."

@@ -18,7 +18,8 @@ from lfmri_node.dicom_io.raw_data.wrap import wrap
 
 _ROLES = ("lf-mri", "reference", "difference", "map", "segmentation", "fused", "report")
 
-_OF_CONTENT_ITEMS = {"ReferencedSOPSequence"}  # of items that are images, not of the root, a container
+# Of content items that are images or times; the root is a container.
+_OF_CONTENT_ITEMS = {"ReferencedSOPSequence", "TemporalRangeType"}
 
 
 @pytest.fixture
