@@ -70,7 +70,9 @@ def _observer(job: ObjectJob) -> sr.ObservationContext:
         model_name=NODE_MODEL,
         serial_number=texts.long_string(job.site.device_serial_number),
     )
-    observer = sr.ObserverContext(observer_type=codes.DEVICE, observer_identifying_attributes=device)
+    observer = sr.ObserverContext(
+        observer_type=sr.CodedConcept.from_code(codes.DEVICE), observer_identifying_attributes=device
+    )
     return sr.ObservationContext(observer_device_context=observer)
 
 
