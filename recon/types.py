@@ -106,12 +106,14 @@ class SequenceInfo:
     """What the ISMRMRD header says of the sequence; None where it is silent."""
 
     protocol: str | None = None
+    sequence_name: str | None = None
     field_strength_t: float | None = None
     resonance_frequency_hz: int | None = None
     repetition_time_ms: float | None = None
     echo_time_ms: float | None = None
     inversion_time_ms: float | None = None
     flip_angle_deg: float | None = None
+    echo_train_length: int | None = None
     system_vendor: str | None = None
     system_model: str | None = None
     three_dimensional: bool = False

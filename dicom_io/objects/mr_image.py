@@ -59,7 +59,7 @@ class MRImage(hd.SOPClass):
         self.SequenceVariant = "NONE"
         self.ScanOptions = ""
         self.MRAcquisitionType = "3D" if sequence.three_dimensional else "2D"
-        self.EchoTrainLength = None
+        self.EchoTrainLength = sequence.echo_train_length
         self.RepetitionTime = _or_empty(sequence.repetition_time_ms)
         self.EchoTime = _or_empty(sequence.echo_time_ms)
         if inverted:
@@ -70,6 +70,8 @@ class MRImage(hd.SOPClass):
             self.MagneticFieldStrength = decimal(sequence.field_strength_t)
         if sequence.resonance_frequency_hz is not None:
             self.ImagingFrequency = decimal(sequence.resonance_frequency_hz / 1e6)
+        if sequence.sequence_name:
+            copy_attribute(self, "SequenceName", sequence.sequence_name)
         if sequence.protocol:
             self.ProtocolName = texts.long_string(sequence.protocol)
 

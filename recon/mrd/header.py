@@ -7,12 +7,13 @@ files of older converters do. Field names are those of the ISMRMRD schema.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from xml.etree import ElementTree
 
 from lfmri_node.recon.errors import InvalidRawData
+from lfmri_node.recon.mrd.fields import COPIED
 from lfmri_node.recon.mrd.file import MAX_XML_BYTES
 from lfmri_node.recon.types import ScanIdentity, SequenceInfo, Vector
 
@@ -20,6 +21,7 @@ MAX_MATRIX = 8192
 """Largest matrix size along one axis that is believed."""
 
 _MAX_DEPTH, _MAX_ELEMENTS = 32, 100_000
+_SHORTEST_VOXEL_MM, _SHORTEST_FIELD_MM, _LONGEST_FIELD_MM = 0.01, 2.0, 2000.0
 _T = TypeVar("_T", int, float)
 
 
@@ -48,7 +50,15 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """One ``encoding``; limits are None where the header is silent."""
+    """One ``encoding``; limits are None where the header is silent.
+
+    Parameters
+    ----------
+    trajectory
+        In lower case; None where the header is silent.
+    described
+        Whether a ``trajectoryDescription`` says how the samples lie.
+    """
 
     encoded: Space
     recon: Space
@@ -57,6 +67,15 @@ class Encoding:
     step_2: Limit | None
     slice: Limit | None
     calibration_mode: str | None
+    described: bool = False
+    multiband_factor: int = 1
+    echo_train_length: int | None = None
+
+    def limit(self, axis: int) -> Limit:
+        """Limits of phase-encode direction 1 or 2; the whole matrix where the header is silent."""
+        n = self.encoded.matrix[axis]
+        stated = self.step_1 if axis == 1 else self.step_2
+        return stated or Limit(minimum=0, maximum=n - 1, center=n // 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +88,10 @@ class Header:
         Of the first contrast; `sequence_of` gives the others.
     relative_noise_bandwidth
         ``relativeReceiverNoiseBandwidth``; None where absent.
+    stated
+        Path -> text of every field that is copied into DICOM (`fields.COPIED`) and is there.
+    b_values
+        Of a diffusion measurement, s/mm^2.
     """
 
     encodings: tuple[Encoding, ...]
@@ -76,8 +99,10 @@ class Header:
     sequence: SequenceInfo
     relative_noise_bandwidth: float | None
     timing: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    stated: Mapping[str, str] = field(default_factory=dict, repr=False)
+    b_values: tuple[float, ...] = ()
 
-    def sequence_of(self, contrast: int, *, three_dimensional: bool) -> SequenceInfo:
+    def sequence_of(self, contrast: int, encoding: Encoding, *, three_dimensional: bool) -> SequenceInfo:
         """`SequenceInfo` with the TR, TE, TI and flip angle of one contrast.
 
         A list with one entry holds for every contrast; a longer list without an entry for this
@@ -90,17 +115,13 @@ class Header:
                 return values[0]
             return values[contrast] if contrast < len(values) else None
 
-        base = self.sequence
-        return SequenceInfo(
-            protocol=base.protocol,
-            field_strength_t=base.field_strength_t,
-            resonance_frequency_hz=base.resonance_frequency_hz,
+        return replace(
+            self.sequence,
             repetition_time_ms=pick("TR"),
             echo_time_ms=pick("TE"),
             inversion_time_ms=pick("TI"),
             flip_angle_deg=pick("flipAngle_deg"),
-            system_vendor=base.system_vendor,
-            system_model=base.system_model,
+            echo_train_length=encoding.echo_train_length,
             three_dimensional=three_dimensional,
         )
 
@@ -160,6 +181,8 @@ def parse_header(xml: bytes) -> Header:
             root, "acquisitionSystemInformation/relativeReceiverNoiseBandwidth", float
         ),
         timing=timing,
+        stated={path: text for path in COPIED if (text := _text(root, path))},
+        b_values=_numbers(root, "sequenceParameters/diffusion/bvalue"),
     )
 
 
@@ -208,9 +231,21 @@ def _space(encoding: ElementTree.Element, name: str) -> Space:
             raise _missing(f"{name}/matrixSize/{axis}")
         if length is None or length <= 0:
             raise _missing(f"{name}/fieldOfView_mm/{axis}")
+        _check_length(f"{name}/fieldOfView_mm/{axis}", length, size)
         sizes.append(size)
         lengths.append(length)
     return Space(matrix=(sizes[0], sizes[1], sizes[2]), field_of_view_mm=(lengths[0], lengths[1], lengths[2]))
+
+
+def _check_length(path: str, length_mm: float, n_voxels: int) -> None:
+    """Refuse lengths that no scanner encodes: they are mostly metres or micrometres in place of mm."""
+    shortest = _SHORTEST_FIELD_MM if n_voxels > 1 else _SHORTEST_VOXEL_MM
+    if not shortest <= length_mm <= _LONGEST_FIELD_MM or length_mm / n_voxels < _SHORTEST_VOXEL_MM:
+        raise InvalidRawData(
+            "LF-RAW-036",
+            f"header field {path} is {length_mm:.3g} mm for {n_voxels} voxels, which is not plausible",
+            "write lengths in mm: correct the converter",
+        )
 
 
 def _limit(encoding: ElementTree.Element, name: str) -> Limit | None:
@@ -233,12 +268,16 @@ def _encoding(node: ElementTree.Element) -> Encoding:
         step_2=_limit(node, "kspace_encoding_step_2"),
         slice=_limit(node, "slice"),
         calibration_mode=_text(node, "parallelImaging/calibrationMode"),
+        described=node.find(_path("trajectoryDescription")) is not None,
+        multiband_factor=_number(node, "parallelImaging/multiband/multiband_factor", int) or 1,
+        echo_train_length=_number(node, "echoTrainLength", int),
     )
 
 
 def _system(root: ElementTree.Element) -> SequenceInfo:
     return SequenceInfo(
         protocol=_text(root, "measurementInformation/protocolName"),
+        sequence_name=_text(root, "measurementInformation/sequenceName"),
         field_strength_t=_number(root, "acquisitionSystemInformation/systemFieldStrength_T", float),
         resonance_frequency_hz=_number(root, "experimentalConditions/H1resonanceFrequency_Hz", int) or None,
         system_vendor=_text(root, "acquisitionSystemInformation/systemVendor"),

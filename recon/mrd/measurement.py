@@ -17,7 +17,7 @@ averaged n times has 1 / n.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from lfmri_node.recon.errors import InvalidRawData
+from lfmri_node.recon.errors import InvalidRawData, UnsupportedAcquisition
 from lfmri_node.recon.mrd.acquisitions import (
     AcquisitionPlan,
     ScanKey,
@@ -102,12 +102,15 @@ class Measurement:
     scans
         (contrast, repetition) pairs that hold images, sorted.
     encoding
-        Index of the header's encoding that the images belong to; other encodings are left out.
+        Index of the header's encoding that the images belong to; others serve for calibration at most.
+    stated
+        See `header.Header`.
     """
 
     scans: tuple[ScanKey, ...]
     encoding: int
     identity: ScanIdentity
+    stated: Mapping[str, str] = field(repr=False)
     source_sha256: str
     build: Callable[[ScanKey], RawScan] = field(repr=False)
 
@@ -120,7 +123,7 @@ class Measurement:
             When ``scans`` does not hold the pair.
         InvalidRawData, UnsupportedAcquisition
             Header and heads contradict each other, or describe slices that make no volume
-            (LF-RAW-012 to LF-RAW-018, LF-RAW-030 to LF-RAW-033).
+            (LF-RAW-012 to LF-RAW-018, LF-RAW-030 to LF-RAW-033, LF-RAW-037).
         """
         if (contrast, repetition) not in self.scans:
             raise KeyError(f"contrast {contrast}, repetition {repetition} is not in the measurement")
@@ -141,10 +144,10 @@ def open_measurement(
     Raises
     ------
     InvalidRawData
-        LF-RAW-001 to LF-RAW-011, LF-RAW-019, LF-RAW-034: damaged, incomplete, or contradicting
-        its own header.
+        LF-RAW-001 to LF-RAW-011, LF-RAW-019, LF-RAW-034, LF-RAW-036, LF-RAW-041 to LF-RAW-043: damaged,
+        incomplete, or contradicting its own header.
     UnsupportedAcquisition
-        LF-RAW-020 to LF-RAW-026: not Cartesian, or more dimensions than the node reconstructs.
+        LF-RAW-020 to LF-RAW-029, LF-RAW-035: not Cartesian, or more dimensions than the node reconstructs.
     FileNotFoundError, PermissionError
         As raised by the operating system.
 
@@ -164,6 +167,7 @@ def open_measurement(
             scans=plan.scans,
             encoding=plan.encoding_ref,
             identity=header.identity,
+            stated=header.stated,
             source_sha256=digest,
             build=opened.scan,
         )
@@ -190,7 +194,7 @@ class _Opened:
             shape=shape,
             geometry=geometry,
             display=display,
-            sequence=self.header.sequence_of(key[0], three_dimensional=plan.three_dimensional),
+            sequence=self.header.sequence_of(key[0], plan.encoding, three_dimensional=plan.three_dimensional),
             identity=self.header.identity,
             contrast=key[0],
             repetition=key[1],
@@ -204,7 +208,9 @@ class _Opened:
         """A stack of 2-D slices, loaded slice by slice."""
         plan, heads = self.plan, self.file.heads
         phase, readout = self._lines(1), self._readout(whitening)
-        phase.index(heads["idx"]["kspace_encode_step_1"][rows_of(heads, plan.imaging, key)])  # refuse now
+        for s in plan.slices:
+            lines = phase.index(heads[rows_of(heads, plan.imaging, key, s)])  # refuse now
+            self._check_references(centre=bool(np.isin(phase.n // 2, lines)))
         frames = _frames(self.file, [rows_of(heads, plan.imaging, key, s) for s in plan.slices])
         order = order_slices(frames)
         voxel_mm = plan.encoding.encoded.voxel_mm
@@ -234,6 +240,10 @@ class _Opened:
             scratch=self.settings.scratch,
         )
 
+        middle = phase.index(heads[imaging]) == phase.n // 2
+        middle &= partition.index(heads[imaging]) == partition.n // 2
+        self._check_references(centre=bool(middle.any()))
+
         @cache
         def planes() -> PlaneReader:
             separate = not np.isin(calibration, imaging).all()
@@ -248,10 +258,25 @@ class _Opened:
         """Whether k is replaced by -k along encoded axis 0 (readout), 1 (phase), 2 (partition)."""
         return self.settings.convention().reversed_axes[axis]
 
+    def _check_references(self, *, centre: bool) -> None:
+        """Say why calibration lines of another encoding are of no use where they would be needed."""
+        if centre or self.plan.calibration.size or not self.plan.unfit_references:
+            return
+        raise UnsupportedAcquisition(
+            "LF-RAW-037",
+            f"the calibration lines are in encoding {', '.join(map(str, self.plan.unfit_references))}, whose"
+            " field of view is not that of the images, and the images have no centre of their own",
+            "acquire calibration lines with the field of view of the images",
+        )
+
     def _lines(self, axis: int) -> LineGrid:
-        encoding = self.plan.encoding
-        limit = encoding.step_1 if axis == 1 else encoding.step_2
-        return LineGrid(n=encoding.encoded.matrix[axis], limit=limit, reverse=self._axis(axis))
+        """``encodingLimits`` of every encoding, since calibration lines may be of another one."""
+        return LineGrid(
+            n=self.plan.encoding.encoded.matrix[axis],
+            counter=f"kspace_encode_step_{axis}",
+            limits=tuple(encoding.limit(axis) for encoding in self.header.encodings),
+            reverse=self._axis(axis),
+        )
 
     def _readout(self, whitening: Complex | None) -> ReadoutGrid:
         """The 2-D readout keeps the voxel size and whole voxels; the 3-D one goes to ``reconSpace``."""

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfmri_node.recon.errors import InvalidRawData
-from lfmri_node.recon.mrd.acquisitions import Flag, flagged
+from lfmri_node.recon.mrd.acquisitions import Flag, flagged, readout_span
 from lfmri_node.recon.mrd.header import Limit
+from lfmri_node.recon.mrd.lines import centred_run
 from lfmri_node.recon.sense.fourier import ifft_axis, remove_oversampling, resample_axis, reverse_axis
 from lfmri_node.recon.types import Complex
 
@@ -25,18 +26,22 @@ class LineGrid:
 
     Parameters
     ----------
-    limit
-        ``encodingLimits`` of the direction; None: 0 to n - 1 with the centre at n // 2.
+    counter
+        Name of the counter in ``idx``.
+    limits
+        ``encodingLimits`` of the direction, by encoding; where the header is silent 0 to m - 1 with the
+        centre at m // 2 of that encoding's matrix.
     reverse
         Whether k is replaced by -k.
     """
 
     n: int
-    limit: Limit | None
+    counter: str
+    limits: tuple[Limit, ...]
     reverse: bool = False
 
-    def index(self, step: NDArray[Any]) -> NDArray[np.intp]:
-        """Grid index of counter values: ``n // 2 - center + step``, turned about ``n // 2``.
+    def index(self, heads: NDArray[Any]) -> NDArray[np.intp]:
+        """Grid index of lines: ``n // 2 - center + counter``, turned about ``n // 2``.
 
         Raises
         ------
@@ -44,15 +49,18 @@ class LineGrid:
             LF-RAW-012 when a counter lies outside ``encodingLimits``, LF-RAW-013 when it lies
             outside the encoded matrix.
         """
-        step = step.astype(np.intp)
-        limit = self.limit or Limit(minimum=0, maximum=self.n - 1, center=self.n // 2)
-        if self.limit and (step.min() < limit.minimum or step.max() > limit.maximum):
-            raise InvalidRawData(
-                "LF-RAW-012",
-                f"lines {step.min()}..{step.max()} exceed their limits {limit.minimum}..{limit.maximum}",
-                "correct encodingLimits in the header",
-            )
-        index = self.n // 2 - limit.center + step
+        step, ref = heads["idx"][self.counter].astype(np.intp), heads["encoding_space_ref"]
+        index = np.empty_like(step)
+        for encoding in np.unique(ref):
+            limit, chosen = self.limits[encoding], ref == encoding
+            low, high = step[chosen].min(), step[chosen].max()
+            if low < limit.minimum or high > limit.maximum:
+                raise InvalidRawData(
+                    "LF-RAW-012",
+                    f"lines {low}..{high} exceed their limits {limit.minimum}..{limit.maximum}",
+                    "correct encodingLimits in the header",
+                )
+            index[chosen] = self.n // 2 - limit.center + step[chosen]
         if index.min() < 0 or index.max() >= self.n:
             raise InvalidRawData(
                 "LF-RAW-013",
@@ -106,6 +114,17 @@ class ReadoutGrid:
             self._check_loss(stop - start - max(last - first, 0))
             full[chosen, :, first + shift : last + shift] = samples[chosen, :, first:last]
         return full
+
+    def measured(self, heads: NDArray[Any]) -> slice:
+        """The part of the ``n_kept`` samples, about ``n_kept // 2``, that readouts short on both sides have.
+
+        A readout that reaches one end is complete: its asymmetric echo is zero-filled.
+        """
+        before, after = readout_span(heads).min(axis=0) * self.n_kept // self.n_encoded
+        middle = self.n_kept // 2
+        if before >= middle or after >= self.n_kept - middle:
+            return slice(0, self.n_kept)
+        return centred_run(middle - before, middle + after, middle)
 
     def kspace(self, samples: Complex, heads: NDArray[Any]) -> Complex:
         """K-space lines c64 (lines, c, n_kept) of raw readouts (lines, c, samples) of one size."""

@@ -95,8 +95,7 @@ def read_hybrid(
         LF-RAW-001, LF-RAW-008, LF-RAW-009, LF-RAW-012 to LF-RAW-014: damaged samples, lines
         outside the grid.
     """
-    idx = file.heads["idx"][rows]
-    step_1, step_2 = phase.index(idx["kspace_encode_step_1"]), partition.index(idx["kspace_encode_step_2"])
+    step_1, step_2 = phase.index(file.heads[rows]), partition.index(file.heads[rows])
     _, first, line_of = np.unique(step_1 * partition.n + step_2, return_index=True, return_inverse=True)
     in_file_order = np.argsort(first)  # neighbours in the file become neighbours in the scratch file
     line_of = np.argsort(in_file_order)[line_of]

@@ -50,7 +50,7 @@ class SliceReader:
 
     def _grid(self, rows: Rows) -> tuple[Complex, Bool]:
         """K-space c64 (c, r, p), the mean where a line was averaged, and the lines that are there."""
-        target = self.phase.index(self.file.heads["idx"]["kspace_encode_step_1"][rows])
+        target = self.phase.index(self.file.heads[rows])
         counts = np.bincount(target, minlength=self.phase.n)
         shape = (self.phase.n, self.plan.n_channels, self.readout.n_kept)
         total = np.zeros(shape, dtype=np.complex64)
@@ -70,4 +70,4 @@ class SliceReader:
         block = centred_run(*contiguous_centre(sampled), self.phase.n // 2)
         if block.stop - block.start < _MIN_CALIBRATION_LINES:
             return None
-        return np.ascontiguousarray(lines[:, :, block])
+        return np.ascontiguousarray(lines[:, self.readout.measured(self.file.heads[rows]), block])

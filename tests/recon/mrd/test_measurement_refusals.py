@@ -263,12 +263,12 @@ def test_echo_centre_that_throws_the_readout_off_its_grid(path: Path, edit_mrd: 
 
 
 def test_sizes_that_would_fill_the_memory(tmp_path: Path, edit_mrd: Edit) -> None:
-    """64 partitions of 8192 x 8192 from a file of two short lines."""
+    """9 planes of 8192 x 8192 from a file of two short lines."""
     path = tmp_path / "scan.h5"
-    layout = replace(SLAB, matrix=(6, 4, 5))
+    layout = replace(SLAB, matrix=(6, 4, 5), field_of_view_mm=(60.0, 800.0, 800.0))
     with open_writer(path, layout) as writer:
         writer.lines(np.ones((2, 2, 6), dtype=np.complex64), np.array([1, 2]), step_2=np.array([0, 1]))
-    for old, new in ((b"<x>6<", b"<x>64<"), (b"<y>4<", b"<y>8192<"), (b"<z>5<", b"<z>8192<")):
+    for old, new in ((b"<x>6<", b"<x>9<"), (b"<y>4<", b"<y>8192<"), (b"<z>5<", b"<z>8192<")):
         edit_mrd(path, xml=(old, new))
     assert refusal(path).code == "LF-RAW-016"
 
