@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test mutants bench lab lint check clean programs
+.PHONY: help demo test mutants bench lab lint check lowest newest clean programs
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -44,6 +44,12 @@ lint: $(READY)  ## ruff, mypy, the direction of the layers
 
 check: lint test  ## lint and test
 
+lowest:  ## a part of the tests with the lowest versions of all that pyproject.toml names (downloads 3 GB)
+	@$(call at_the_edge,.venv-lowest,$(PYTHON),lowest-direct)
+
+newest:  ## the same with the highest versions, on the newest Python here (downloads 3 GB)
+	@$(call at_the_edge,.venv-newest,$(NEWEST),highest)
+
 clean:  ## remove what the other targets made, but for .venv
 	rm -rf build dist bench demo-out lab-out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find node dicom_io recon tests -name __pycache__ -prune -exec rm -rf {} +
@@ -64,6 +70,12 @@ $(READY): pyproject.toml constraints.txt
 		ln -sfn "$(CURDIR)/$$layer" "$$site/lfmri_node/$$layer" && echo "lfmri_node/$$layer,,"; \
 	done >> "$$site"/lfmri_node-*.dist-info/RECORD
 	@touch $(READY)
+
+NEWEST     := $(firstword $(foreach minor,13 12 11,$(shell command -v python3.$(minor))))
+EDGE_TESTS := $(addprefix tests/,recon/sense recon/mrd recon/method dicom_io/objects dicom_io/raw_data node/test_config.py)
+at_the_edge = { test -x $(1)/bin/uv || { $(2) -m venv $(1) && $(1)/bin/pip install -qq uv; }; } \
+	&& $(1)/bin/uv pip install -q --python $(1)/bin/python --resolution $(3) -e '.[dev]' \
+	&& $(1)/bin/python -m pytest $(EDGE_TESTS) $(ARGS)
 
 AS_ROOT     = $$(test "$$(id -u)" = 0 || echo sudo -n)
 MAY_INSTALL = { command -v apt-get && { test "$$(id -u)" = 0 || sudo -n true; }; } >/dev/null 2>&1

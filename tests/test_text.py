@@ -209,6 +209,17 @@ def test_links_in_the_pages_lead_to_files() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_files_and_folders_that_the_pages_name_exist() -> None:
+    """With the layers' folders in front; decisions name what there was when they were taken."""
+    for page in PAGES:
+        if page.parent.name == "decisions":
+            continue
+        for name in re.findall(
+            r"(?<![\w./-])(?:node|dicom_io|recon|tests)/[\w/-]+(?:\.\w+)*", page.read_text("utf-8")
+        ):
+            assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
 def test_error_codes_in_the_pages_exist() -> None:
     for page in PAGES:
         named = set(re.findall(r"LF-[A-Z]{3}-\d{3}", page.read_text(encoding="utf-8")))
