@@ -1,0 +1,345 @@
+"""One campaign: scans are sent without pause while node, worker, disk, clock and PACS fail at random."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+from surroundings import (
+    Clock,
+    Disk,
+    Identity,
+    Node,
+    Orthanc,
+    StoragePacs,
+    Wire,
+    free_port,
+    make_scan,
+    storage_pacs,
+    store,
+    study_of,
+    wait_until,
+)
+
+from lfmri_node.dicom_io.status import meaning_of
+from lfmri_node.node.demo.orthanc_server import OrthancServer, find_orthanc
+
+KILLS = {"node": 0.35, "worker": 0.3, "both": 0.2, "starting": 0.15}
+"""What is killed, and how often in a hundred."""
+
+_BACKLOG = 3
+_AGAIN_SHARE = 0.2
+_STARVED_S = 90.0
+_PEACE_S = 300.0
+_SECOND_S = 60.0
+_CLOCK_STEPS_S = (-86_400, 3_600, -3_600, 86_400, 0)
+
+
+@dataclass
+class Verdict:
+    """What came of a campaign.
+
+    Parameters
+    ----------
+    acknowledged, delivered, lost, quarantined
+        Scans. Delivered: every object is in both PACS with the pixels of an undisturbed run.
+    doubled
+        Objects that are there twice, or that an undisturbed run does not make.
+    turned_away
+        Times that a scan without fault was answered with a status that tells the sender to give up.
+    starved
+        Times that the healthy PACS got nothing for 90 s.
+    second_nodes
+        Times that a second node was let in on the same folder.
+    own_exits
+        Times that the node ended by itself, as at a start on a full disk, and was started again.
+    """
+
+    kills: int = 0
+    acknowledged: int = 0
+    delivered: int = 0
+    lost: int = 0
+    doubled: int = 0
+    quarantined: int = 0
+    answers: Counter[str] = field(default_factory=Counter)
+    turned_away: int = 0
+    starved: int = 0
+    second_nodes: int = 0
+    own_exits: int = 0
+    seconds: float = 0.0
+    faults: Counter[str] = field(default_factory=Counter)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """Nothing lost, doubled, put aside, turned away or starved, and one node at a time."""
+        wrong = (self.lost, self.doubled, self.quarantined, self.turned_away, self.starved, self.second_nodes)
+        return not any(wrong)
+
+
+class Gateway(threading.Thread):
+    """Sends one scan after the other, some twice, each until it is acknowledged."""
+
+    def __init__(self, campaign: Campaign, seed: int) -> None:
+        super().__init__(daemon=True)
+        self._campaign = campaign
+        self._rng = random.Random(seed)
+        self.pause = threading.Event()
+        self.stopped = threading.Event()
+        self.last = False
+
+    def run(self) -> None:
+        while not self.last and not self.stopped.is_set():
+            again = self._rng.random() < _AGAIN_SHARE
+            if self._campaign.backlog() >= _BACKLOG:
+                self.pause.wait(0.1)
+            elif again and self._campaign.acknowledged:
+                self.send(self._rng.choice(sorted(self._campaign.acknowledged)))
+            else:
+                self.send(self._campaign.next_number())
+
+    def send(self, number: int) -> None:
+        """Send until success is answered, as a gateway does; to be stopped ends it as well."""
+        (path,) = self._campaign.scan(number)
+        verdict = self._campaign.verdict
+        while not self.stopped.is_set():
+            status = store(path, self._campaign.node.port)
+            verdict.answers["none" if status is None else f"0x{status:04X}"] += 1
+            if status == 0:
+                self._campaign.acknowledged.add(number)
+                return
+            verdict.turned_away += status is not None and not meaning_of(status).transient
+            self.pause.wait(0.2)
+
+
+class Campaign:
+    """A node under faults, two PACS, gateways, and the verdict.
+
+    Parameters
+    ----------
+    kind
+        ``light`` or ``real``, see `Node`.
+    seed
+        Of every random choice. Moments depend on the machine as well.
+    """
+
+    def __init__(self, folder: Path, *, kind: str, seed: int, show: Callable[[str], None]) -> None:
+        self.verdict = Verdict()
+        self.acknowledged: set[int] = set()
+        self._rng = random.Random(f"{seed} {kind}")
+        self._folder = folder
+        self._kind = kind
+        self._show = show
+        self._turn = threading.Lock()
+        self._number = 0
+        self._start_s = 5.0
+
+    def run(self, kills: int) -> Verdict:
+        """So many kills with the other faults among them, then peace, then the count."""
+        begun = monotonic()
+        faults = {
+            "kill": self._kill,
+            "silent": self._silent,
+            "full": self._full,
+            "second": self._second,
+            "clock": self._step_clock,
+        }
+        with contextlib.ExitStack() as stack:
+            self._set_up(stack)
+            self._start()
+            gateways = [Gateway(self, self._rng.randrange(1 << 30)) for _ in range(2)]
+            for gateway in gateways:
+                gateway.start()
+            for number, fault in enumerate(self._plan(kills), start=1):
+                self._show(f"{self._kind} {number}: {fault}, {len(self.acknowledged)} scans acknowledged")
+                self.verdict.faults[fault] += 1
+                name, _, how = fault.partition(" ")
+                if not self.node.alive:
+                    self.verdict.own_exits += 1
+                    self._start()
+                faults[name](how)
+            self._peace(gateways)
+            self._count()
+        self.verdict.seconds = monotonic() - begun
+        return self.verdict
+
+    def _set_up(self, stack: contextlib.ExitStack) -> None:
+        folder = self._folder
+        self._clock = Clock(folder / "clock")
+        self._disk = Disk(folder / "node" / "data")
+        stack.callback(self._disk.remove)
+        self.moody = stack.enter_context(storage_pacs(folder / "moody", self._rng))
+        self.healthy: StoragePacs | Orthanc
+        environment = dict(self._clock.environment)
+        if program := find_orthanc():
+            self.healthy = Orthanc(stack.enter_context(OrthancServer(program, folder / "orthanc")))
+            environment |= self.healthy.environment
+        else:
+            self.healthy = stack.enter_context(storage_pacs(folder / "healthy", self._rng))
+        tables = [self.moody.destination("moody"), self.healthy.destination("healthy")]
+        self.node = stack.enter_context(Node(folder / "node", self._kind, tables, environment))
+
+    def _plan(self, kills: int) -> list[str]:
+        """Names of faults in random order; each of the others once for every twenty kills."""
+        plan = [f"kill {self._rng.choices(list(KILLS), list(KILLS.values()))[0]}" for _ in range(kills)]
+        others = ["silent", "full", "second", "second other-name"]
+        others += ["full start"] if self._disk.mounted else []
+        others += ["clock"] if self._clock.works else []
+        plan += others * max(1, kills // 20)
+        self._rng.shuffle(plan)
+        return plan
+
+    def next_number(self) -> int:
+        with self._turn:
+            self._number += 1
+            return self._number
+
+    def scan(self, number: int) -> list[Path]:
+        """Raw Data objects of a scan, made when they are first wanted."""
+        with self._turn:
+            made = sorted((self._folder / "scans" / f"scan-{number:04d}").glob("*.dcm"))
+            return made or make_scan(self._folder / "scans", number)
+
+    def backlog(self) -> int:
+        """Scans that are acknowledged and not in the healthy PACS yet."""
+        return len(self.acknowledged) - self.healthy.n_studies()
+
+    def _start(self) -> None:
+        """Start the node and, like a supervisor, start it again where it ends by itself."""
+        begun = monotonic()
+        while not self.node.start():
+            self.verdict.own_exits += 1
+            if monotonic() - begun > _STARVED_S:
+                raise RuntimeError(f"the node does not start: see {self.node.log}")
+        self._start_s = monotonic() - begun
+
+    def _some_time(self, longest_s: float) -> None:
+        threading.Event().wait(self._rng.uniform(0.0, longest_s))
+
+    def _kill(self, what: str) -> None:
+        """One kill -9 at a random moment, in a random mood of one PACS; the node is started again."""
+        self.moody.wire.change(self._rng.choice(("open", "open", *Wire.MOODS)))
+        self.moody.pacs.before_answer = self._rng.choice((_taken, _taken, _taken, _no_space))
+        self.verdict.kills += 1
+        if what == "worker":
+            self._kill_worker()
+            return
+        self._some_time(2.0)
+        if what == "both":
+            self.node.kill_worker()
+        self.node.kill()
+        if what == "starting":
+            self.node.launch()
+            self._some_time(self._start_s)
+            self.node.kill()
+        self._start()
+
+    def _kill_worker(self) -> None:
+        """Not twice without a scan in between: that would be a scan that kills its worker."""
+        self._wait_arrivals(1, "before a worker was to be killed")
+        self._some_time(1.0)
+        wait_until(self.node.kill_worker, _STARVED_S)
+
+    def _wait_arrivals(self, n_scans: int, when: str) -> None:
+        wanted = self.healthy.n_studies() + n_scans
+        if not wait_until(lambda: self.healthy.n_studies() >= wanted, _STARVED_S):
+            self.verdict.starved += 1
+            self.verdict.remarks.append(f"the healthy PACS got nothing for {_STARVED_S:.0f} s, {when}")
+
+    def _silent(self, _how: str) -> None:
+        """One PACS takes connections and says nothing; scans go on arriving in the other one."""
+        self.moody.wire.change("silent")
+        self._wait_arrivals(_BACKLOG, "beside a silent one")
+        self.moody.wire.change("open")
+
+    def _full(self, how: str) -> None:
+        """The disk is full for a while; also while the node starts."""
+        self._disk.fill(self.node)
+        self._some_time(2.0)
+        if how == "start":
+            self.node.kill()
+            self.node.launch()
+            self._some_time(2.0 * self._start_s)
+        self._disk.empty(self.node)
+
+    def _second(self, how: str) -> None:
+        """Another node on the same folder, also under another name, has to leave by itself."""
+        config = self.node.configure("second.toml", free_port())
+        if how:
+            text = config.read_text(encoding="utf-8")
+            config.write_text(text.replace("[node]", '[node]\nexecutor_id = "node-2"'), encoding="utf-8")
+        second = self.node.launch(config)
+        if not wait_until(lambda: second.poll() is not None, _SECOND_S):
+            self.verdict.second_nodes += 1
+            self.verdict.remarks.append(f"a second node on the same folder was let in ({how or 'same name'})")
+            second.kill()
+        second.wait()
+
+    def _step_clock(self, _how: str) -> None:
+        """The wall clock of the node jumps by an hour or a day, also backwards, while deliveries wait."""
+        self.moody.wire.change("closed")
+        self._some_time(2.0)
+        self._clock.step_to(self._rng.choice(_CLOCK_STEPS_S))
+        self.moody.wire.change("open")
+
+    def _peace(self, gateways: list[Gateway]) -> None:
+        """No more faults: whatever was acknowledged has to arrive now, without an operator."""
+        self._disk.empty(self.node)
+        self.moody.wire.change("open")
+        self.moody.pacs.before_answer = _taken
+        if not self.node.alive:
+            self._start()
+        for gateway in gateways:
+            gateway.last = True
+        for gateway in gateways:
+            gateway.join(_PEACE_S)
+            gateway.stopped.set()
+
+        if not wait_until(lambda: self.node.status()["unfinished"] == 0, _PEACE_S, every_s=1.0):
+            self.verdict.remarks.append(f"jobs were unfinished after {_PEACE_S:.0f} s of peace")
+
+    def _count(self) -> None:
+        verdict, scans = self.verdict, sorted(self.acknowledged)
+        verdict.acknowledged = len(scans)
+        verdict.quarantined = self.node.status()["stages"].get("quarantined", 0)
+        expected = undisturbed(self._folder / "reference", self._kind, [self.scan(n)[0] for n in scans])
+        lost = set()
+        for name, pacs in (("healthy", self.healthy), ("moody", self.moody)):
+            held = pacs.held()
+            pixels = {item.identity: item.pixels for item in held}
+            wrong = {identity[0] for identity, digest in expected.items() if pixels.get(identity) != digest}
+            doubled = len(held) - len(pixels.keys() & expected.keys()) + pacs.conflicts()
+            verdict.doubled += doubled
+            lost |= wrong
+            if wrong or doubled:
+                verdict.remarks.append(
+                    f"{name}: {len(wrong)} scans not as expected, {doubled} objects doubled"
+                )
+        verdict.lost = sum(study_of(number) in lost for number in scans)
+        verdict.delivered = verdict.acknowledged - verdict.lost
+
+
+def undisturbed(folder: Path, kind: str, scans: list[Path]) -> dict[Identity, str]:
+    """SHA-256 of the pixels of every object that a node makes of ``scans`` when nothing fails."""
+    with storage_pacs(folder / "pacs", random.Random(0)) as pacs:
+        with Node(folder / "node", kind, [pacs.destination("pacs")]) as node:
+            node.start()
+            if any(store(scan, node.port) != 0 for scan in scans):
+                raise RuntimeError(f"the undisturbed node refuses a scan: see {node.log}")
+            wait_until(lambda: pacs.n_studies() == len(scans), 60.0 + 30.0 * len(scans))
+            wait_until(lambda: node.status()["unfinished"] == 0, _PEACE_S, every_s=1.0)
+        return {item.identity: item.pixels for item in pacs.held()}
+
+
+def _taken(_uid: str) -> int:
+    return 0x0000
+
+
+def _no_space(_uid: str) -> int:
+    return 0xA700

@@ -1,0 +1,448 @@
+"""What is around a node in the campaign: its process, its disk and clock, gateways, networks, PACS.
+
+Nothing here looks inside the node: it is started by its command line, spoken to by DIMSE, and asked by
+``lfmri-node status --json``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import mmap
+import os
+import random
+import resource
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import psutil
+from orthanc_api_client import OrthancApiClient
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, RawDataStorage
+from pynetdicom import AE
+
+from lfmri_node.dicom_io.raw_data.wrap import wrap
+from lfmri_node.node.demo.orthanc_server import USER, OrthancServer
+from lfmri_node.node.demo.pacs import Pacs
+from lfmri_node.recon.mrd.write import ScanLayout, open_writer
+from lfmri_node.recon.phantom.body import phantom_volume
+from lfmri_node.recon.phantom.coils import loop_coils
+from lfmri_node.recon.sense.fourier import fft_axis
+from lfmri_node.recon.types import SequenceInfo
+
+HERE = Path(__file__).parent
+GATED = HERE.parent / "node" / "gated.py"
+READY_LIMIT_S = 120.0
+
+Identity = tuple[str, int, int]
+"""Study Instance UID, Series Number, Instance Number: what an object is, whatever its own UID."""
+
+
+def free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
+
+
+def wait_until(true: Callable[[], bool], limit_s: float, *, every_s: float = 0.1) -> bool:
+    """Look until ``true`` says so, or the time is up; what is looked at is another process."""
+    deadline, pause = monotonic() + limit_s, threading.Event()
+    while not (reached := true()) and monotonic() < deadline:
+        pause.wait(every_s)
+    return reached
+
+
+@dataclass
+class Node:
+    """A node on a fixed port and, while it runs, its process.
+
+    Parameters
+    ----------
+    kind
+        ``light``: numerics of a few lines (``tests/node/gated.py``); ``real``: the service as installed.
+    """
+
+    folder: Path
+    kind: str
+    destinations: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.configure("config.toml", self.port)
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "node.log"
+
+    def configure(self, name: str, port: int) -> Path:
+        path = self.folder / name
+        path.write_text(
+            f"""
+            [node]
+            data_dir = "data"
+            drain_s = 10
+            housekeeping_s = 1
+            [listener]
+            port = {port}
+            free_space_floor_gb = 0
+            allow = [
+              {{ae_title = "GATEWAY", address = "127.0.0.1"}},
+              {{ae_title = "OTHER", address = "127.0.0.3"}},
+            ]
+            [recon]
+            threads = 1
+            [retry]
+            base_s = 0.3
+            cap_s = 2
+            {"".join(self.destinations)}
+            """,
+            encoding="utf-8",
+        )
+        return path
+
+    def command(self, config: Path) -> list[str]:
+        if self.kind == "light":
+            return [sys.executable, str(GATED), "serve", str(config), str(self.folder / "holds"), "light"]
+        return [sys.executable, "-m", "lfmri_node.node.cli", "serve", "--config", str(config)]
+
+    def launch(self, config: Path | None = None) -> subprocess.Popen[bytes]:
+        """Start the process; with a configuration of its own, a second one."""
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                self.command(config or self.folder / "config.toml"),
+                stderr=log,
+                stdout=log,
+                env={**os.environ, "OMP_NUM_THREADS": "1", **self.environment},
+            )
+        if config is None:
+            self.process = process
+        return process
+
+    def start(self) -> bool:
+        """Start and wait until it says that it is ready; False where it ended by itself before."""
+        seen = self.log.stat().st_size if self.log.exists() else 0
+        process = self.launch()
+
+        def ready() -> bool:
+            return process.poll() is not None or b" service.ready " in self.log.read_bytes()[seen:]
+
+        if not wait_until(ready, READY_LIMIT_S):
+            raise RuntimeError(f"the node is not ready after {READY_LIMIT_S:.0f} s: see {self.log}")
+        return process.poll() is None
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self) -> None:
+        """kill -9, and nothing else."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def kill_worker(self) -> bool:
+        """kill -9 of the reconstruction process; False where there is none at this moment."""
+        assert self.process is not None
+        killed = 0
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(self.process.pid).children():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
+                    killed += 1
+        return killed > 0
+
+    def stop(self, limit_s: float = 60.0) -> int:
+        """SIGTERM; returns the exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(limit_s)
+
+    def status(self) -> dict:
+        """``lfmri-node status --json``."""
+        command = [sys.executable, "-m", "lfmri_node.node.cli", "status", "--json", "--config"]
+        answer = subprocess.run([*command, str(self.folder / "config.toml")], capture_output=True, check=True)
+        return json.loads(answer.stdout)
+
+    def memory_mb(self) -> float:
+        """Largest resident memory that the listening process ever had."""
+        assert self.process is not None
+        lines = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines()
+        (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM"))
+        return int(peak) / 1024
+
+    def __enter__(self) -> Node:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.alive:
+            self.kill()
+
+
+class Clock:
+    """The wall clock of a node, to be stepped; needs a C compiler (`clock.c` is preloaded)."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        library, page = folder / "clock.so", folder / "clock"
+        page.write_bytes(bytes(mmap.PAGESIZE))
+        self._page = page
+        compiler = shutil.which("cc")
+        self.works = compiler is not None
+        self.environment: dict[str, str] = {}
+        if compiler is not None:
+            source = str(HERE / "clock.c")
+            subprocess.run(
+                [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), source, "-ldl"], check=True
+            )
+            self.environment = {"LD_PRELOAD": str(library), "FAULTS_CLOCK": str(page)}
+
+    def step_to(self, seconds: int) -> None:
+        """Let the node's wall clock differ from ours by so many seconds."""
+        with self._page.open("r+b") as file:
+            file.write(struct.pack("<q", seconds))
+
+
+class Disk:
+    """The file system of the data directory: a small one of its own where mounting is allowed.
+
+    Elsewhere "full" means that no file of the node may grow beyond 4 KiB (RLIMIT_FSIZE).
+    """
+
+    def __init__(self, folder: Path, *, size_mb: int = 96) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size_mb}m", "tmpfs", str(folder)]
+        self.mounted = (
+            shutil.which("mount") is not None and not subprocess.run(mount, capture_output=True).returncode
+        )
+
+    def fill(self, node: Node) -> None:
+        """No room from now on."""
+        if not self.mounted:
+            self._limit(node, 4096)
+            return
+        with contextlib.suppress(OSError), (self._folder / "ballast").open("wb") as ballast:
+            while True:
+                ballast.write(bytes(1 << 20))
+                ballast.flush()
+
+    def empty(self, node: Node) -> None:
+        """There is room again."""
+        if self.mounted:
+            (self._folder / "ballast").unlink(missing_ok=True)
+        else:
+            self._limit(node, resource.RLIM_INFINITY)
+
+    @staticmethod
+    def _limit(node: Node, size: int) -> None:
+        assert node.process is not None
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            for process in (node.process.pid, *(c.pid for c in psutil.Process(node.process.pid).children())):
+                hard = resource.prlimit(process, resource.RLIMIT_FSIZE)[1]
+                resource.prlimit(process, resource.RLIMIT_FSIZE, (size, hard))
+
+    def remove(self) -> None:
+        if self.mounted:
+            subprocess.run(["umount", "--lazy", str(self._folder)], check=True)
+
+
+def make_scan(folder: Path, number: int) -> list[Path]:
+    """Raw Data objects of a phantom: 2 slices of 32 x 32, 4 coils; every number is another patient."""
+    rng = np.random.default_rng(number)
+    size, n_slices = 32, 2
+    maps = loop_coils(4, (size, size), rng)
+    layout = ScanLayout(
+        matrix=(size, size, 1),
+        field_of_view_mm=(192.0, 192.0, 5.0),
+        n_coils=4,
+        positions_mm=tuple((0.0, 0.0, 6.0 * s) for s in range(n_slices)),
+        sequences=(SequenceInfo(protocol="campaign", repetition_time_ms=500.0, echo_time_ms=10.0),),
+    )
+    target = folder / f"scan-{number:04d}"
+    target.mkdir(parents=True)
+    with open_writer(target / "scan.h5", layout) as writer:
+        for s, plane in enumerate(phantom_volume(n_slices, (size, size), rng)):
+            kspace = fft_axis(fft_axis(maps * plane[None], -1), -2)
+            noise = rng.standard_normal((*kspace.shape, 2)) @ np.array([1.0, 1.0j])
+            lines = (kspace + 0.01 * noise).astype(np.complex64).transpose(2, 0, 1)
+            writer.lines(lines, np.arange(size), slice_counter=s)
+    patient = {"PatientID": f"CAMPAIGN-{number}", "PatientName": "Phantom^Campaign"}
+    study = {
+        "StudyInstanceUID": f"2.25.{990_000_000 + number}",
+        "StudyDate": "20260101",
+        "StudyTime": "120000",
+    }
+    return wrap(target / "scan.h5", target, {**patient, **study})
+
+
+def study_of(number: int) -> str:
+    return f"2.25.{990_000_000 + number}"
+
+
+def store(path: Path, port: int, *, limit_s: float = 60.0) -> int | None:
+    """C-STORE by a plain pynetdicom SCU; the status, None where there was no answer."""
+    entity = AE("GATEWAY")
+    entity.add_requested_context(RawDataStorage, ExplicitVRLittleEndian)
+    entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = limit_s
+    association = entity.associate("127.0.0.1", port, ae_title="LFMRI")
+    if not association.is_established:
+        return None
+    try:
+        answer = association.send_c_store(dcmread(path))
+        return int(answer.Status) if "Status" in answer else None
+    except RuntimeError:  # the association ended since it was looked at
+        return None
+    finally:
+        association.release()
+
+
+class Wire:
+    """A TCP connection to a PACS that can misbehave.
+
+    ``open``: everything passes. ``silent``: connections are taken and nothing is ever said. ``closed``:
+    connections are ended at once. ``cut``: a connection is ended after some bytes, most often inside a PDU.
+    """
+
+    MOODS = ("open", "silent", "closed", "cut")
+
+    def __init__(self, target: int, rng: random.Random) -> None:
+        self.mood = "open"
+        self._target = target
+        self._rng = rng
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._server.getsockname()[1])
+        self._held: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def change(self, mood: str) -> None:
+        """Another mood; connections that were held in silence end."""
+        self.mood = mood
+        while self._held:
+            self._held.pop().close()
+
+    def _accept(self) -> None:
+        while True:
+            near, _ = self._server.accept()
+            mood = self.mood
+            if mood == "silent":
+                self._held.append(near)
+            elif mood == "closed":
+                near.close()
+            else:
+                left = self._rng.randrange(1, 20_000) if mood == "cut" else None
+                far = socket.create_connection(("127.0.0.1", self._target))
+                for pair in ((near, far, left), (far, near, None)):
+                    threading.Thread(target=self._pump, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _pump(source: socket.socket, sink: socket.socket, left: int | None) -> None:
+        """Pass bytes on, at most ``left``; then end both directions."""
+        with contextlib.suppress(OSError):
+            while left is None or left > 0:
+                piece = source.recv(65536 if left is None else min(left, 65536))
+                if not piece:
+                    break
+                left = None if left is None else left - len(piece)
+                sink.sendall(piece)
+        for side in (source, sink):
+            with contextlib.suppress(OSError):
+                side.shutdown(socket.SHUT_RDWR)
+            side.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """An object in a PACS: what it is, its UID, SHA-256 of its pixels."""
+
+    identity: Identity
+    uid: str
+    pixels: str
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Held:
+        (pixels,) = (dataset[name].value for name in ("PixelData", "FloatPixelData") if name in dataset)
+        return cls(
+            identity=(str(dataset.StudyInstanceUID), int(dataset.SeriesNumber), int(dataset.InstanceNumber)),
+            uid=str(dataset.SOPInstanceUID),
+            pixels=hashlib.sha256(pixels).hexdigest(),
+        )
+
+
+class StoragePacs:
+    """A pynetdicom storage SCP behind a wire."""
+
+    def __init__(self, pacs: Pacs, wire: Wire) -> None:
+        self.pacs, self.wire = pacs, wire
+
+    def destination(self, name: str) -> str:
+        return (
+            f'[[destinations]]\nkind = "dicom"\nname = "{name}"\nhost = "127.0.0.1"\n'
+            f'port = {self.wire.port}\nae_title = "PACS"\n'
+        )
+
+    def n_studies(self) -> int:
+        return len({item.study_instance_uid for item in self.pacs.instances()})
+
+    def held(self) -> list[Held]:
+        return [Held.of(dcmread(item.path)) for item in self.pacs.instances()]
+
+    def conflicts(self) -> int:
+        """How often a known object came with other bytes."""
+        return sum(item.conflicts for item in self.pacs.instances())
+
+
+class Orthanc:
+    """Orthanc, which the node writes to by REST and reads back."""
+
+    PASSWORD = "LFMRI_FAULTS_PASSWORD"
+
+    def __init__(self, server: OrthancServer) -> None:
+        self._server = server
+        self._client = OrthancApiClient(server.url, user=USER, pwd=server.password)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {self.PASSWORD: self._server.password}
+
+    def destination(self, name: str) -> str:
+        return (
+            f'[[destinations]]\nkind = "orthanc"\nname = "{name}"\nurl = "{self._server.url}"\n'
+            f'user = "{USER}"\npassword_env = "{self.PASSWORD}"\n'
+        )
+
+    def n_studies(self) -> int:
+        return int(self._client.get_json("/statistics")["CountStudies"])
+
+    def held(self) -> list[Held]:
+        names = self._client.get_json("/instances")
+        return [Held.of(dcmread(BytesIO(self._client.instances.get_file(name)))) for name in names]
+
+    def conflicts(self) -> int:
+        """Orthanc keeps the last object of a UID; its pixels are compared all the same."""
+        return 0
+
+
+@contextlib.contextmanager
+def storage_pacs(folder: Path, rng: random.Random) -> Iterator[StoragePacs]:
+    with Pacs(folder) as pacs:
+        yield StoragePacs(pacs, Wire(pacs.port, rng))
