@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test mutants bench lab lint check lowest newest clean programs
+.PHONY: help demo test faults mutants bench lab lint check lowest newest clean programs
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -29,6 +29,9 @@ mutants: $(READY)  ## change important places one by one: do the tests see it? (
 
 bench: $(READY) programs  ## the figures of the README, written to bench/results.json (under 30 minutes)
 	@$(BIN)/python tests/bench/run.py $(ARGS)
+
+faults: $(READY) programs  ## kill -9, full disks, clock steps, silent PACS at random: faults-out/ (ARGS="--kills 10 --seed 2")
+	@$(BIN)/python tests/faults/run.py $(ARGS)
 
 lab: $(READY)  ## the laboratory at toy size on phantoms: train, evaluate, report (minutes); DATA=folder takes real images
 	@rm -rf lab-out && mkdir lab-out
@@ -51,7 +54,7 @@ newest:  ## the same with the highest versions, on the newest Python here (downl
 	@$(call at_the_edge,.venv-newest,$(NEWEST),highest)
 
 clean:  ## remove what the other targets made, but for .venv
-	rm -rf build dist bench demo-out lab-out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build dist bench demo-out faults-out lab-out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find node dicom_io recon tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The layers are linked into site-packages/lfmri_node, because mypy, pyright and editors do not follow the hook of an
