@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 from time import monotonic
 
@@ -98,7 +100,7 @@ class Gateway(threading.Thread):
         while not self.last and not self.stopped.is_set():
             again = self._rng.random() < _AGAIN_SHARE
             if self._campaign.backlog() >= _BACKLOG:
-                self.pause.wait(0.1)
+                self.pause.wait(0.5)
             elif again and self._campaign.acknowledged:
                 self.send(self._rng.choice(sorted(self._campaign.acknowledged)))
             else:
@@ -186,12 +188,13 @@ class Campaign:
         self.node = stack.enter_context(Node(folder / "node", self._kind, tables, environment))
 
     def _plan(self, kills: int) -> list[str]:
-        """Names of faults in random order; each of the others once for every twenty kills."""
+        """Names of faults in random order; three of the others for every ten kills."""
         plan = [f"kill {self._rng.choices(list(KILLS), list(KILLS.values()))[0]}" for _ in range(kills)]
         others = ["silent", "full", "second", "second other-name"]
         others += ["full start"] if self._disk.mounted else []
         others += ["clock"] if self._clock.works else []
-        plan += others * max(1, kills // 20)
+        self._rng.shuffle(others)
+        plan += list(islice(cycle(others), math.ceil(0.3 * kills)))
         self._rng.shuffle(plan)
         return plan
 
@@ -248,7 +251,7 @@ class Campaign:
 
     def _wait_arrivals(self, n_scans: int, when: str) -> None:
         wanted = self.healthy.n_studies() + n_scans
-        if not wait_until(lambda: self.healthy.n_studies() >= wanted, _STARVED_S):
+        if not wait_until(lambda: self.healthy.n_studies() >= wanted, _STARVED_S, every_s=0.5):
             self.verdict.starved += 1
             self.verdict.remarks.append(f"the healthy PACS got nothing for {_STARVED_S:.0f} s, {when}")
 

@@ -12,11 +12,12 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from time import monotonic
 
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, RawDataStorage
-from pynetdicom.dsutils import encode
+from pynetdicom.dsutils import decode, encode
 
 N_CONNECTIONS = 64
 UID = "2.25.4711"
@@ -46,7 +47,7 @@ def associate_request(calling: str = "GATEWAY", called: str = "LFMRI") -> bytes:
     return pdu(1, b"\0\x01\0\0" + names + bytes(32) + application + context + user)
 
 
-def store_request(*, data_set: bool = True) -> bytes:
+def store_request(*, uid: str = UID, data_set: bool = True) -> bytes:
     """C-STORE-RQ as a P-DATA-TF (PS3.7 9.3.1); without data set the request says so."""
     command = Dataset()
     command.AffectedSOPClassUID = RawDataStorage
@@ -54,7 +55,7 @@ def store_request(*, data_set: bool = True) -> bytes:
     command.MessageID = 1
     command.Priority = 0
     command.CommandDataSetType = 0x0001 if data_set else 0x0101
-    command.AffectedSOPInstanceUID = UID
+    command.AffectedSOPInstanceUID = uid
     encoded = encode(command, True, True)
     assert encoded is not None
     body = Dataset()
@@ -72,11 +73,23 @@ def fragment(content: bytes, *, control: int) -> bytes:
 def established(connection: socket.socket) -> bool:
     """Ask for an association; whether it was accepted."""
     connection.sendall(associate_request())
+    return read_pdu(connection)[0] == 2
+
+
+def read_pdu(connection: socket.socket) -> tuple[int, bytes]:
+    """Kind and content of the next PDU; kind 0 where the connection has ended."""
     head = _exactly(connection, 6)
     if len(head) < 6:
-        return False
-    _exactly(connection, struct.unpack(">I", head[2:])[0])
-    return head[0] == 2
+        return 0, b""
+    return head[0], _exactly(connection, struct.unpack(">I", head[2:])[0])
+
+
+def read_status(connection: socket.socket) -> int | None:
+    """Status of the answer that comes next; None where something else comes."""
+    kind, content = read_pdu(connection)
+    if kind != 4:
+        return None
+    return int(decode(BytesIO(content[6:]), True, True).Status)
 
 
 def _exactly(connection: socket.socket, n_bytes: int) -> bytes:

@@ -44,7 +44,6 @@ from lfmri_node.recon.sense.fourier import fft_axis
 from lfmri_node.recon.types import SequenceInfo
 
 HERE = Path(__file__).parent
-GATED = HERE.parent / "node" / "gated.py"
 READY_LIMIT_S = 120.0
 
 Identity = tuple[str, int, int]
@@ -72,7 +71,7 @@ class Node:
     Parameters
     ----------
     kind
-        ``light``: numerics of a few lines (``tests/node/gated.py``); ``real``: the service as installed.
+        ``light``: numerics of a few lines (`light.py`); ``real``: the service as installed.
     """
 
     folder: Path
@@ -122,7 +121,7 @@ class Node:
 
     def command(self, config: Path) -> list[str]:
         if self.kind == "light":
-            return [sys.executable, str(GATED), "serve", str(config), str(self.folder / "holds"), "light"]
+            return [sys.executable, str(HERE / "light.py"), str(config)]
         return [sys.executable, "-m", "lfmri_node.node.cli", "serve", "--config", str(config)]
 
     def launch(self, config: Path | None = None) -> subprocess.Popen[bytes]:
