@@ -27,16 +27,21 @@ def _sync(path: Path, flags: int) -> None:
         os.close(descriptor)
 
 
+def private(name: str, flags: int) -> int:
+    """An ``opener`` for files that nobody but their owner may read."""
+    return os.open(name, flags | os.O_CLOEXEC, 0o600)
+
+
 @contextmanager
 def published_file(final: Path) -> Iterator[BinaryIO]:
-    """Write a file that appears under its name only when it is complete and durable.
+    """Write a file that appears under its name only when it is complete and durable; for its owner only.
 
     Yields a binary file ``.<name>.part`` beside ``final``. It is renamed to ``final`` when the block
     ends well and removed when it raises.
     """
     scratch = final.with_name(f".{final.name}.part")
     try:
-        with scratch.open("wb") as file:
+        with open(scratch, "wb", opener=private) as file:
             yield file
         sync_file(scratch)
         scratch.replace(final)

@@ -9,32 +9,6 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReceivedPayload:
-    """A measurement that lies safely in the spool: one Raw Data object, or all parts of one scan.
-
-    Parameters
-    ----------
-    path, sop_instance_uid, part
-        Of the object that came last.
-    sha256, size_bytes
-        Of the whole ISMRMRD file.
-    paths
-        The objects of all parts, in order; what `payload.open_window` and `context.read_context` take.
-    """
-
-    path: Path
-    sha256: str
-    size_bytes: int
-    sop_class_uid: str
-    sop_instance_uid: str = field(repr=False)
-    calling_ae: str
-    received_at: datetime
-    part: int = 1
-    n_parts: int = 1
-    paths: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Equipment:
     """The scanner or gateway that made the source object."""
 

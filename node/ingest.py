@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import BinaryIO
 
 from lfmri_node.dicom_io.errors import ListenerRefusal
-from lfmri_node.dicom_io.raw_data.context import read_context
+from lfmri_node.dicom_io.raw_data.received import ReceivedMeasurement
 from lfmri_node.dicom_io.receive.listener import ListenerSettings
 from lfmri_node.dicom_io.receive.policy import AccessPolicy, AllowedCaller
 from lfmri_node.dicom_io.status import Status
-from lfmri_node.dicom_io.types import ReceivedPayload
 from lfmri_node.node import logs
 from lfmri_node.node.config import Config
 from lfmri_node.node.jobs.engine import Workflows
@@ -19,9 +17,6 @@ from lfmri_node.node.jobs.recipe import Recipe, measurement_key
 from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.layout import Layout
 from lfmri_node.recon.errors import InvalidModel
-from lfmri_node.recon.mrd.file import open_mrd
-from lfmri_node.recon.mrd.header import parse_header
-from lfmri_node.recon.types import ScanIdentity
 
 
 def listener_settings(config: Config, layout: Layout) -> ListenerSettings:
@@ -43,12 +38,6 @@ def listener_settings(config: Config, layout: Layout) -> ListenerSettings:
     )
 
 
-def read_identity(file: BinaryIO, group: str) -> ScanIdentity:
-    """Who the header of an ISMRMRD file says was measured; see `dicom_io.spool.Inspect`."""
-    with open_mrd(file, group) as measurement:
-        return parse_header(measurement.xml).identity
-
-
 class Ingest:
     """Makes a job of every measurement: a row first, then its workflow. Both are idempotent."""
 
@@ -57,7 +46,7 @@ class Ingest:
         self._store = store
         self._workflows = workflows
 
-    def received(self, payload: ReceivedPayload) -> None:
+    def received(self, measurement: ReceivedMeasurement) -> None:
         """Record and enqueue a measurement whose files are safe in the spool.
 
         Raises
@@ -67,7 +56,7 @@ class Ingest:
             measurement and sends it again.
         """
         try:
-            job = self._record(payload)
+            job = self._record(measurement)
             self._workflows.enqueue(job)
         except (OSError, sqlite3.Error, InvalidModel) as error:
             what = error.code if isinstance(error, InvalidModel) else type(error).__name__
@@ -80,30 +69,29 @@ class Ingest:
         logs.event(
             "measurement.received",
             job=job.name,
-            calling_ae=payload.calling_ae,
-            bytes=payload.size_bytes,
-            n_parts=payload.n_parts,
+            calling_ae=measurement.calling_ae,
+            bytes=measurement.size_bytes,
+            n_parts=len(measurement.parts),
         )
 
-    def _record(self, payload: ReceivedPayload) -> Job:
-        recipe = Recipe.of(self._config, payload.calling_ae)
-        context = read_context(*payload.paths)
+    def _record(self, measurement: ReceivedMeasurement) -> Job:
+        recipe = Recipe.of(self._config, measurement.calling_ae)
         return self._store.add_measurement(
-            key=measurement_key(context, payload.sha256, recipe),
-            source_sha256=payload.sha256,
-            calling_ae=payload.calling_ae,
-            received_at=payload.received_at,
+            key=measurement_key(measurement.context, measurement.sha256, recipe),
+            source_sha256=measurement.sha256,
+            calling_ae=measurement.calling_ae,
+            received_at=measurement.received_at,
             recipe=recipe.to_json(),
-            parts=payload.paths,
+            parts=measurement.paths,
         )
 
-    def adopt(self, pending: tuple[ReceivedPayload, ...]) -> int:
+    def adopt(self, pending: tuple[ReceivedMeasurement, ...]) -> int:
         """Enqueue measurements in the spool that no job knows: the process died before it made one.
 
         One that has a job, of whatever settings, is left alone: a changed configuration must not
         reconstruct the whole spool again.
         """
-        orphans = [payload for payload in pending if not self._store.knows(payload.paths)]
-        for payload in orphans:
-            self.received(payload)
+        orphans = [measurement for measurement in pending if not self._store.knows(measurement.paths)]
+        for measurement in orphans:
+            self.received(measurement)
         return len(orphans)

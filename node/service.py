@@ -13,14 +13,14 @@ from types import FrameType
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from lfmri_node.dicom_io.raw_data.received import ReceivedMeasurement
 from lfmri_node.dicom_io.receive.listener import Listener
-from lfmri_node.dicom_io.types import ReceivedPayload
 from lfmri_node.node import logs
 from lfmri_node.node.config import Config
 from lfmri_node.node.delivery.deliver import Delivery
 from lfmri_node.node.delivery.destinations import destinations_of
 from lfmri_node.node.errors import JobError
-from lfmri_node.node.ingest import Ingest, listener_settings, read_identity
+from lfmri_node.node.ingest import Ingest, listener_settings
 from lfmri_node.node.jobs.admission import Gate
 from lfmri_node.node.jobs.engine import Workflows
 from lfmri_node.node.jobs.recipe import Recipe, software_version
@@ -30,7 +30,7 @@ from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import DataLock
 from lfmri_node.node.worker.process import WorkerProcess
 
-Receiver = Callable[[ReceivedPayload], None]
+Receiver = Callable[[ReceivedMeasurement], None]
 
 _DRAIN_STEP_S = 0.1
 
@@ -129,7 +129,7 @@ class Service:
         config = self._config
         ingest = Ingest(config=config, store=store, workflows=workflows)
         received = self._wrap(ingest.received) if self._wrap else ingest.received
-        listener = Listener(listener_settings(config, self._layout), received, inspect=read_identity)
+        listener = Listener(listener_settings(config, self._layout), received)
         listener.spool.open()
         adopted = ingest.adopt(listener.spool.pending())
         resumed = workflows.reconcile()

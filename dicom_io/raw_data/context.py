@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
-from lfmri_node.dicom_io.raw_data.block import parts_error
-from lfmri_node.dicom_io.raw_data.head import read_head, text_of
-from lfmri_node.dicom_io.raw_data.payload import read_payload
+from lfmri_node.dicom_io.raw_data.head import PARSE_ERRORS, text_of
 from lfmri_node.dicom_io.types import Equipment, StudyContext
 from lfmri_node.recon.types import ScanIdentity
 
@@ -68,35 +68,59 @@ _COPIED = (
     "PositionReferenceIndicator",
     "TimezoneOffsetFromUTC",
 )
+_EQUIPMENT = {  # of the scanner or gateway, PS3.3 C.7.5.1
+    "Manufacturer": "manufacturer",
+    "ManufacturerModelName": "model_name",
+    "DeviceSerialNumber": "serial_number",
+    "SoftwareVersions": "software_versions",
+    "InstitutionName": "institution_name",
+}
+_IDENTIFYING = frozenset(
+    {"PatientName", "PatientID", "IssuerOfPatientID", "StudyInstanceUID", "StudyID", "AccessionNumber"}
+)
 _BETWEEN_NAMES = re.compile(r"[\s,;^=]+")
 
 
-def read_context(*paths: Path) -> StudyContext:
-    """Patient, study and visit attributes of a Raw Data object, or of all parts of one scan.
+def copied_attributes(head: Dataset) -> dict[str, Any]:
+    """What later stages need of a head, in the DICOM JSON Model (PS3.18 F.2).
 
-    Returns
-    -------
-    StudyContext
-        Attributes that are present, values as pydicom reads them; of the series too, such as
-        BodyPartExamined, SeriesNumber and PositionReferenceIndicator.
-
-    Raises
-    ------
-    PayloadError
-        As `read_payload`; LF-PAY-007 when the parts name different patients or studies.
+    Left out is what cannot be decoded, unless it identifies patient or study: then the error of pydicom
+    goes on to the caller.
     """
-    headers = [read_payload(path) for path in paths]
-    if len({(header.patient, header.study_instance_uid) for header in headers}) != 1:
-        raise parts_error("the parts name different patients or studies, or there is no part")
-    head, _ = read_head(paths[0])
-    frame_of_reference = head.get("FrameOfReferenceUID")
+    copied: dict[str, Any] = {}
+    for keyword in (*_COPIED, *_EQUIPMENT, "FrameOfReferenceUID"):
+        if keyword not in head:
+            continue
+        try:
+            copied[keyword] = head[keyword].to_json_dict(None, 0)
+        except PARSE_ERRORS:
+            if keyword in _IDENTIFYING:
+                raise
+    return copied
+
+
+def study_context(
+    attributes: Mapping[str, Any], *, sop_class_uid: str, sop_instance_uids: tuple[str, ...]
+) -> StudyContext:
+    """The context of derived objects.
+
+    Parameters
+    ----------
+    attributes
+        Of `copied_attributes`.
+    sop_instance_uids
+        Of the Raw Data objects.
+    """
+    tags = {f"{tag_for_keyword(keyword):08X}": element for keyword, element in attributes.items()}
+    dataset = Dataset.from_json(tags)
+    frame_of_reference = text_of(dataset, "FrameOfReferenceUID")
     return StudyContext(
-        study_instance_uid=headers[0].study_instance_uid,
-        frame_of_reference_uid=str(frame_of_reference) if frame_of_reference else None,
-        attributes={keyword: head[keyword].value for keyword in _COPIED if keyword in head},
-        source_sop_class_uid=headers[0].sop_class_uid,
-        source_instances=tuple(header.sop_instance_uid for header in headers),
-        equipment=_equipment(head),
+        study_instance_uid=text_of(dataset, "StudyInstanceUID"),
+        frame_of_reference_uid=frame_of_reference or None,
+        attributes={keyword: dataset[keyword].value for keyword in _COPIED if keyword in dataset},
+        source_sop_class_uid=sop_class_uid,
+        source_instances=sop_instance_uids,
+        equipment=Equipment(**{name: text_of(dataset, keyword) for keyword, name in _EQUIPMENT.items()}),
     )
 
 
@@ -138,14 +162,3 @@ def _words(value: object) -> frozenset[str]:
 
 def _differ(first: str, second: str) -> bool:
     return bool(first and second and first != second)
-
-
-def _equipment(head: Dataset) -> Equipment:
-    """Of the scanner or gateway, PS3.3 C.7.5.1."""
-    return Equipment(
-        manufacturer=text_of(head, "Manufacturer"),
-        model_name=text_of(head, "ManufacturerModelName"),
-        serial_number=text_of(head, "DeviceSerialNumber"),
-        software_versions=text_of(head, "SoftwareVersions"),
-        institution_name=text_of(head, "InstitutionName"),
-    )

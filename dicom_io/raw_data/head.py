@@ -1,25 +1,34 @@
-"""The head of a Raw Data object: everything in front of the bulk, read without the bulk."""
+"""The head of a Raw Data object: every element but the payload, read within bounds.
+
+A head comes from outside, and pydicom takes what it finds: a million small elements become gigabytes.
+Therefore the file is read through a window that counts bytes and reads, which bounds the elements of
+every depth.
+"""
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.filereader import read_file_meta_info, read_partial
-from pydicom.tag import BaseTag
+from pydicom.filereader import dcmread, read_file_meta_info
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from lfmri_node.dicom_io.errors import PayloadError
-from lfmri_node.dicom_io.raw_data.block import PAYLOAD_ELEMENT, PRIVATE_GROUP, find_block
+from lfmri_node.dicom_io.raw_data.block import PAYLOAD_ELEMENT, find_block
 from lfmri_node.dicom_io.status import Status
 
 TRANSFER_SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 
 _LARGE_ELEMENT = 1 << 16
+_MAX_HEAD_BYTES = 1 << 20
+_MAX_READS = 20_000  # one to three an element
 PARSE_ERRORS = (
     InvalidDicomError,
     BytesLengthException,
@@ -36,67 +45,76 @@ PARSE_ERRORS = (
 """What pydicom raises on damaged data sets."""
 
 
-def read_head(path: Path) -> tuple[FileDataset, int | None]:
-    """Everything in front of the ISMRMRD payload, and the position of the payload's element.
+def read_head(path: Path) -> tuple[FileDataset, RawDataElement | None]:
+    """The data set without its large elements, and the element of the ISMRMRD payload as it lies there.
 
-    The position is None when the object holds no block of ours. Elements above 64 KiB are skipped,
-    so an object of another maker does not fill the memory.
+    The payload is None when the object holds no block of ours, or no payload in it. Other elements above
+    64 KiB are left out, so an object of another maker does not fill the memory.
 
     Raises
     ------
     PayloadError
         LF-PAY-001 when the file is no DICOM file or its head cannot be read, LF-PAY-009 for a
-        transfer syntax other than Explicit or Implicit VR Little Endian.
+        transfer syntax other than Explicit or Implicit VR Little Endian, LF-PAY-013 for a head above
+        1 MiB or of thousands of elements.
     """
-
-    def beyond_creators(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-        return tag.group == PRIVATE_GROUP and tag.element > 0xFF
-
-    with damage_is_a_payload_error(), path.open("rb") as file:
+    with damage_is_a_payload_error(), path.open("rb", buffering=0) as file:
         _require_syntax(path)
-        head = read_partial(file, stop_when=beyond_creators, defer_size=_LARGE_ELEMENT)
+        head = dcmread(cast(BinaryIO, _Bounded(file.fileno())), defer_size=_LARGE_ELEMENT)
         block = find_block(head)
-        if block is None:
-            return head, None
-        wanted = block.get_tag(PAYLOAD_ELEMENT)
-        file.seek(0)
-        head = read_partial(file, stop_when=lambda tag, _vr, _n: tag >= wanted, defer_size=_LARGE_ELEMENT)
-        return head, file.tell()
+        payload = None
+        if block is not None and block.get_tag(PAYLOAD_ELEMENT) in head:
+            payload = head.get_item(block.get_tag(PAYLOAD_ELEMENT), keep_deferred=True)
+        for tag in list(head.keys()):
+            element = head.get_item(tag, keep_deferred=True)
+            if isinstance(element, RawDataElement) and element.value is None and element.length:
+                del head[tag]
+        return head, payload if isinstance(payload, RawDataElement) else None
 
 
-def payload_offset(path: Path, at: int, tag: BaseTag, size: int, *, implicit: bool) -> int:
-    """Where the payload's value starts; checks the element's own header (PS3.5 7.1.2, 7.1.3)."""
-    with path.open("rb") as file:
-        file.seek(at)
-        header = file.read(8 if implicit else 12)
-    if len(header) < (8 if implicit else 12):
-        raise _truncated()
-    (length,) = struct.unpack("<I", header[-4:])
-    named = struct.unpack("<HH", header[:4]) == (tag.group, tag.element)
-    typed = implicit or header[4:6] in (b"OB", b"UN")
-    if not named or not typed or length != size + size % 2:
-        raise PayloadError(
-            "LF-PAY-006",
-            "the payload element is missing or its length contradicts the private block",
-            "wrap the ISMRMRD file again",
-            status=Status.UNKNOWN_FORMAT,
-        )
-    return at + len(header)
+class _Bounded:
+    """A file from its start, for pydicom: a limited number of bytes in a limited number of reads."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._position = 0
+        self._bytes_left = _MAX_HEAD_BYTES
+        self._reads_left = _MAX_READS
+
+    def read(self, size: int = -1, /) -> bytes:
+        if size < 0 or size > self._bytes_left or self._reads_left == 0:
+            raise PayloadError(
+                "LF-PAY-013",
+                "the object's head is longer than 1 MiB, or has too many elements",
+                "send only attributes of patient, study and equipment beside the payload",
+                status=Status.UNREADABLE,
+            )
+        data = os.pread(self._descriptor, size, self._position)
+        self._position += len(data)
+        self._bytes_left -= len(data)
+        self._reads_left -= 1
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}[whence]
+        if start + offset < 0:
+            raise ValueError("seek before the start of the file")
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
 
 
 def require_length(path: Path, length: int) -> None:
     """Check that a file is at least ``length`` bytes long; LF-PAY-005 otherwise."""
     if path.stat().st_size < length:
-        raise _truncated()
-
-
-def _truncated() -> PayloadError:
-    return PayloadError(
-        "LF-PAY-005",
-        "the object ends before its payload does",
-        "send the object again",
-        status=Status.TRUNCATED,
-    )
+        raise PayloadError(
+            "LF-PAY-005",
+            "the object ends before its payload does",
+            "send the object again",
+            status=Status.TRUNCATED,
+        )
 
 
 @contextmanager
@@ -105,12 +123,20 @@ def damage_is_a_payload_error() -> Iterator[None]:
     try:
         yield
     except PARSE_ERRORS as error:
-        raise PayloadError(
-            "LF-PAY-001",
-            "not a DICOM file, or its head is damaged",
-            "send the object again",
-            status=Status.UNREADABLE,
-        ) from error
+        raise _damaged() from error
+    except OSError as error:
+        if error.errno is not None:
+            raise  # of the file system; pydicom raises it without a number where an item is cut off
+        raise _damaged() from error
+
+
+def _damaged() -> PayloadError:
+    return PayloadError(
+        "LF-PAY-001",
+        "not a DICOM file, or its head is damaged",
+        "send the object again",
+        status=Status.UNREADABLE,
+    )
 
 
 def text_of(dataset: Dataset, keyword: str) -> str:
@@ -120,7 +146,10 @@ def text_of(dataset: Dataset, keyword: str) -> str:
 
 
 def _require_syntax(path: Path) -> None:
-    """Refuse other encodings before anything of the data set is parsed or inflated."""
+    """Refuse other encodings before anything of the data set is parsed or inflated.
+
+    The file meta information is read without bounds: that of a received object is our own.
+    """
     if read_file_meta_info(path).get("TransferSyntaxUID") not in TRANSFER_SYNTAXES:
         raise PayloadError(
             "LF-PAY-009",

@@ -8,25 +8,22 @@ constant memory, whatever the size of the scan.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.uid import UID, ImplicitVRLittleEndian, RawDataStorage
+from pydicom.uid import UID, RawDataStorage
 
 from lfmri_node.dicom_io.errors import PayloadError
 from lfmri_node.dicom_io.files import published_file
-from lfmri_node.dicom_io.raw_data.block import (
-    PAYLOAD_ELEMENT,
-    BlockFields,
-    find_block,
-    parts_error,
-)
+from lfmri_node.dicom_io.raw_data.block import BlockFields, find_block, parts_error
+from lfmri_node.dicom_io.raw_data.context import copied_attributes
 from lfmri_node.dicom_io.raw_data.head import (
     damage_is_a_payload_error,
-    payload_offset,
     read_head,
     require_length,
     text_of,
@@ -52,6 +49,10 @@ class PayloadHeader:
         ``head_sha256`` and equal part hash are equal byte for byte.
     patient
         (PatientID, IssuerOfPatientID).
+    attributes
+        Of patient, study, series and equipment; see `context.copied_attributes`.
+    received_at
+        Aware; of a file whose reception nobody has noted, its modification time.
     """
 
     path: Path
@@ -63,6 +64,8 @@ class PayloadHeader:
     calling_ae: str
     patient: tuple[str, str] = field(repr=False)
     study_instance_uid: str = field(repr=False)
+    attributes: Mapping[str, Any] = field(repr=False)
+    received_at: datetime
 
     @property
     def segment(self) -> Segment:
@@ -79,12 +82,12 @@ def read_payload(path: Path) -> PayloadHeader:
         LF-PAY-001 no DICOM file or a damaged head, -002 another SOP class, -003 Raw Data of another
         maker, -004 a format that is not known, -005 truncated, -006 lengths contradict, -007 part
         numbers contradict, -008 no usable identity, -009 another transfer syntax, -011 no SOP
-        Instance UID or a malformed one.
+        Instance UID or a malformed one, -013 too long a head.
     """
-    head, at = read_head(path)
+    head, payload = read_head(path)
     with damage_is_a_payload_error():
         _require_raw_data(head)
-        fields, offset = _located(path, head, at)
+        fields, offset = _located(head, payload)
         end = offset + fields.size
         require_length(path, end + fields.size % 2)
         _require_identity(head)
@@ -99,6 +102,8 @@ def read_payload(path: Path) -> PayloadHeader:
             calling_ae=text_of(head.file_meta, "SourceApplicationEntityTitle"),
             patient=(text_of(head, "PatientID"), text_of(head, "IssuerOfPatientID")),
             study_instance_uid=text_of(head, "StudyInstanceUID"),
+            attributes=copied_attributes(head),
+            received_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
         )
 
 
@@ -158,7 +163,7 @@ def require_complete(headers: Sequence[PayloadHeader]) -> None:
         raise parts_error("the lengths of the parts do not add up to the length of the file")
 
 
-def open_window(paths: Sequence[Path]) -> BinaryIO:
+def open_payload(headers: Sequence[PayloadHeader]) -> BinaryIO:
     """Open the ISMRMRD file inside one object, or inside all parts in order, in place.
 
     Returns
@@ -169,28 +174,21 @@ def open_window(paths: Sequence[Path]) -> BinaryIO:
     Raises
     ------
     PayloadError
-        As `read_payload`, and LF-PAY-007 when the parts are not one complete file. Hashes are not
-        checked here: `verify` does.
+        LF-PAY-007 when the parts are not one complete file. Hashes are not checked here: `verify` does.
     """
-    headers = [read_payload(path) for path in paths]
     require_complete(headers)
-    return open_parts(headers)
-
-
-def open_parts(headers: Sequence[PayloadHeader]) -> BinaryIO:
-    """The bytes of these parts, one after the other, as one file."""
     return cast(BinaryIO, _window(headers))
 
 
-def unwrap(paths: Sequence[Path], out: Path) -> None:
+def unwrap(headers: Sequence[PayloadHeader], out: Path) -> None:
     """Write the ISMRMRD file that the objects carry, byte for byte; ``out`` appears only when right.
 
     Raises
     ------
     PayloadError
-        As `open_window`, and LF-PAY-010 when the bytes differ from the hash.
+        LF-PAY-007 when the parts are not one complete file, LF-PAY-010 when the bytes differ from the
+        hash.
     """
-    headers = [read_payload(path) for path in paths]
     require_complete(headers)
     with published_file(out) as target, _window(headers) as window:
 
@@ -206,10 +204,10 @@ def _window(headers: Sequence[PayloadHeader]) -> SegmentWindow:
     return SegmentWindow([header.segment for header in headers])
 
 
-def _located(path: Path, head: FileDataset, at: int | None) -> tuple[BlockFields, int]:
+def _located(head: FileDataset, payload: RawDataElement | None) -> tuple[BlockFields, int]:
     """The private elements, and where the payload's value starts."""
     block = find_block(head)
-    if block is None or at is None:
+    if block is None:
         raise PayloadError(
             "LF-PAY-003",
             "Raw Data object without an ISMRMRD payload of this node's format",
@@ -217,9 +215,15 @@ def _located(path: Path, head: FileDataset, at: int | None) -> tuple[BlockFields
             status=Status.FOREIGN_RAW_DATA,
         )
     fields = BlockFields.read_from(block)
-    implicit = head.file_meta.TransferSyntaxUID == ImplicitVRLittleEndian
-    tag = block.get_tag(PAYLOAD_ELEMENT)
-    return fields, payload_offset(path, at, tag, fields.size, implicit=implicit)
+    padded = fields.size + fields.size % 2
+    if payload is None or payload.VR not in (None, "OB", "UN") or payload.length != padded:
+        raise PayloadError(
+            "LF-PAY-006",
+            "the payload element is missing or its length contradicts the private block",
+            "wrap the ISMRMRD file again",
+            status=Status.UNKNOWN_FORMAT,
+        )
+    return fields, payload.value_tell
 
 
 def _require_raw_data(head: Dataset) -> None:

@@ -11,7 +11,6 @@ in memory without limit.
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections import deque
@@ -29,6 +28,7 @@ from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.pdu_primitives import P_DATA
 
 from lfmri_node.dicom_io.errors import ListenerRefusal
+from lfmri_node.dicom_io.files import private
 from lfmri_node.dicom_io.raw_data.head import PARSE_ERRORS
 from lfmri_node.dicom_io.status import Status
 
@@ -79,7 +79,7 @@ class IncomingObject:
                 transfer_syntax=UID(syntax),
             )
             meta.SourceApplicationEntityTitle = calling_ae
-            self._file = FileIO(self.path, "xb", opener=_private)
+            self._file = FileIO(self.path, "xb", opener=private)
             self._append(memoryview(bytes(128) + b"DICM" + encode_file_meta(meta)))
         except OSError as error:
             self.refuse(out_of_space(error))
@@ -202,7 +202,7 @@ class ReceivingDimse(DIMSEServiceProvider):
             return False
         try:
             super().receive_primitive(_single(context_id, value))
-        except PARSE_ERRORS:
+        except (*PARSE_ERRORS, OSError):
             return False
         if self.message is None:
             self._message_came()
@@ -291,10 +291,6 @@ def out_of_space(cause: OSError | str) -> ListenerRefusal:
         "make room on the spool's file system, or check the disk",
         status=Status.OUT_OF_RESOURCES,
     )
-
-
-def _private(name: str, flags: int) -> int:
-    return os.open(name, flags | os.O_CLOEXEC, 0o600)
 
 
 def _single(context_id: int, fragment: bytes) -> P_DATA:

@@ -28,12 +28,12 @@ from lfmri_node.dicom_io.ae_title import require_ae_title
 from lfmri_node.dicom_io.errors import ListenerRefusal, PayloadError
 from lfmri_node.dicom_io.libraries import MAXIMUM_PDU_BYTES, configure_libraries, tune_connection
 from lfmri_node.dicom_io.raw_data.head import TRANSFER_SYNTAXES
+from lfmri_node.dicom_io.raw_data.received import ReceivedMeasurement
 from lfmri_node.dicom_io.receive.door import Door, DoorRules, end_association
 from lfmri_node.dicom_io.receive.incoming import Limits, ReceivingDimse, malformed_command
 from lfmri_node.dicom_io.receive.policy import AccessPolicy
-from lfmri_node.dicom_io.receive.spool import Inspect, Spool
+from lfmri_node.dicom_io.receive.spool import Spool
 from lfmri_node.dicom_io.status import Status
-from lfmri_node.dicom_io.types import ReceivedPayload
 
 _LOG = logging.getLogger(__name__)
 _DRAIN_POLL_S = 0.02
@@ -93,19 +93,13 @@ class Listener:
         the thread of the association; again when the same object comes again, so it must be
         idempotent. A `ListenerRefusal` that it raises is answered; any other exception is answered
         with a failure status by pynetdicom and logged.
-    inspect
-        Reads the identifiers in the ISMRMRD header for comparison with the DICOM attributes.
     """
 
     def __init__(
-        self,
-        settings: ListenerSettings,
-        on_received: Callable[[ReceivedPayload], None],
-        *,
-        inspect: Inspect | None = None,
+        self, settings: ListenerSettings, on_received: Callable[[ReceivedMeasurement], None]
     ) -> None:
         limits = Limits(max_object_bytes=settings.max_payload_bytes, min_free_bytes=settings.min_free_bytes)
-        self.spool = Spool(settings.spool, limits=limits, inspect=inspect)
+        self.spool = Spool(settings.spool, limits=limits)
         self._settings = settings
         self._on_received = on_received
         self._server: AssociationServer | None = None
@@ -210,9 +204,9 @@ class Listener:
             self._receive(event)
             answer.Status = int(Status.SUCCESS)
         except (PayloadError, ListenerRefusal) as refusal:
-            answer.Status = int(refusal.status)
-            answer.ErrorComment = f"{refusal.code} {refusal.message}"[:64]  # LO, PS3.7 E.1
-            _LOG.warning("%s; answered 0x%04X: %s", refusal, refusal.status, _caller(event))
+            _refuse(answer, refusal, event)
+        except MemoryError:
+            _refuse(answer, _out_of_memory(), event)
         return answer
 
     def _receive(self, event: evt.Event) -> None:
@@ -248,6 +242,21 @@ class Listener:
                 ", ".join(sorted(refused)[:_LISTED]),
                 _caller(event),
             )
+
+
+def _refuse(answer: Dataset, refusal: PayloadError | ListenerRefusal, event: evt.Event) -> None:
+    answer.Status = int(refusal.status)
+    answer.ErrorComment = f"{refusal.code} {refusal.message}"[:64]  # LO, PS3.7 E.1
+    _LOG.warning("%s; answered 0x%04X: %s", refusal, refusal.status, _caller(event))
+
+
+def _out_of_memory() -> ListenerRefusal:
+    return ListenerRefusal(
+        "LF-NET-021",
+        "the listener is out of memory",
+        "see what else runs on this machine; the sender tries again",
+        status=Status.OUT_OF_RESOURCES,
+    )
 
 
 def _dimse(association: Association) -> ReceivingDimse:

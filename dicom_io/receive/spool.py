@@ -1,12 +1,15 @@
 """The spool: received Raw Data objects on disk, and the rules by which one is kept or refused.
 
-Layout under the root, one file system:
+Layout under the root, one file system, for the user of the service only:
 
 - ``incoming/<uuid>.part``: being received. Removed at start: the sender got no success for it.
-- ``objects/<SHA-256 of the SOP Instance UID>.dcm``: kept; the sender was or may be told success.
+- ``objects/<SHA-256 of the SOP Instance UID>.dcm``: kept; the sender was or may be told success. Beside
+  it ``.json``, what its head says (`raw_data.received`).
+- ``incomplete/<name>.json``: scans that wait for parts (`receive.incomplete`).
 - ``quarantine/<code>-<SHA-256>.dcm``: contradicts what is kept; for a person to look at.
 
-There is no database: what is known of the kept objects is read from their heads at start.
+There is no database: what is known of the kept objects is read from the values beside them at start. What
+an object carries is not looked into here: the ISMRMRD file is opened by the worker, which may be killed.
 """
 
 from __future__ import annotations
@@ -16,33 +19,26 @@ import logging
 import re
 import threading
 import uuid
-from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
 
 from lfmri_node.dicom_io.errors import ListenerRefusal, PayloadError
 from lfmri_node.dicom_io.files import sync_directory, sync_file
 from lfmri_node.dicom_io.raw_data.block import parts_error
-from lfmri_node.dicom_io.raw_data.context import contradictions, read_context
 from lfmri_node.dicom_io.raw_data.payload import (
     PayloadHeader,
-    open_parts,
     read_payload,
     require_same_file,
     verify,
     verify_part,
 )
+from lfmri_node.dicom_io.raw_data.received import ReceivedMeasurement, recall, remember
 from lfmri_node.dicom_io.receive.incoming import IncomingObject, Limits, out_of_space
+from lfmri_node.dicom_io.receive.incomplete import DIRECTORY, IncompleteScan, incomplete_scans
 from lfmri_node.dicom_io.status import Status
-from lfmri_node.dicom_io.types import ReceivedPayload
-from lfmri_node.recon.errors import ReconError
-from lfmri_node.recon.types import ScanIdentity
-
-Inspect = Callable[[BinaryIO, str], ScanIdentity]
-"""``inspect(file, group)``: identifiers in the header of the ISMRMRD file; raises `ReconError`."""
 
 _INCOMING_NAME = re.compile(r"[0-9a-f]{32}\.part")
 _OBJECT_NAME = re.compile(r"[0-9a-f]{64}\.dcm")
@@ -56,17 +52,14 @@ class Spool:
     ----------
     root
         Directory; made when the spool is opened.
-    inspect
-        Reads the identifiers in the ISMRMRD header; without it they are not compared.
     """
 
-    def __init__(self, root: Path, *, limits: Limits, inspect: Inspect | None = None) -> None:
+    def __init__(self, root: Path, *, limits: Limits) -> None:
         self._root = root
         self._incoming = root / "incoming"
         self._objects = root / "objects"
         self._quarantine = root / "quarantine"
         self._limits = limits
-        self._inspect = inspect
         self._lock = threading.Lock()
         self._kept: dict[str, PayloadHeader] = {}
 
@@ -75,18 +68,28 @@ class Spool:
 
         Names are made durable: also those that a process gave just before it died.
         """
-        for directory in (self._incoming, self._objects, self._quarantine):
-            directory.mkdir(parents=True, exist_ok=True)
+        directories = (self._incoming, self._objects, self._quarantine, self._root / DIRECTORY)
+        for directory in (self._root, *directories):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directory.chmod(0o700)
         for directory in (self._objects, self._quarantine, self._root, self._root.parent):
             sync_directory(directory)
         for path in self._incoming.iterdir():
             if _INCOMING_NAME.fullmatch(path.name):
                 path.unlink()
-        paths = [path for path in self._objects.iterdir() if _OBJECT_NAME.fullmatch(path.name)]
         with self._lock:
             self._kept.clear()
-            for path in sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name)):
-                self._remember(path)
+            for path in self._objects.iterdir():
+                if _OBJECT_NAME.fullmatch(path.name):
+                    self._recall(path)
+                elif path.suffix == ".json" and not path.with_suffix(".dcm").exists():
+                    path.unlink()
+            self._kept = dict(sorted(self._kept.items(), key=lambda item: item[1].received_at))
+            for scan in incomplete_scans(self._root):
+                scan.remove(self._root)
+            with suppress(OSError):  # a full disk must not keep the node from starting
+                for parts in self._scans():
+                    self._note_missing(parts)
 
     def begin(self) -> IncomingObject:
         """A new object to receive into."""
@@ -94,10 +97,10 @@ class Spool:
 
     def accept(
         self, incoming: IncomingObject, *, sop_class_uid: str, sop_instance_uid: str
-    ) -> ReceivedPayload | None:
+    ) -> ReceivedMeasurement | None:
         """Keep a complete object, or refuse it; its file under ``incoming`` is gone afterwards.
 
-        Order: fsync of the file (while its hash is checked), rename, fsync of the directory.
+        Order: fsync of the file (while its hash is checked), rename, value beside it, fsync of the directory.
 
         Parameters
         ----------
@@ -106,9 +109,9 @@ class Spool:
 
         Returns
         -------
-        ReceivedPayload or None
-            The scan, when all its parts are there; also when the object had been kept before. None
-            while parts are missing.
+        ReceivedMeasurement or None
+            When all its parts are there; also when the object had been kept before. None while parts
+            are missing.
 
         Raises
         ------
@@ -116,9 +119,8 @@ class Spool:
             The object is no payload of ours, or damaged: see `read_payload`, `verify`.
         ListenerRefusal
             LF-NET-011, -012, -013: see `IncomingObject`. LF-NET-014 command and data set name
-            different objects, -015 the ISMRMRD header contradicts patient or study, -016 another
-            object under a known SOP Instance UID, -017 a known payload under another patient;
-            LF-RAW codes where ``inspect`` cannot read the ISMRMRD header.
+            different objects, -016 another object under a known SOP Instance UID, -017 a known
+            payload under another patient, -019 a known payload with other attributes in the same study.
         """
         try:
             if incoming.refusal is not None:
@@ -127,23 +129,37 @@ class Spool:
             if (header.sop_class_uid, header.sop_instance_uid) != (sop_class_uid, sop_instance_uid):
                 raise _other_object_than_named()
             with self._lock:
+                others = self._parts_of(header)
+            self._verify_whole(header, others)
+            with self._lock:
                 kept = self._keep(header)
                 parts = self._parts_of(kept)
+                self._note_missing(parts)
         except OSError as error:
             raise out_of_space(error) from error
         finally:
             incoming.discard()
-        return _received(parts) if len(parts) == kept.fields.n_parts else None
+        return ReceivedMeasurement(parts=tuple(parts)) if len(parts) == kept.fields.n_parts else None
 
-    def pending(self) -> tuple[ReceivedPayload, ...]:
+    def pending(self) -> tuple[ReceivedMeasurement, ...]:
         """Every complete scan that is kept, in the order of arrival; a node enqueues those without a job."""
         with self._lock:
-            scans = {_scan_key(header): self._parts_of(header) for header in self._kept.values()}
-        complete = [parts for parts in scans.values() if len(parts) == parts[0].fields.n_parts]
-        return tuple(_received(parts) for parts in complete)
+            complete = [parts for parts in self._scans() if len(parts) == parts[0].fields.n_parts]
+        return tuple(ReceivedMeasurement(parts=tuple(parts)) for parts in complete)
+
+    def _verify_whole(self, header: PayloadHeader, others: list[PayloadHeader]) -> None:
+        """Check the hash of the whole file where the last of several parts has come."""
+        last = header.fields.part not in {other.fields.part for other in others}
+        if last and header.fields.n_parts == len(others) + 1 > 1:
+            verify(sorted([header, *others], key=lambda part: part.fields.part))
 
     def _keep(self, header: PayloadHeader) -> PayloadHeader:
-        """Apply the rules; called with the lock held."""
+        """Apply the rules; called with the lock held.
+
+        Returns
+        -------
+        What is kept: the object, or the one that had been kept before it with the same content.
+        """
         known = self._kept.get(header.sop_instance_uid)
         if known is not None and known.path.exists():
             if _fingerprint(known) == _fingerprint(header):
@@ -161,43 +177,30 @@ class Spool:
                 "the same measurement came under another patient",
                 Status.OTHER_PATIENT,
             )
-        self._check_scan(header)
+        others = self._parts_of(header)
+        if any(other.attributes != header.attributes for other in others):
+            raise self._quarantined(
+                header,
+                "LF-NET-019",
+                "the same measurement came again with other attributes of patient or study",
+                Status.OTHER_ATTRIBUTES,
+            )
+        require_same_file([header, *others])
+        same = next((other for other in others if other.fields.part == header.fields.part), None)
+        if same is None:
+            return self._move_in(header)
+        if same.fields != header.fields:
+            raise parts_error("two different parts have the same number")
+        _LOG.info("a measurement came again under another SOP Instance UID; the first copy is kept")
+        return same
+
+    def _move_in(self, header: PayloadHeader) -> PayloadHeader:
         final = self._objects / f"{_sha256(header.sop_instance_uid)}.dcm"
         header.path.replace(final)
-        sync_directory(self._objects)
-        self._kept[header.sop_instance_uid] = replace(header, path=final)
-        return self._kept[header.sop_instance_uid]
-
-    def _check_scan(self, header: PayloadHeader) -> None:
-        """Compare with the parts that are there; check the whole when this is the last one missing."""
-        others = self._parts_of(header)
-        require_same_file([header, *others])
-        for other in others:
-            if other.fields.part == header.fields.part and other.fields != header.fields:
-                raise parts_error("two different parts have the same number")
-        parts = _one_per_number([*others, header])
-        if len(parts) < header.fields.n_parts:
-            return
-        if len(parts) > 1:
-            verify(parts)
-        self._check_identity(parts)
-
-    def _check_identity(self, parts: list[PayloadHeader]) -> None:
-        if self._inspect is None:
-            return
-        try:
-            with open_parts(parts) as file:
-                identity = self._inspect(file, parts[0].fields.group)
-        except ReconError as error:
-            raise ListenerRefusal(error.code, error.message, error.hint, status=Status.NOT_ISMRMRD) from error
-        differing = contradictions(identity, read_context(*[part.path for part in parts]))
-        if differing:
-            raise ListenerRefusal(
-                "LF-NET-015",
-                f"the ISMRMRD header contradicts the DICOM attributes in {', '.join(differing)}",
-                "find out at the gateway which one is right, and send again",
-                status=Status.IDENTITY_CONTRADICTS,
-            )
+        kept = replace(header, path=final, received_at=datetime.now(UTC))
+        remember(kept)  # syncs the directory, and so the name of the object too
+        self._kept[header.sop_instance_uid] = kept
+        return kept
 
     def _quarantined(self, header: PayloadHeader, code: str, message: str, status: Status) -> ListenerRefusal:
         """Move the object aside; the refusal to raise."""
@@ -206,22 +209,45 @@ class Spool:
         hint = "compare the object in the quarantine with the one that is kept"
         return ListenerRefusal(code, message, hint, status=status)
 
-    def _remember(self, path: Path) -> None:
+    def _recall(self, path: Path) -> None:
         try:
-            header = read_payload(path)
+            header = recall(path)
         except PayloadError as error:
             _LOG.error("LF-NET-020: kept object %s cannot be read: %s", path.name, error)
             return
         self._kept[header.sop_instance_uid] = header
+
+    def _scans(self) -> list[list[PayloadHeader]]:
+        scans: dict[tuple[str, tuple[str, str], str], list[PayloadHeader]] = {}
+        for header in self._kept.values():
+            if header.path.exists():
+                scans.setdefault(_scan_key(header), []).append(header)
+        return [sorted(parts, key=lambda part: part.fields.part) for parts in scans.values()]
 
     def _with_payload(self, sha256: str) -> list[PayloadHeader]:
         found = [header for header in self._kept.values() if header.fields.sha256 == sha256]
         return [header for header in found if header.path.exists()]
 
     def _parts_of(self, header: PayloadHeader) -> list[PayloadHeader]:
-        """The kept parts of the scan that an object belongs to, one a number, in order."""
-        same_payload = self._with_payload(header.fields.sha256)
-        return _one_per_number(other for other in same_payload if _scan_key(other) == _scan_key(header))
+        """The kept parts of the scan that an object belongs to, in order."""
+        same = [h for h in self._with_payload(header.fields.sha256) if _scan_key(h) == _scan_key(header)]
+        return sorted(same, key=lambda part: part.fields.part)
+
+    def _note_missing(self, parts: list[PayloadHeader]) -> None:
+        """Note which parts a scan waits for, or that it waits no more."""
+        last = max(parts, key=lambda part: part.received_at)
+        scan = IncompleteScan(
+            name=_sha256(repr(_scan_key(last)))[:12],
+            calling_ae=last.calling_ae,
+            parts=tuple(part.fields.part for part in parts),
+            n_parts=last.fields.n_parts,
+            last_at=last.received_at,
+        )
+        if scan.missing:
+            scan.write(self._root)
+            _LOG.info("scan %s waits for %d of %d parts", scan.name, len(scan.missing), scan.n_parts)
+        elif scan.n_parts > 1:
+            scan.remove(self._root)
 
 
 def _synced_and_verified(incoming: IncomingObject) -> PayloadHeader:
@@ -232,31 +258,6 @@ def _synced_and_verified(incoming: IncomingObject) -> PayloadHeader:
         verify_part(header)
         synced.result()
     return header
-
-
-def _one_per_number(headers: Iterable[PayloadHeader]) -> list[PayloadHeader]:
-    """The first of each number, in order: a scan wrapped again has its parts under other UIDs too."""
-    chosen: dict[int, PayloadHeader] = {}
-    for header in headers:
-        chosen.setdefault(header.fields.part, header)
-    return [chosen[number] for number in sorted(chosen)]
-
-
-def _received(parts: list[PayloadHeader]) -> ReceivedPayload:
-    arrived = [part.path.stat().st_mtime for part in parts]
-    last = parts[arrived.index(max(arrived))]
-    return ReceivedPayload(
-        path=last.path,
-        sha256=last.fields.sha256,
-        size_bytes=last.fields.total_size,
-        sop_class_uid=last.sop_class_uid,
-        sop_instance_uid=last.sop_instance_uid,
-        calling_ae=last.calling_ae,
-        received_at=datetime.fromtimestamp(max(arrived), UTC),
-        part=last.fields.part,
-        n_parts=last.fields.n_parts,
-        paths=tuple(part.path for part in parts),
-    )
 
 
 def _scan_key(header: PayloadHeader) -> tuple[str, tuple[str, str], str]:

@@ -15,8 +15,8 @@ from pydicom.uid import RawDataStorage
 
 from lfmri_node.dicom_io.objects.attributes import SiteOptions
 from lfmri_node.dicom_io.objects.series import encode
-from lfmri_node.dicom_io.raw_data.context import read_context
-from lfmri_node.dicom_io.raw_data.payload import open_window, read_payload, verify
+from lfmri_node.dicom_io.raw_data.payload import open_payload, verify
+from lfmri_node.dicom_io.raw_data.received import parse_measurement
 from lfmri_node.dicom_io.types import EncodedObject, Equipment, StudyContext
 from lfmri_node.dicom_io.uids import name_uid
 from lfmri_node.node.errors import NodeError
@@ -197,13 +197,13 @@ def _opened(source: Path, recipe: Recipe, given: Mapping[str, str]) -> Iterator[
         raise NodeError(
             "LF-CFG-008", "a Raw Data object names its own patient and study", "leave the options out"
         )
-    header = read_payload(source)
-    verify([header])
+    received = parse_measurement([source])
+    verify(received.parts)
     with (
-        open_window([source]) as window,
-        open_measurement(window, sha256=header.fields.sha256, settings=reader) as measurement,
+        open_payload(received.parts) as window,
+        open_measurement(window, sha256=received.sha256, settings=reader) as measurement,
     ):
-        yield _Opened(measurement=measurement, context=read_context(source), identity_known=True)
+        yield _Opened(measurement=measurement, context=received.context, identity_known=True)
 
 
 def _stand_in_context(measurement: Measurement, given: Mapping[str, str]) -> tuple[StudyContext, bool]:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lfmri_node.dicom_io.objects.texts import map_summary
-from lfmri_node.dicom_io.raw_data.context import contradictions, read_context
-from lfmri_node.dicom_io.raw_data.payload import open_window, read_payload, verify
+from lfmri_node.dicom_io.raw_data.context import contradictions
+from lfmri_node.dicom_io.raw_data.payload import open_payload, verify
+from lfmri_node.dicom_io.raw_data.received import recall_measurement
 from lfmri_node.dicom_io.types import EncodedObject, StudyContext
 from lfmri_node.node.errors import StageFailed
 from lfmri_node.node.files import published_directory, published_path, write_text
@@ -58,9 +59,9 @@ class Pipeline:
             LF-JOB-021 no usable identity, LF-JOB-022 geometry unknown, LF-JOB-023 the ISMRMRD
             header contradicts the DICOM attributes.
         """
-        headers = [read_payload(path) for path in task.sources]
-        verify(headers)
-        context = read_context(*task.sources)
+        received = recall_measurement(task.sources)
+        verify(received.parts)
+        context = received.context
         with self._measurement(task) as measurement:
             check_identity(measurement.identity, context)
             scans = [measurement.scan(contrast, repetition) for contrast, repetition in measurement.scans]
@@ -127,7 +128,7 @@ class Pipeline:
         if not task.objects.exists():
             from lfmri_node.recon.archive import load_reconstruction
 
-            context = read_context(*task.sources)
+            context = recall_measurement(task.sources).context
             reconstruction = load_reconstruction(task.work / RECONSTRUCTION)
             with published_directory(task.objects) as scratch:
                 objects = encode_objects(reconstruction, context, task, scratch)
@@ -141,11 +142,10 @@ class Pipeline:
     @contextmanager
     def _measurement(self, task: Task) -> Iterator[Measurement]:
         task.work.mkdir(parents=True, exist_ok=True)
-        reader = ReaderSettings(
-            **dict(task.recipe.reader), group=read_payload(task.sources[0]).fields.group, scratch=task.work
-        )
+        received = recall_measurement(task.sources)
+        reader = ReaderSettings(**dict(task.recipe.reader), group=received.group, scratch=task.work)
         with (
-            open_window(task.sources) as window,
+            open_payload(received.parts) as window,
             open_measurement(window, sha256=task.source_sha256, settings=reader) as measurement,
         ):
             yield measurement

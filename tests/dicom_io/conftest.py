@@ -19,10 +19,10 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, RawDataStor
 from pynetdicom import AE
 from pynetdicom.association import Association
 
+from lfmri_node.dicom_io.raw_data.received import ReceivedMeasurement
 from lfmri_node.dicom_io.receive.listener import Listener, ListenerSettings
 from lfmri_node.dicom_io.receive.policy import AccessPolicy, AllowedCaller
-from lfmri_node.dicom_io.receive.spool import Inspect
-from lfmri_node.dicom_io.types import EncodedObject, ReceivedPayload
+from lfmri_node.dicom_io.types import EncodedObject
 
 _SOURCE: dict[str, object] = {
     "PatientName": "Phantom^Lesion",
@@ -109,7 +109,7 @@ class RunningNode:
 
     listener: Listener
     root: Path
-    received: list[ReceivedPayload]
+    received: list[ReceivedMeasurement]
 
     @property
     def port(self) -> int:
@@ -117,7 +117,7 @@ class RunningNode:
 
     @property
     def kept(self) -> list[Path]:
-        return sorted((self.root / "objects").iterdir())
+        return sorted((self.root / "objects").glob("*.dcm"))
 
     @property
     def quarantined(self) -> list[str]:
@@ -136,13 +136,12 @@ def start_node(tmp_path: Path) -> Iterator[Callable[..., RunningNode]]:
 
         def start(
             *,
-            on_received: Callable[[ReceivedPayload], None] = lambda _: None,
-            inspect: Inspect | None = None,
+            on_received: Callable[[ReceivedMeasurement], None] = lambda _: None,
             **settings: object,
         ) -> RunningNode:
-            received: list[ReceivedPayload] = []
+            received: list[ReceivedMeasurement] = []
 
-            def pass_on(payload: ReceivedPayload) -> None:
+            def pass_on(payload: ReceivedMeasurement) -> None:
                 received.append(payload)
                 on_received(payload)
 
@@ -153,7 +152,7 @@ def start_node(tmp_path: Path) -> Iterator[Callable[..., RunningNode]]:
                 "min_free_bytes": 0,
                 "drain_s": 10,
             }
-            listener = Listener(ListenerSettings(**(chosen | settings)), pass_on, inspect=inspect)
+            listener = Listener(ListenerSettings(**(chosen | settings)), pass_on)
             stack.enter_context(listener)
             return RunningNode(listener=listener, root=tmp_path / "spool", received=received)
 

@@ -13,7 +13,7 @@ from lfmri_node.dicom_io.errors import ObjectError
 from lfmri_node.dicom_io.objects.codes import Role
 from lfmri_node.dicom_io.objects.publish import publish
 from lfmri_node.dicom_io.objects.validate import assert_valid, check, program
-from lfmri_node.dicom_io.raw_data.context import read_context
+from lfmri_node.dicom_io.raw_data.received import parse_measurement
 from lfmri_node.dicom_io.raw_data.wrap import wrap
 
 _ROLES = ("lf-mri", "reference", "difference", "map", "segmentation", "fused", "report")
@@ -112,7 +112,7 @@ def test_one_illegal_object_keeps_all_from_appearing(delivered, image, tmp_path)
 
 def test_the_objects_and_their_raw_data_agree_as_a_study(make, h5, source, tmp_path):
     raw = wrap(h5, tmp_path, source)
-    context = read_context(*raw)
+    context = parse_measurement(raw).context
     delivery = make.deliver(make.trusted(), context)
     files = [str(path) for path in (*raw, *delivery.files())]
     answer = subprocess.run([program("dcentvfy"), *files], capture_output=True, text=True, check=False)

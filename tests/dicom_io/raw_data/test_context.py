@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from lfmri_node.dicom_io.errors import PayloadError
-from lfmri_node.dicom_io.raw_data.context import contradictions, read_context
+from lfmri_node.dicom_io.raw_data.context import contradictions
 from lfmri_node.dicom_io.raw_data.payload import read_payload
+from lfmri_node.dicom_io.raw_data.received import parse_measurement
 from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.dicom_io.types import StudyContext
 from lfmri_node.recon.types import ScanIdentity
@@ -14,7 +15,7 @@ from lfmri_node.recon.types import ScanIdentity
 
 @pytest.fixture
 def context(h5: Path, tmp_path: Path, source: dict[str, object]) -> StudyContext:
-    return read_context(*wrap(h5, tmp_path, source))
+    return parse_measurement(wrap(h5, tmp_path, source)).context
 
 
 def test_attributes_are_copied(context: StudyContext, source: dict[str, object]) -> None:
@@ -36,13 +37,13 @@ def test_equipment_is_that_of_the_scanner(context: StudyContext) -> None:
 
 def test_text_outside_ascii_survives(h5: Path, tmp_path: Path, source: dict[str, object]) -> None:
     source |= {"PatientName": "Müller^Jürgen=山田^太郎", "StudyDescription": "Schädel"}
-    context = read_context(*wrap(h5, tmp_path, source))
+    context = parse_measurement(wrap(h5, tmp_path, source)).context
     assert context.attributes["PatientName"] == source["PatientName"]
     assert context.attributes["StudyDescription"] == "Schädel"
 
 
 def test_what_the_source_leaves_out_stays_out(h5: Path, tmp_path: Path) -> None:
-    context = read_context(*wrap(h5, tmp_path, {"PatientID": "P", "StudyInstanceUID": "1.2.3"}))
+    context = parse_measurement(wrap(h5, tmp_path, {"PatientID": "P", "StudyInstanceUID": "1.2.3"})).context
     assert context.frame_of_reference_uid is None
     assert "PatientAge" not in context.attributes
     assert context.equipment.manufacturer == ""
@@ -50,7 +51,7 @@ def test_what_the_source_leaves_out_stays_out(h5: Path, tmp_path: Path) -> None:
 
 def test_every_part_is_a_source_instance(h5: Path, tmp_path: Path, source: dict[str, object]) -> None:
     paths = wrap(h5, tmp_path, source, max_part_bytes=20_000)
-    context = read_context(*paths)
+    context = parse_measurement(paths).context
     assert context.source_instances == tuple(read_payload(path).sop_instance_uid for path in paths)
     assert len(set(context.source_instances)) == len(paths) > 2
 
@@ -60,7 +61,7 @@ def test_parts_of_two_patients_are_no_scan(h5: Path, tmp_path: Path, source: dic
     one = wrap(h5, tmp_path, source)
     two = wrap(h5, tmp_path / "other", source | {"PatientID": "LF-0002"})
     with pytest.raises(PayloadError, match="LF-PAY-007"):
-        read_context(*one, *two)
+        parse_measurement([*one, *two])
 
 
 def test_no_patient_in_the_text_form(context: StudyContext, secrets: tuple[str, ...]) -> None:
@@ -98,5 +99,5 @@ def test_contradictions(context: StudyContext, identity: ScanIdentity, expected:
 
 
 def test_what_dicom_does_not_say_cannot_be_contradicted(h5: Path, tmp_path: Path) -> None:
-    context = read_context(*wrap(h5, tmp_path, {"PatientID": "P", "StudyInstanceUID": "1.2.3"}))
+    context = parse_measurement(wrap(h5, tmp_path, {"PatientID": "P", "StudyInstanceUID": "1.2.3"})).context
     assert contradictions(ScanIdentity(patient_name="A^B", accession_number="7"), context) == ()

@@ -29,7 +29,14 @@ from pydicom.uid import (
 
 from lfmri_node.dicom_io.errors import PayloadError
 from lfmri_node.dicom_io.raw_data.block import CREATOR_VERSION_UID
-from lfmri_node.dicom_io.raw_data.payload import open_window, read_payload, unwrap, verify, verify_part
+from lfmri_node.dicom_io.raw_data.payload import (
+    PayloadHeader,
+    open_payload,
+    read_payload,
+    unwrap,
+    verify,
+    verify_part,
+)
 from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.dicom_io.status import Status
 
@@ -49,6 +56,10 @@ def edited(path: Path, change: Callable[[Dataset], None]) -> Path:
     change(dataset)
     dataset.save_as(path)
     return path
+
+
+def headers_of(paths: list[Path]) -> list[PayloadHeader]:
+    return [read_payload(path) for path in paths]
 
 
 def refusal(path: Path) -> tuple[str, int]:
@@ -80,7 +91,7 @@ def test_round_trip_is_byte_identical(
     verify(headers)
     assert [header.fields.part for header in headers] == list(range(1, len(paths) + 1))
     assert {header.fields.sha256 for header in headers} == {hashlib.sha256(content).hexdigest()}
-    unwrap(paths, home / "out.h5")
+    unwrap(headers_of(paths), home / "out.h5")
     assert (home / "out.h5").read_bytes() == content
     shutil.rmtree(home)
 
@@ -100,7 +111,7 @@ def test_window_reads_like_the_file(
     home = tmp_path_factory.mktemp("window")
     (home / "in.h5").write_bytes(content)
     paths = wrap(home / "in.h5", home, IDENTITY, max_part_bytes=-(-len(content) // pieces))
-    with (home / "in.h5").open("rb") as file, open_window(paths) as window:
+    with (home / "in.h5").open("rb") as file, open_payload(headers_of(paths)) as window:
         for offset, count in reads:
             assert window.seek(offset) == file.seek(offset)
             assert window.read(count) == file.read(count)
@@ -120,7 +131,11 @@ def test_hdf5_is_opened_in_place(h5: Path, tmp_path: Path, longest: int, syntax:
     paths = wrap(h5, tmp_path, IDENTITY, max_part_bytes=longest)
     paths = [reencoded(path, syntax, path.with_suffix(".again")) for path in paths]
     assert (len(paths) > 1) == (longest == 10_000)
-    with open_window(paths) as window, h5py.File(window, "r") as there, h5py.File(h5, "r") as here:
+    with (
+        open_payload(headers_of(paths)) as window,
+        h5py.File(window, "r") as there,
+        h5py.File(h5, "r") as here,
+    ):
         np.testing.assert_array_equal(there["dataset/data"][:], here["dataset/data"][:])
         assert there["dataset/xml"][()] == here["dataset/xml"][()]
 
@@ -224,7 +239,7 @@ def test_one_flipped_bit_is_found(wrapped: Path) -> None:
         verify_part(read_payload(wrapped))
     out = wrapped.with_suffix(".h5")
     with pytest.raises(PayloadError, match="LF-PAY-010"):
-        unwrap([wrapped], out)
+        unwrap(headers_of([wrapped]), out)
     assert not out.exists(), "an unwrapped file appears only when it is right"
     assert not list(wrapped.parent.glob(".*.part"))
 
@@ -285,7 +300,7 @@ def test_our_block_beside_another_makers(wrapped: Path, h5: Path, tmp_path: Path
         for number, element in elements.items():
             ours.add_new(number, element.VR, element.value)
 
-    unwrap([edited(wrapped, move)], tmp_path / "out.h5")
+    unwrap(headers_of([edited(wrapped, move)]), tmp_path / "out.h5")
     assert (tmp_path / "out.h5").read_bytes() == h5.read_bytes()
 
 
@@ -357,7 +372,7 @@ def test_missing_payload_element(wrapped: Path) -> None:
     def drop(dataset: Dataset) -> None:
         del dataset[PAYLOAD]
 
-    assert refusal(edited(wrapped, drop)) == ("LF-PAY-005", Status.TRUNCATED)
+    assert refusal(edited(wrapped, drop)) == ("LF-PAY-006", Status.UNKNOWN_FORMAT)
 
 
 def test_parts_must_be_complete_ordered_and_of_one_file(h5: Path, tmp_path: Path) -> None:
@@ -368,11 +383,11 @@ def test_parts_must_be_complete_ordered_and_of_one_file(h5: Path, tmp_path: Path
     strangers = wrap(h5, tmp_path / "other", IDENTITY, max_part_bytes=30_000)
     for wrong in (paths[:-1], paths[::-1], [*paths, paths[0]], [*paths[:-1], strangers[-1]], []):
         with pytest.raises(PayloadError, match="LF-PAY-007"):
-            open_window(wrong)
+            open_payload(headers_of(wrong))
 
 
 def test_a_file_that_shrinks_under_the_window_is_an_error(wrapped: Path) -> None:
-    with open_window([wrapped]) as window:
+    with open_payload(headers_of([wrapped])) as window:
         os.truncate(wrapped, wrapped.stat().st_size // 2)
         with pytest.raises(OSError, match="shorter"):
             window.read()
@@ -393,8 +408,9 @@ from lfmri_node.dicom_io.raw_data.wrap import wrap
 home = Path(sys.argv[1])
 base = peak_kib()
 paths = wrap(home / "in.h5", home, {"PatientID": "P", "StudyInstanceUID": "1.2"}, max_part_bytes=60_000_000)
-verify([read_payload(path) for path in paths])
-unwrap(paths, home / "out.h5")
+headers = [read_payload(path) for path in paths]
+verify(headers)
+unwrap(headers, home / "out.h5")
 print(len(paths), peak_kib() - base)
 """
     )

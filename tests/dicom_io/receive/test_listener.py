@@ -25,12 +25,11 @@ from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.sop_class import Verification
 
 from lfmri_node.dicom_io.errors import ListenerRefusal
-from lfmri_node.dicom_io.raw_data.context import read_context
-from lfmri_node.dicom_io.raw_data.payload import open_window, read_payload, unwrap
+from lfmri_node.dicom_io.raw_data.payload import open_payload, read_payload, unwrap
+from lfmri_node.dicom_io.raw_data.received import ReceivedMeasurement, parse_measurement
 from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.dicom_io.receive.policy import AccessPolicy, AllowedCaller
 from lfmri_node.dicom_io.status import Status
-from lfmri_node.dicom_io.types import ReceivedPayload
 
 REJECTED_PERMANENT, BY_USER = 1, 1
 
@@ -53,9 +52,8 @@ def test_an_object_is_kept_and_passed_on(start_node, store, wrapped: Path, h5: P
     assert received.sha256 == hashlib.sha256(h5.read_bytes()).hexdigest()
     assert received.size_bytes == h5.stat().st_size
     assert received.calling_ae == "GATEWAY"
-    assert (received.part, received.n_parts) == (1, 1)
-    assert received.paths == (received.path,) == tuple(node.kept)
-    unwrap(received.paths, tmp_path / "out.h5")
+    assert received.paths == tuple(node.kept)
+    unwrap(received.parts, tmp_path / "out.h5")
     assert (tmp_path / "out.h5").read_bytes() == h5.read_bytes()
     assert node.incoming == []
 
@@ -63,7 +61,7 @@ def test_an_object_is_kept_and_passed_on(start_node, store, wrapped: Path, h5: P
 def test_implicit_vr_is_received_and_opened_in_place(start_node, store, wrapped: Path, h5: Path) -> None:
     node = start_node()
     assert store(node.port, wrapped, syntax=ImplicitVRLittleEndian) == [Status.SUCCESS]
-    with open_window(node.received[0].paths) as window, h5py.File(window) as there, h5py.File(h5) as here:
+    with open_payload(node.received[0].parts) as window, h5py.File(window) as there, h5py.File(h5) as here:
         np.testing.assert_array_equal(there["dataset/data"][:], here["dataset/data"][:])
 
 
@@ -78,7 +76,7 @@ def test_dcmtk_sends_to_us(
     called = ["-aet", "GATEWAY", "-aec", "LFNODE", "127.0.0.1", str(node.port)]
     subprocess.run([dcmtk("echoscu"), *called], check=True, timeout=30)
     subprocess.run([dcmtk("storescu"), "-R", option, *called, wrapped], check=True, timeout=60)
-    unwrap(node.received[0].paths, tmp_path / "out.h5")
+    unwrap(node.received[0].parts, tmp_path / "out.h5")
     assert (tmp_path / "out.h5").read_bytes() == h5.read_bytes()
     with node.kept[0].open("rb") as file:
         assert syntax.encode() + b"\0" in file.read(400)
@@ -158,7 +156,7 @@ def test_the_pdu_length_and_the_delay_option(start_node, associate) -> None:
 
 
 def test_order_of_safety(start_node, store, wrapped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """fsync of the file, rename, fsync of the directory, on_received; only then an answer."""
+    """fsync of the file, rename, the value beside it, fsync of the directory, on_received; then an answer."""
     steps: list[tuple[str, int, int]] = []
     spool: dict[str, Path] = {}
     fsync = os.fsync
@@ -175,13 +173,18 @@ def test_order_of_safety(start_node, store, wrapped: Path, monkeypatch: pytest.M
     spool["root"] = node.root
     monkeypatch.setattr(os, "fsync", recorded)
     assert store(node.port, wrapped) == [Status.SUCCESS]
-    assert steps == [("fsync incoming", 1, 0), ("fsync spool", 0, 1), ("on_received", 0, 1)]
+    assert steps == [
+        ("fsync incoming", 1, 0),
+        ("fsync objects", 0, 2),
+        ("fsync spool", 0, 2),
+        ("on_received", 0, 2),
+    ]
 
 
 def test_success_waits_for_on_received(start_node, store, wrapped: Path) -> None:
     entered, leave = threading.Event(), threading.Event()
 
-    def enqueue(_: ReceivedPayload) -> None:
+    def enqueue(_: ReceivedMeasurement) -> None:
         entered.set()
         assert leave.wait(30)
 
@@ -199,19 +202,19 @@ def test_a_refusal_of_on_received_is_answered_and_heals(start_node, store, wrapp
     """The queue cannot be written: the sender is told, the object stays, the next try succeeds."""
     full = [True]
 
-    def enqueue(_: ReceivedPayload) -> None:
+    def enqueue(_: ReceivedMeasurement) -> None:
         if full.pop() if full else False:
             raise ListenerRefusal("LF-JOB-001", "queue", "wait", status=Status.OUT_OF_RESOURCES)
 
     node = start_node(on_received=enqueue)
     assert store(node.port, wrapped) == [Status.OUT_OF_RESOURCES]
-    assert [payload.path for payload in node.listener.spool.pending()] == node.kept
+    assert [list(m.paths) for m in node.listener.spool.pending()] == [node.kept]
     assert store(node.port, wrapped) == [Status.SUCCESS]
     assert len(node.kept) == 1
 
 
 def test_an_unexpected_error_is_never_success(start_node, store, wrapped: Path) -> None:
-    def enqueue(_: ReceivedPayload) -> None:
+    def enqueue(_: ReceivedMeasurement) -> None:
         raise RuntimeError("broken")
 
     node = start_node(on_received=enqueue)
@@ -242,9 +245,9 @@ def test_a_scan_in_parts_is_passed_on_with_its_last_part(
     assert node.listener.spool.pending() == ()
     assert store(node.port, last) == [Status.SUCCESS]
     (received,) = node.received
-    assert received.n_parts == 3
-    assert read_context(*received.paths).source_instances == read_context(*parts).source_instances
-    with open_window(received.paths) as window:
+    assert len(received.parts) == 3
+    assert received.context.source_instances == parse_measurement(parts).context.source_instances
+    with open_payload(received.parts) as window:
         assert window.read() == h5.read_bytes()
 
 
@@ -272,7 +275,7 @@ def test_parts_meet_across_a_restart(start_node, store, parts: list[Path]) -> No
     second = start_node()
     assert second.listener.spool.pending() == ()
     store(second.port, parts[2])
-    assert [payload.n_parts for payload in second.received] == [3]
+    assert [len(measurement.parts) for measurement in second.received] == [3]
 
 
 def test_leftovers_are_swept_at_start_and_only_ours(start_node, tmp_path: Path) -> None:
@@ -400,7 +403,7 @@ def test_an_abort_among_the_data(start_node, associate, wrapped: Path) -> None:
 def test_stopping_lets_a_transfer_finish(start_node, store, associate, wrapped: Path) -> None:
     entered, leave = threading.Event(), threading.Event()
 
-    def enqueue(_: ReceivedPayload) -> None:
+    def enqueue(_: ReceivedMeasurement) -> None:
         entered.set()
         assert leave.wait(30)
 
@@ -458,10 +461,10 @@ def test_a_data_set_missing_altogether(start_node, associate) -> None:
     association._reactor_checkpoint.set()
 
 
-def test_neither_torch_nor_sigpy_is_imported() -> None:
+def test_neither_numerics_nor_hdf5_is_imported() -> None:
     script = "import sys, json, lfmri_node.dicom_io.receive.listener; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert not {"torch", "sigpy", "dbos"} & set(json.loads(done.stdout))
+    assert not {"torch", "sigpy", "dbos", "h5py", "ismrmrd"} & set(json.loads(done.stdout))
 
 
 @pytest.mark.integration

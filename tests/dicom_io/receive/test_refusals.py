@@ -1,11 +1,12 @@
 """What the listener refuses: the status, one log line without patient data, nothing kept by mistake."""
 
 import logging
+import stat
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO
 
 import h5py
 import pydicom
@@ -15,9 +16,8 @@ from pydicom.uid import MRImageStorage, RawDataStorage
 
 from lfmri_node.dicom_io.raw_data.payload import read_payload
 from lfmri_node.dicom_io.raw_data.wrap import wrap
+from lfmri_node.dicom_io.receive.incomplete import incomplete_scans
 from lfmri_node.dicom_io.status import Status
-from lfmri_node.recon.errors import InvalidRawData
-from lfmri_node.recon.types import ScanIdentity
 
 SIZE, PART_HASH, PART, PARTS, HASH, TOTAL, PAYLOAD = ((0x7FD1, 0x1000 + e) for e in (2, 3, 5, 6, 7, 8, 16))
 
@@ -263,6 +263,74 @@ def test_the_same_measurement_in_another_study_of_the_patient_is_another_scan(
     assert len({payload.paths for payload in node.received}) == 2
 
 
+@pytest.mark.parametrize("change", [{"AccessionNumber": "ACC-78"}, {"PatientName": "Phantom^Lesion^^Dr"}])
+def test_a_corrected_study_is_told_and_quarantined(
+    start_node, store, h5, tmp_path, source, lines, secrets, change
+) -> None:
+    """The same payload, patient and study with other words: what was made of the first stays, and is said."""
+    (tmp_path / "other").mkdir()
+    paths = wrap(h5, tmp_path, source) + wrap(h5, tmp_path / "other", source | change)
+    first = start_node()
+    assert store(first.port, *paths) == [Status.SUCCESS, Status.OTHER_ATTRIBUTES]
+    assert first.quarantined == ["LF-NET-019"]
+    assert len(first.kept) == len(first.received) == 1
+    assert lines.ours[-1].startswith("LF-NET-019")
+    lines.assert_silent_about((*secrets, *change.values()), "2.25.")
+    first.listener.stop()
+    second = start_node()
+    assert store(second.port, paths[1]) == [Status.OTHER_ATTRIBUTES], "known after a restart, too"
+
+
+def test_a_duplicate_under_another_uid_is_kept_once_and_told(
+    start_node, store, h5, tmp_path, source, caplog
+) -> None:
+    """Wrapped again at another time: nothing that a derived object copies has changed."""
+    caplog.set_level(logging.INFO, logger="lfmri_node")
+    (tmp_path / "other").mkdir()
+    again = wrap(h5, tmp_path / "other", source | {"ContentTime": "235959"})
+    node = start_node()
+    assert store(node.port, *wrap(h5, tmp_path, source), *again) == [Status.SUCCESS] * 2
+    assert len(node.kept) == 1
+    assert node.incoming == []
+    assert {measurement.paths for measurement in node.received} == {tuple(node.kept)}
+    assert "came again under another SOP Instance UID" in caplog.text
+
+
+def test_parts_that_do_not_come(start_node, store, parts, caplog) -> None:
+    """Told in the log, listed for other processes, known after a restart, gone with the last part."""
+    caplog.set_level(logging.INFO, logger="lfmri_node")
+    first = start_node()
+    assert store(first.port, parts[0], parts[2]) == [Status.SUCCESS] * 2
+    (scan,) = incomplete_scans(first.root)
+    assert (scan.parts, scan.n_parts, scan.missing, scan.calling_ae) == ((1, 3), 3, (2,), "GATEWAY")
+    assert f"scan {scan.name} waits for 1 of 3 parts" in caplog.text
+    assert not scan.overdue(scan.last_at, 60)
+    assert scan.overdue(scan.last_at + timedelta(seconds=61), 60)
+    first.listener.stop()
+    (note,) = (first.root / "incomplete").iterdir()
+    note.unlink()
+    second = start_node()
+    assert incomplete_scans(second.root) == [scan]
+    store(second.port, parts[1])
+    assert incomplete_scans(second.root) == []
+    assert len(second.received) == 1
+
+
+def test_the_spool_is_for_its_owner_only(start_node, store, wrapped) -> None:
+    node = start_node()
+    store(node.port, wrapped)
+    found = {path: stat.S_IMODE(path.stat().st_mode) for path in (node.root, *node.root.rglob("*"))}
+    assert {mode for path, mode in found.items() if path.is_dir()} == {0o700}
+    assert {mode for path, mode in found.items() if path.is_file()} == {0o600}
+
+
+def test_what_the_payload_is_the_listener_does_not_ask(start_node, store, tmp_path, source) -> None:
+    """HDF5 is opened by the worker only, so bytes that are none are received like any others."""
+    (tmp_path / "no.h5").write_bytes(b"no HDF5 at all")
+    node = start_node()
+    assert store(node.port, *wrap(tmp_path / "no.h5", tmp_path, source)) == [Status.SUCCESS]
+
+
 def test_parts_that_contradict_one_another(start_node, store, parts, tmp_path) -> None:
     def one_more(dataset: Dataset) -> None:
         dataset[PARTS].value = 4
@@ -296,58 +364,6 @@ def test_parts_that_are_right_one_by_one_and_wrong_together(start_node, store, p
     assert store(node.port, *swapped) == [Status.SUCCESS] * 2
     assert store(node.port, parts[2]) == [Status.WRONG_HASH]
     assert node.received == []
-
-
-def identity(**said: str) -> Callable[[BinaryIO, str], ScanIdentity]:
-    def inspect(file: BinaryIO, group: str) -> ScanIdentity:
-        with h5py.File(file) as opened:
-            assert opened[group]["xml"][()]
-        return ScanIdentity(**said)
-
-    return inspect
-
-
-@pytest.mark.parametrize(
-    ("said", "field"),
-    [
-        ({"patient_id": "LF-0009"}, "PatientID"),
-        ({"patient_name": "Other^Person"}, "PatientName"),
-        ({"study_instance_uid": "1.2.3.9"}, "StudyInstanceUID"),
-        ({"accession_number": "ACC-99"}, "AccessionNumber"),
-    ],
-)
-def test_header_contradicts_the_dicom_attributes(
-    start_node, store, wrapped, lines, secrets, said: dict[str, str], field: str
-) -> None:
-    node = start_node(inspect=identity(**said))
-    assert store(node.port, wrapped) == [Status.IDENTITY_CONTRADICTS]
-    (line,) = lines.ours
-    assert line.startswith("LF-NET-015")
-    assert field in line
-    lines.assert_silent_about((*secrets, *said.values()), "2.25.")
-    assert node.kept == node.incoming == node.received == []
-
-
-def test_header_that_agrees_or_says_nothing(start_node, store, wrapped) -> None:
-    node = start_node(inspect=identity(patient_id="LF-0001", patient_name="LESION, Phantom"))
-    assert store(node.port, wrapped) == [Status.SUCCESS]
-
-
-def test_header_is_read_when_the_last_part_is_there(start_node, store, parts) -> None:
-    node = start_node(inspect=identity(patient_id="LF-0009"))
-    answers = store(node.port, *parts)
-    assert answers == [Status.SUCCESS, Status.SUCCESS, Status.IDENTITY_CONTRADICTS]
-    assert node.received == []
-
-
-def test_a_payload_that_is_no_ismrmrd_file(start_node, store, wrapped, lines) -> None:
-    def inspect(file: BinaryIO, group: str) -> ScanIdentity:
-        raise InvalidRawData("LF-RAW-001", "no header", "export again")
-
-    node = start_node(inspect=inspect)
-    assert store(node.port, wrapped) == [Status.NOT_ISMRMRD]
-    assert lines.ours[0].startswith("LF-RAW-001")
-    assert node.kept == node.incoming == []
 
 
 def test_malformed_values_are_not_quoted(start_node, associate, wrapped, lines, recwarn) -> None:
