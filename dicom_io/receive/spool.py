@@ -182,7 +182,7 @@ class Spool:
             raise self._quarantined(
                 header,
                 "LF-NET-019",
-                "the same measurement came again with other attributes of patient or study",
+                "the same measurement came again with other attributes of patient, study or series",
                 Status.OTHER_ATTRIBUTES,
             )
         require_same_file([header, *others])

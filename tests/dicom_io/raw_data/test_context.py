@@ -24,7 +24,7 @@ def test_attributes_are_copied(context: StudyContext, source: dict[str, object])
     for keyword in ("PatientName", "PatientID", "IssuerOfPatientID", "StudyDate", "AccessionNumber"):
         assert context.attributes[keyword] == source[keyword]
     assert context.attributes["BodyPartExamined"] == "BRAIN"
-    assert "SeriesNumber" not in context.attributes
+    assert context.attributes["SeriesNumber"] == source["SeriesNumber"]
     assert "SOPInstanceUID" not in context.attributes
 
 
