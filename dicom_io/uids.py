@@ -16,7 +16,7 @@ from dataclasses import astuple, dataclass, field
 # Drawn once at random; changing it changes every UID that this node has ever made.
 _NAMESPACE = uuid.UUID("b9d37f76-c817-43d6-a956-c70a5c9c0769")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
-_KEY_FORMAT = "lfmri-node job key 1"
+_KEY_FORMAT = "lfmri-node job key 2"
 
 
 def name_uid(*parts: str | int) -> str:
@@ -37,7 +37,7 @@ def name_uid(*parts: str | int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobKey:
-    """What a job is made from; two jobs are the same exactly when all of this is the same.
+    """What the pixels of a job are made from; two jobs are the same exactly when all of this is the same.
 
     Parameters
     ----------
@@ -50,11 +50,9 @@ class JobKey:
     contrast, repetition
         Indices of the scan within the measurement, from 0.
     settings
-        Method and every setting that changes the images, as one line (`ReconSettings.describe`).
+        Method and every setting that changes the pixels, as one line (`ReconSettings.describe`).
     weights_sha256
         Of the weights in use, lower-case hex; "" when the method has none.
-    software_version
-        Of the node.
 
     Raises
     ------
@@ -70,7 +68,6 @@ class JobKey:
     repetition: int
     settings: str
     weights_sha256: str
-    software_version: str
 
     def __post_init__(self) -> None:
         if not _SHA256.match(self.payload_sha256):

@@ -1,7 +1,7 @@
-"""What a job is computed with: fixed when the measurement arrives, kept in its row, part of its key.
+"""What a job is computed with: fixed when the measurement is first seen, and kept in its row.
 
-A configuration that changes while a job waits does not change that job, because its UIDs follow from
-the recipe.
+A configuration that changes while a job waits does not change that job. Of the recipe only what changes
+the pixels is part of the job's key, and so of its UIDs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from lfmri_node.dicom_io.types import StudyContext
 from lfmri_node.dicom_io.uids import JobKey
-from lfmri_node.node.config import Config
+from lfmri_node.node.config import Config, GatewaySection
 from lfmri_node.recon.method.modelcard import weights_identity
 from lfmri_node.recon.types import LesionWeighting, Method, ReconSettings
 
@@ -47,12 +47,20 @@ class Recipe:
     weights_sha256: str
     software_version: str
 
-    def line(self) -> str:
-        """Everything that changes the objects, as the settings line of the job key."""
-        pixels = {name: value for name, value in self.reader.items() if name != "orientation_verified"}
-        reader = ",".join(f"{name}:{int(value)}" for name, value in sorted(pixels.items()))
-        objects = ",".join(f"{name}:{value}" for name, value in sorted(self.objects.items()))
-        return f"{self.recon.describe()};reader={reader};objects={objects}"
+    def pixel_settings(self) -> str:
+        """What changes the pixels, as one line for the job key.
+
+        Reading directions stand in it where they are not the default, so that a new one in a later
+        version changes no key. Series number, serial number, the choice of series and the version of the
+        software are not in it: they are fixed when a measurement is first seen, and a resend after
+        they have changed is the same measurement.
+        """
+        plain = GatewaySection().model_dump(mode="json")
+        reader = {name: value for name, value in self.reader.items() if value != plain[name]}
+        reader.pop("orientation_verified", None)
+        return f"{self.recon.describe()};reader=" + ",".join(
+            f"{name}:{int(value)}" for name, value in sorted(reader.items())
+        )
 
     def to_json(self) -> dict[str, object]:
         """JSON-able form."""
@@ -111,9 +119,8 @@ def job_key(
         study_instance_uid=context.study_instance_uid,
         contrast=contrast,
         repetition=repetition,
-        settings=recipe.line(),
+        settings=recipe.pixel_settings(),
         weights_sha256=recipe.weights_sha256,
-        software_version=recipe.software_version,
     )
 
 

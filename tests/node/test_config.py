@@ -184,6 +184,6 @@ def test_the_date_of_the_comparison_is_read_and_is_no_part_of_a_jobs_identity(tm
     )
     recipe = Recipe.of(dated, "A")
     assert recipe.reader["orientation_verified"] == "2026-11-29"
-    assert recipe.line() == Recipe.of(plain, "A").line()
+    assert recipe.pixel_settings() == Recipe.of(plain, "A").pixel_settings()
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
     assert refusal(tmp_path, "[gateways.A]\norientation_verified = 'yes'").code == "LF-CFG-004"

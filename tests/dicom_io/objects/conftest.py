@@ -174,7 +174,6 @@ class Make:
             repetition=0,
             settings=ReconSettings().describe(),
             weights_sha256=_WEIGHTS,
-            software_version="0.1.0",
         )
         return replace(first, **changes)  # type: ignore[arg-type]
 
