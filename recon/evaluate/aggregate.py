@@ -11,17 +11,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lfmri_node.recon.evaluate.lesion_metrics import THRESHOLDS
 from lfmri_node.recon.evaluate.rows import Row
 from lfmri_node.recon.evaluate.statistics import (
     Difference,
+    ScoredPairs,
     Summary,
+    area_with_interval,
     paired_difference,
-    percentile_interval,
     summarise,
-    times_drawn,
 )
 
 
@@ -150,51 +149,21 @@ def spread(rows: Sequence[Row], metric: Metric) -> float | None:
 def auc(rows: Sequence[Row], field: str = "score", *, seed: int = 0) -> Summary | None:
     """Mean over runs of the area under the curve of a score; None where no run has both classes.
 
-    Rows without score or label are left out. The interval draws subjects with replacement; a run that
-    lacks a class in a resample is left out of that one's mean.
+    Rows without score or label are left out. The interval draws subjects with replacement.
     """
     usable = [row for row in rows if getattr(row, field) is not None and row.label is not None]
-    subjects = sorted({row.subject for row in usable})
-    runs = [_RunPairs(usable, run, subjects, field) for run in sorted({row.run for row in usable})]
-    value = _mean_auc(runs, np.ones((1, len(subjects))))
-    if value.size == 0 or not np.isfinite(value[0]):
-        return None
-    drawn = _mean_auc(runs, times_drawn(len(subjects), seed)) if len(subjects) > 1 else None
-    return Summary(
-        mean=float(value[0]),
-        std=float("nan"),
-        n_subjects=len(subjects),
-        n_entries=len(usable),
-        interval=None if drawn is None else percentile_interval(drawn),
-    )
-
-
-class _RunPairs:
-    """Pairs of a positive and a negative of one run, summed by subject.
-
-    ``won`` f64 (subject of positive, subject of negative): pairs in the right order, ties half;
-    ``positives``, ``negatives``: slices a subject.
-    """
-
-    def __init__(self, rows: Sequence[Row], run: str, subjects: list[str], field: str) -> None:
-        mine = [row for row in rows if row.run == run]
-        scores = np.array([float(getattr(row, field)) for row in mine])
-        labels = np.array([bool(row.label) for row in mine])
-        member = np.eye(len(subjects))[[subjects.index(row.subject) for row in mine]]
-        gap = scores[labels][:, None] - scores[~labels][None, :]
-        self.won = member[labels].T @ ((gap > 0) + 0.5 * (gap == 0)) @ member[~labels]
-        self.positives, self.negatives = member[labels].sum(0), member[~labels].sum(0)
-
-
-def _mean_auc(runs: list[_RunPairs], times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over runs for each row of ``times`` (resample, subject); nan where no run has both classes."""
-    total, n = np.zeros(len(times)), np.zeros(len(times))
-    for run in runs:
-        pairs = (times @ run.positives) * (times @ run.negatives)
-        won = np.einsum("rs,st,rt->r", times, run.won, times)
-        total += np.divide(won, pairs, out=np.zeros_like(won), where=pairs > 0)
-        n += pairs > 0
-    return np.asarray(np.divide(total, n, out=np.full(len(times), np.nan), where=n > 0))
+    names = sorted({row.subject for row in usable})
+    of_runs = [[row for row in usable if row.run == run] for run in sorted({row.run for row in usable})]
+    networks = [
+        ScoredPairs(
+            [float(getattr(row, field)) for row in mine],
+            [bool(row.label) for row in mine],
+            [row.subject for row in mine],
+            names,
+        )
+        for mine in of_runs
+    ]
+    return area_with_interval(networks, seed=seed)
 
 
 def best_iou(rows: Iterable[Row]) -> tuple[Summary, float] | None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import nn
 
-from lfmri_node.recon.evaluate.statistics import percentile_interval, times_drawn
+from lfmri_node.recon.evaluate.statistics import ScoredPairs, Summary, area_with_interval, summarise
 from lfmri_node.recon.method.lesion import STRIDE, activation_map, tissue
 from lfmri_node.recon.metrics import POINTING_TOLERANCE_PX, points_at
 from lfmri_node.recon.phantom.body import LESION_KINDS, insert_lesion, phantom_volume
@@ -154,41 +154,24 @@ def group_figures(answers: Iterable[Answer]) -> dict[str, dict[str, Any]]:
             "n": len(positives),
             "n_negative": len(negatives),
             "image_auc": _auc(positives, negatives) if negatives else None,
-            "pointing": _pointing(positives),
+            "pointing": _figures_of(summarise([a.hit for a in positives], [a.patient for a in positives])),
             "chance": float(np.mean([a.chance for a in positives])),
         }
     return found
 
 
 def _auc(positives: list[Answer], negatives: list[Answer]) -> dict[str, float | None]:
-    over = np.subtract.outer([a.score for a in positives], [a.score for a in negatives])
-    wins = (over > 0) + 0.5 * (over == 0)
-    of_positives, of_negatives = _times(positives, negatives)
-    with np.errstate(invalid="ignore"):
-        drawn = ((of_positives @ wins) * of_negatives).sum(1) / (of_positives.sum(1) * of_negatives.sum(1))
-    return _with_interval(float(wins.mean()), drawn)
+    every = [*positives, *negatives]
+    labels = [True] * len(positives) + [False] * len(negatives)
+    patients = [a.patient for a in every]
+    pairs = ScoredPairs([a.score for a in every], labels, patients, sorted(set(patients)))
+    return _figures_of(area_with_interval([pairs]))
 
 
-def _pointing(positives: list[Answer]) -> dict[str, float | None]:
-    hits = np.array([a.hit for a in positives], dtype=np.float64)
-    times, _ = _times(positives, [])
-    with np.errstate(invalid="ignore"):
-        return _with_interval(float(hits.mean()), (times @ hits) / times.sum(1))
-
-
-def _times(
-    positives: list[Answer], negatives: list[Answer]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How often each answer is in each resample of the patients, f64 (resamples, answers)."""
-    patients = [a.patient for a in (*positives, *negatives)]
-    names, which = np.unique(patients, return_inverse=True)
-    times = times_drawn(len(names), 0)[:, which]
-    return times[:, : len(positives)], times[:, len(positives) :]
-
-
-def _with_interval(value: float, drawn: NDArray[np.float64]) -> dict[str, float | None]:
-    low, high = percentile_interval(drawn) or (None, None)
-    return {"value": value, "low": low, "high": high}
+def _figures_of(found: Summary | None) -> dict[str, float | None]:
+    assert found is not None  # there are positives and negatives
+    low, high = found.interval or (None, None)
+    return {"value": found.mean, "low": low, "high": high}
 
 
 def mean_offset(network: nn.Module, n: int, seed: int) -> dict[str, float]:

@@ -7,18 +7,20 @@ cannot reach 0.05 in both directions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import PermutationMethod, wilcoxon
+from scipy.stats import DegenerateDataWarning, PermutationMethod, bootstrap, wilcoxon
 
 MINIMUM_SUBJECTS = 6
 EXACT_LIMIT = 14
 N_RESAMPLES = 2000
-COVERAGE = 0.95
+TAIL = 0.025
+"""Of either side of a 95 % interval."""
 
 Values = Sequence[float] | NDArray[np.float64]
 
@@ -48,15 +50,23 @@ class Difference:
 
     Parameters
     ----------
-    p_value
-        Wilcoxon signed-rank, two-sided, on subject means; None below six subjects.
+    by_subject
+        Mean difference of each subject.
     """
 
     mean: float
     interval: tuple[float, float] | None
-    p_value: float | None
-    n_subjects: int
+    by_subject: tuple[float, ...]
     n_entries: int
+
+    @property
+    def n_subjects(self) -> int:
+        return len(self.by_subject)
+
+    @property
+    def p_value(self) -> float | None:
+        """Wilcoxon signed-rank, two-sided, on subject means; None below six subjects."""
+        return signed_rank_p(np.array(self.by_subject))
 
     @property
     def is_sure(self) -> bool:
@@ -68,43 +78,45 @@ class Difference:
 
     @property
     def p_text(self) -> str:
-        if self.p_value is None:
+        p_value = self.p_value
+        if p_value is None:
             return f"not stated: n < {MINIMUM_SUBJECTS}"
-        return f"{self.p_value:.3f}" if self.p_value >= 0.001 else "< 0.001"
+        return f"{p_value:.3f}" if p_value >= 0.001 else "< 0.001"
 
 
-def percentile_interval(drawn: NDArray[np.float64]) -> tuple[float, float] | None:
-    """95 % percentile interval of a figure over resamples; nan: not defined in that resample.
+def interval_by_subject(
+    samples: Sequence[NDArray[Any]], statistic: Callable[..., NDArray[np.float64]], seed: int
+) -> tuple[float, float] | None:
+    """95 % percentile interval of a figure over resamples of whole subjects; None below two subjects.
 
-    None where it is defined in less than half of them. Source: Efron and Tibshirani, An Introduction to
-    the Bootstrap, 1993, chapter 13.
+    Parameters
+    ----------
+    samples
+        Arrays with one entry a subject, resampled together.
+    statistic
+        ``statistic(*samples, axis)`` of arrays (resamples, subjects); nan where it is not defined. The
+        interval is that of the resamples where it is, None where these are less than half.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
+    if len(samples[0]) < 2:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)  # SciPy's own interval is not asked for
+        drawn = bootstrap(
+            samples,
+            statistic,
+            paired=True,
+            vectorized=True,
+            method="percentile",
+            n_resamples=N_RESAMPLES,
+            random_state=np.random.default_rng(seed),
+        ).bootstrap_distribution
     defined = drawn[np.isfinite(drawn)]
     if defined.size < drawn.size / 2:
         return None
-    tail = (1 - COVERAGE) / 2
-    low, high = np.quantile(defined, (tail, 1 - tail))
+    low, high = np.quantile(defined, (TAIL, 1 - TAIL))
     return float(low), float(high)
-
-
-@lru_cache(maxsize=32)
-def times_drawn(n: int, seed: int) -> NDArray[np.float64]:
-    """f64 (resamples, n): how often each of ``n`` subjects is in each resample with replacement."""
-    draws = np.random.default_rng(seed).integers(n, size=(N_RESAMPLES, n))
-    return np.stack([(draws == i).sum(1) for i in range(n)], axis=1).astype(np.float64)
-
-
-def _mean_interval(
-    values: NDArray[np.float64], weights: NDArray[np.float64], subjects: Sequence[str], seed: int
-) -> tuple[float, float] | None:
-    """Interval of the weighted mean, from each subject's sums; None with fewer than two subjects."""
-    names, group = np.unique(np.asarray(subjects), return_inverse=True)
-    if len(names) < 2:
-        return None
-    sums = np.bincount(group, weights=values * weights, minlength=len(names))
-    totals = np.bincount(group, weights=weights, minlength=len(names))
-    times = times_drawn(len(names), seed)
-    return percentile_interval((times @ sums) / (times @ totals))
 
 
 def summarise(
@@ -124,8 +136,20 @@ def summarise(
         std=float(np.std(array, ddof=1)) if array.size > 1 else float("nan"),
         n_subjects=len(set(subjects)),
         n_entries=array.size,
-        interval=_mean_interval(array, factors, subjects, seed),
+        interval=interval_by_subject(_sums(array, factors, subjects), _ratio, seed),
     )
+
+
+def _sums(
+    values: NDArray[np.float64], weights: NDArray[np.float64], subjects: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weighted sum of the values and sum of the weights of each subject."""
+    group = np.unique(np.asarray(subjects), return_inverse=True)[1]
+    return np.bincount(group, values * weights), np.bincount(group, weights)
+
+
+def _ratio(sums: NDArray[np.float64], totals: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    return np.asarray(sums.sum(axis) / totals.sum(axis))
 
 
 def paired_difference(
@@ -139,8 +163,7 @@ def paired_difference(
     return Difference(
         mean=summary.mean,
         interval=summary.interval,
-        p_value=signed_rank_p(subject_means(difference, subjects)),
-        n_subjects=summary.n_subjects,
+        by_subject=tuple(subject_means(difference, subjects)),
         n_entries=summary.n_entries,
     )
 
@@ -165,3 +188,54 @@ def signed_rank_p(differences: NDArray[np.float64]) -> float | None:
         return 1.0
     exact = PermutationMethod(n_resamples=2**EXACT_LIMIT)
     return float(wilcoxon(given, method=exact if given.size <= EXACT_LIMIT else "approx").pvalue)
+
+
+class ScoredPairs:
+    """Pairs of a positive and a negative of one network, summed by subject: what an AUC is made of.
+
+    ``won`` f64 (subject of positive, subject of negative): pairs in the right order, ties half;
+    ``positives``, ``negatives`` int (subjects,): entries.
+    """
+
+    def __init__(
+        self, scores: Sequence[float], labels: Sequence[bool], subjects: Sequence[str], names: Sequence[str]
+    ) -> None:
+        values, positive = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=bool)
+        member = np.asarray(subjects, dtype=str)[:, None] == np.asarray(names, dtype=str)[None, :]
+        gap = np.subtract.outer(values[positive], values[~positive])
+        ordered = (gap > 0) + 0.5 * (gap == 0)
+        self.won = member[positive].T.astype(float) @ ordered @ member[~positive].astype(float)
+        self.positives, self.negatives = member[positive].sum(0), member[~positive].sum(0)
+
+
+def area_with_interval(networks: Sequence[ScoredPairs], *, seed: int = 0) -> Summary | None:
+    """Mean over ``networks`` of the area under the curve; None where none has both classes.
+
+    A network that lacks a class in a resample is left out of that one's mean. All are of the same subjects.
+    """
+    n = len(networks[0].positives) if networks else 0
+    value = _mean_area(networks, np.ones((1, n)))
+    if not np.isfinite(value[0]):
+        return None
+
+    def of_resamples(drawn: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
+        return _mean_area(networks, np.stack([(drawn == i).sum(axis) for i in range(n)], axis=-1))
+
+    return Summary(
+        mean=float(value[0]),
+        std=float("nan"),
+        n_subjects=n,
+        n_entries=int(sum(found.positives.sum() + found.negatives.sum() for found in networks)),
+        interval=interval_by_subject([np.arange(n)], of_resamples, seed),
+    )
+
+
+def _mean_area(networks: Sequence[ScoredPairs], times: NDArray[Any]) -> NDArray[np.float64]:
+    """For each row of ``times`` (resample, subject), how often a subject is drawn; nan where not defined."""
+    total, n = np.zeros(len(times)), np.zeros(len(times))
+    for found in networks:
+        pairs = (times @ found.positives) * (times @ found.negatives)
+        won = np.einsum("rs,st,rt->r", times, found.won, times)
+        total += np.divide(won, pairs, out=np.zeros(len(times)), where=pairs > 0)
+        n += pairs > 0
+    return np.asarray(np.divide(total, n, out=np.full(len(times), np.nan), where=n > 0))

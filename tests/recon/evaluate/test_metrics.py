@@ -1,10 +1,12 @@
 """Lesion-focused metrics, activation map figures and statistics against closed forms."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import permutation_test, rankdata, wilcoxon
+from scipy.stats import bootstrap, permutation_test, rankdata, wilcoxon
 
 from lfmri_node.recon.evaluate.detail import (
     LesionFacts,
@@ -29,8 +31,9 @@ from lfmri_node.recon.evaluate.lesion_metrics import (
     usable_boxes,
 )
 from lfmri_node.recon.evaluate.statistics import (
+    N_RESAMPLES,
+    interval_by_subject,
     paired_difference,
-    percentile_interval,
     signed_rank_p,
     summarise,
 )
@@ -269,8 +272,30 @@ def test_slices_are_not_taken_for_subjects():
 
 
 def test_a_figure_that_is_mostly_undefined_has_no_interval():
-    assert percentile_interval(np.array([1.0, np.nan, np.nan])) is None
-    assert percentile_interval(np.array([1.0, 1.0, np.nan])) == (1.0, 1.0)
+    """Of two subjects the first is in three quarters of the resamples, alone in one quarter."""
+
+    def one_where(asked: Callable[..., np.ndarray]) -> tuple[float, float] | None:
+        def statistic(drawn: np.ndarray, axis: int) -> np.ndarray:
+            return np.where(asked(drawn == 0, axis=axis), 1.0, np.nan)
+
+        return interval_by_subject([np.arange(2)], statistic, 0)
+
+    assert one_where(np.any) == (1.0, 1.0)
+    assert one_where(np.all) is None
+
+
+def test_the_interval_of_a_mean_is_scipys_of_the_means_of_equally_many_slices():
+    values = np.random.default_rng(3).normal(size=(7, 5))
+    subjects = [f"s{i}" for i in range(7) for _ in range(5)]
+    expected = bootstrap(
+        (values.mean(1),),
+        np.mean,
+        vectorized=True,
+        method="percentile",
+        n_resamples=N_RESAMPLES,
+        random_state=np.random.default_rng(0),
+    ).confidence_interval
+    assert summarise(values.ravel(), subjects).interval == pytest.approx(tuple(expected))
 
 
 @given(st.lists(st.integers(-4, 4).filter(bool), min_size=6, max_size=9))
