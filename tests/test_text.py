@@ -190,8 +190,9 @@ def test_configuration_in_the_documentation_is_accepted(page: str) -> None:
 
 def test_the_fault_tests_that_are_named_exist() -> None:
     named = {row[0].strip("`") for row in rows(DOCS / "fault-tests.md")}
-    folder = ROOT / "tests" / "node" / "jobs"
-    tests = "".join((folder / f"test_{kind}.py").read_text(encoding="utf-8") for kind in ("kill", "outages"))
+    jobs = ROOT / "tests" / "node" / "jobs"
+    pages = (jobs / "test_kill.py", jobs / "test_outages.py", *(ROOT / "tests" / "faults").glob("test_*.py"))
+    tests = "".join(page.read_text(encoding="utf-8") for page in pages)
     assert named == set(re.findall(r"^def (test_\w+)", tests, re.MULTILINE))
 
 
