@@ -206,9 +206,11 @@ def status(
         else:
             views.print_job(ledger, found, serving=process is not None)
     elif json:
-        print_json(views.status_document(ledger, process=process, port=settings.listener.port))
+        document = views.status_document(ledger, process=process, port=settings.listener.port)
+        print_json(document | {"incomplete": views.incomplete_document(layout.spool)})
     else:
         views.print_status(ledger, process=process)
+        views.print_incomplete(layout.spool)
 
 
 @app.command()

@@ -119,6 +119,7 @@ class ListenerSection(Section):
     max_associations: Annotated[int, Field(ge=1, le=200)] = 8
     max_per_address: Annotated[int, Field(ge=1, le=200)] = 4
     request_timeout_s: Seconds = 5.0
+    incomplete_after_s: Seconds = 600.0
     network_timeout_s: Seconds = 120.0
     free_space_floor_gb: Annotated[float, Field(ge=0, le=_MOST_GB, allow_inf_nan=False)] = 2.0
     allow: tuple[AllowedCaller, ...] = Field(default=(), strict=False)

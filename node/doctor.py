@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from lfmri_node.dicom_io.errors import DicomIoError
 from lfmri_node.dicom_io.objects.validate import program
+from lfmri_node.dicom_io.receive.incomplete import incomplete_scans
 from lfmri_node.node.config import Config, DestinationSection
 from lfmri_node.node.console import print_json, print_table
 from lfmri_node.node.delivery.destinations import probe
@@ -303,6 +304,23 @@ def _jobs(_config: Config, layout: Layout) -> Iterator[Finding]:
         yield _ok("jobs", f"{len(jobs)} on record, none in quarantine")
 
 
+def _parts(config: Config, layout: Layout) -> Iterator[Finding]:
+    after_s = config.listener.incomplete_after_s
+    waiting = incomplete_scans(layout.spool)
+    overdue = [scan for scan in waiting if scan.overdue(datetime.now(UTC), after_s)]
+    if overdue:
+        missing = sum(len(scan.missing) for scan in overdue)
+        yield Finding(
+            check="parts",
+            state=State.WARNING,
+            message=f"{len(overdue)} scan(s) incomplete: {missing} part(s) have not come for {after_s:g} s",
+            code="LF-DOC-013",
+            hint="let the gateway send the whole measurement again; `lfmri-node status` names the scans",
+        )
+    else:
+        yield _ok("parts", f"{len(waiting)} scan(s) wait for parts")
+
+
 _CHECKS = {
     "weights": _weights,
     "dciodvfy": _validator,
@@ -317,5 +335,6 @@ _CHECKS_INSIDE = {
     "clock": _clock,
     "port": _port,
     "jobs": _jobs,
+    "parts": _parts,
 }
 """Those that look into the data directory."""

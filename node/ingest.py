@@ -34,6 +34,7 @@ def listener_settings(config: Config, layout: Layout) -> ListenerSettings:
         request_timeout_s=section.request_timeout_s,
         min_free_bytes=int(section.free_space_floor_gb * 2**30),
         network_timeout_s=section.network_timeout_s,
+        incomplete_after_s=section.incomplete_after_s,
         drain_s=config.node.drain_s,
     )
 

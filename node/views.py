@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
+from pathlib import Path
 
+from lfmri_node.dicom_io.receive.incomplete import incomplete_scans
 from lfmri_node.node.console import print_pairs, print_table
 from lfmri_node.node.jobs.job import Job, Stage
 from lfmri_node.node.jobs.ledger import Ledger
@@ -102,6 +104,34 @@ def print_status(ledger: Ledger, *, process: int | None) -> None:
             "failures",
             ("job", "code", "what", "hint"),
             [(job.name, f.code, f.message, f.hint) for job in jobs if (f := job.failure) is not None],
+        )
+
+
+def incomplete_document(spool: Path) -> list[dict[str, object]]:
+    """Scans that wait for parts, JSON-able."""
+    return [
+        {
+            "scan": scan.name,
+            "calling_ae": scan.calling_ae,
+            "parts": list(scan.parts),
+            "missing": list(scan.missing),
+            "last_at": _text(scan.last_at),
+        }
+        for scan in incomplete_scans(spool)
+    ]
+
+
+def print_incomplete(spool: Path) -> None:
+    """Table of the scans that wait for parts; nothing where there are none."""
+    scans = incomplete_scans(spool)
+    if scans:
+        print_table(
+            "incomplete scans",
+            ("scan", "from", "missing parts", "of", "last part came"),
+            [
+                (s.name, s.calling_ae, ", ".join(map(str, s.missing)), s.n_parts, _text(s.last_at))
+                for s in scans
+            ],
         )
 
 

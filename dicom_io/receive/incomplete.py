@@ -7,13 +7,17 @@ and is made again from them at start.
 from __future__ import annotations
 
 import json
+import logging
+import threading
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lfmri_node.dicom_io.files import published_file
 
 DIRECTORY = "incomplete"
+_LOOK_EVERY_S = 60.0
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,3 +72,45 @@ def incomplete_scans(spool: Path) -> list[IncompleteScan]:
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return sorted(found, key=lambda scan: scan.last_at)
+
+
+class Reminder:
+    """Warns, once each, of scans whose missing parts have not come in time.
+
+    Parameters
+    ----------
+    after_s
+        Since the last part that came, seconds.
+    """
+
+    def __init__(self, spool: Path, after_s: float) -> None:
+        self._spool = spool
+        self._after_s = after_s
+        self._told: set[str] = set()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="incomplete", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look, in a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(min(self._after_s, _LOOK_EVERY_S)):
+            present = datetime.now(UTC)
+            overdue = [s for s in incomplete_scans(self._spool) if s.overdue(present, self._after_s)]
+            for scan in overdue:
+                if scan.name not in self._told:
+                    _LOG.warning(
+                        "LF-NET-022: scan %s from %a is incomplete: %d of %d parts have not come for %.0f s",
+                        scan.name,
+                        scan.calling_ae,
+                        len(scan.missing),
+                        scan.n_parts,
+                        self._after_s,
+                    )
+            self._told = {scan.name for scan in overdue}

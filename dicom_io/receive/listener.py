@@ -31,6 +31,7 @@ from lfmri_node.dicom_io.raw_data.head import TRANSFER_SYNTAXES
 from lfmri_node.dicom_io.raw_data.received import ReceivedMeasurement
 from lfmri_node.dicom_io.receive.door import Door, DoorRules, end_association
 from lfmri_node.dicom_io.receive.incoming import Limits, ReceivingDimse, malformed_command
+from lfmri_node.dicom_io.receive.incomplete import Reminder
 from lfmri_node.dicom_io.receive.policy import AccessPolicy
 from lfmri_node.dicom_io.receive.spool import Spool
 from lfmri_node.dicom_io.status import Status
@@ -61,6 +62,8 @@ class ListenerSettings:
         See `door.DoorRules`.
     network_timeout_s
         Longest wait for the next bytes of an open association.
+    incomplete_after_s
+        A scan whose missing parts have not come for so long is reported.
     drain_s
         How long `Listener.stop` waits for transfers that are under way.
     """
@@ -77,6 +80,7 @@ class ListenerSettings:
     network_timeout_s: float = 60
     max_payload_bytes: int = (1 << 32) - 2
     min_free_bytes: int = 5 << 30
+    incomplete_after_s: float = 600
     drain_s: float = 30
 
     def __post_init__(self) -> None:
@@ -104,6 +108,7 @@ class Listener:
         self._on_received = on_received
         self._server: AssociationServer | None = None
         self._door: Door | None = None
+        self._reminder = Reminder(settings.spool, settings.incomplete_after_s)
 
     @property
     def port(self) -> int:
@@ -149,12 +154,14 @@ class Listener:
             self._server, rules, lets_in=settings.policy.lets_in, silence_s=lambda a: _dimse(a).silence_s
         )
         self._door.open()
+        self._reminder.start()
 
     def stop(self) -> None:
         """Take no new connections, let transfers that are under way finish, end the rest."""
         if self._server is None or self._door is None:
             return
         server, self._server = self._server, None
+        self._reminder.stop()
         self._door.close()
         deadline = time.monotonic() + self._settings.drain_s
         while any(_dimse(a).busy for a in server.active_associations) and time.monotonic() < deadline:

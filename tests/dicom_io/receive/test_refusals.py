@@ -3,6 +3,7 @@
 import logging
 import stat
 import subprocess
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -314,6 +315,31 @@ def test_parts_that_do_not_come(start_node, store, parts, caplog) -> None:
     store(second.port, parts[1])
     assert incomplete_scans(second.root) == []
     assert len(second.received) == 1
+
+
+def test_parts_that_have_not_come_in_time_are_reported_once(start_node, store, parts, caplog) -> None:
+    said = threading.Event()
+    heard: list[str] = []
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "LF-NET-022" in record.getMessage():
+                heard.append(record.getMessage())
+                said.set()
+
+    ear = Ear()
+    logging.getLogger("lfmri_node").addHandler(ear)
+    try:
+        node = start_node(incomplete_after_s=0.1)
+        store(node.port, parts[0])
+        assert said.wait(30)
+        store(node.port, *parts[1:])
+        node.listener.stop()
+    finally:
+        logging.getLogger("lfmri_node").removeHandler(ear)
+    (scan,) = {line.split()[2] for line in heard}
+    assert "2 of 3 parts" in heard[0]
+    assert len(scan) == 12
 
 
 def test_the_spool_is_for_its_owner_only(start_node, store, wrapped) -> None:
