@@ -185,6 +185,8 @@ def run_network(
         if weighting is LesionWeighting.UNIFORM or _lesion_term_acted(stages, gate):
             off = LesionTerm(LesionWeighting.OFF)
             reference = model.network(adjoint, encoding, scale, off)[-1].image[0].numpy()
+            # where no coil map reaches nothing was measured, and the lesion term has nothing to act on
+            image = np.where(maps.support, image, reference)
     scores = torch.sigmoid(stages[-1].slice_logits[0]).numpy()
     shown = stages[-1].activation[0].numpy() * (scores >= gate)[:, None, None]
     activation = shown_activation(shown.max(axis=0), image, maps.support)

@@ -4,13 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from lfmri_node.recon.archive import load_reconstruction, save_reconstruction
 from lfmri_node.recon.errors import InvalidRawData
 from lfmri_node.recon.method.weights import load_model
 from lfmri_node.recon.phantom.body import phantom_volume
 from lfmri_node.recon.phantom.coils import loop_coils, measure, object_phase
-from lfmri_node.recon.reconstruct import Calibration, calibrate, reconstruct
+from lfmri_node.recon.reconstruct import Calibration, calibrate, reconstruct, run_network
 from lfmri_node.recon.sense import classical as baseline
 from lfmri_node.recon.sense.coilmaps import estimate
 from lfmri_node.recon.sense.sampling import centre_lines
@@ -108,6 +109,20 @@ def test_lesion_term_off_delivers_the_reference_and_an_empty_map(scan, write_mod
     result = reconstruct(scan, load_model(write_model()), ReconSettings(lesion=LesionWeighting.OFF))
     np.testing.assert_array_equal(result.image, result.reference)
     assert not result.lesion.mask.any()
+
+
+def test_the_lesion_term_changes_nothing_where_no_coil_map_reaches(scan, write_model):
+    model = load_model(write_model())
+    with torch.no_grad():
+        for stage in model.network.stages:
+            stage.raw_delta.fill_(0.5)
+    kspace = scan.load(0)
+    maps = estimate(kspace)
+    result = run_network(model, kspace, maps, LesionWeighting.UNIFORM)
+    changed = result.image != result.reference
+    assert changed[maps.support].any()
+    assert not changed[~maps.support].any()
+    assert (~maps.support).any()
 
 
 def test_outside_the_domain_the_fallback_is_delivered_with_its_reason(scan, write_model):
