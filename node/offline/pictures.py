@@ -25,6 +25,8 @@ _TITLE_HEIGHT = 22
 _GAP = 4
 _TILE_SIDE = 320
 _OVERVIEW_SLICES = 4
+_AT_A_GLANCE = ("truth", "fallback", "image", "lesion")
+_GLANCE_SIDE = 217  # four of them, and three gaps, are 880 pixels: the width of a web page
 
 FILES = {"image": "lf-mri", "error_image": "error-lf-mri", "lesion": "lesion-map"}
 TITLES = {
@@ -43,7 +45,7 @@ TITLES = {
 def write_pictures(
     reconstruction: Reconstruction, truth: Real | None, out: Path, *, captions: Mapping[str, str]
 ) -> list[Path]:
-    """Write one PNG of all slices for each kind of image, and ``overview.png`` of a few slices.
+    """Write one PNG of all slices for each kind of image, ``slice.png`` of one and ``overview.png`` of a few.
 
     Parameters
     ----------
@@ -64,6 +66,8 @@ def write_pictures(
         path = out / f"{FILES.get(kind, kind.replace('_', '-'))}.png"
         tile_grid(volume).save(path)
         written.append(path)
+    written.append(out / "slice.png")
+    at_a_glance(panels, titles, choose_slices(reconstruction, 1)[0]).save(written[-1])
     shown = choose_slices(reconstruction, _OVERVIEW_SLICES)
     headed = [(" ".join(filter(None, (titles[k], captions.get(k)))), volume) for k, volume in panels.items()]
     n_bands = 2 if len(shown) <= 2 else 1
@@ -73,6 +77,12 @@ def write_pictures(
         overview
     )
     return [*written, overview]
+
+
+def at_a_glance(panels: Mapping[str, Pixels], titles: Mapping[str, str], s: int) -> Image.Image:
+    """One slice in at most four panels, 880 pixels wide: what is true, the fallback, LF-MRI, the map."""
+    columns = [(titles[kind], panels[kind]) for kind in _AT_A_GLANCE if kind in panels]
+    return table(columns, [s], side=_GLANCE_SIDE, resampling=Image.Resampling.LANCZOS)
 
 
 def titles_of(reconstruction: Reconstruction) -> dict[str, str]:
@@ -175,13 +185,28 @@ def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
     return whole
 
 
-def table(columns: Sequence[tuple[str, Pixels]], slices: Sequence[int]) -> Image.Image:
-    """Slices of volumes u8 (s, y, x, 3) in rows, one column with a heading for each volume."""
+def table(
+    columns: Sequence[tuple[str, Pixels]],
+    slices: Sequence[int],
+    *,
+    side: int | None = None,
+    resampling: Image.Resampling = Image.Resampling.NEAREST,
+) -> Image.Image:
+    """Slices of volumes u8 (s, y, x, 3) in rows, one column with a heading for each volume.
+
+    Parameters
+    ----------
+    slices
+        From 0; they are labelled from 1, as instances are.
+    side
+        Longer side of a panel, pixels; None: a whole multiple of the slice's own, about `_TILE_SIDE`.
+    """
     headings = [heading for heading, _ in columns]
     rows = [[volume[s] for _, volume in columns] for s in slices]
     height, width = rows[0][0].shape[:2]
-    enlarge = max(1, round(_TILE_SIDE / max(height, width)))
-    height, width = height * enlarge, width * enlarge
+    longer = max(height, width)
+    enlarge = side / longer if side else max(1, round(_TILE_SIDE / longer))
+    height, width = round(height * enlarge), round(width * enlarge)
     font = ImageFont.load_default(size=13)
     heading_lines = [_wrapped(text, font, width) for text in headings]
     top = _TITLE_HEIGHT * max(len(lines) for lines in heading_lines)
@@ -194,9 +219,9 @@ def table(columns: Sequence[tuple[str, Pixels]], slices: Sequence[int]) -> Image
             draw.text((column * (width + _GAP) + 4, number * _TITLE_HEIGHT + 3), line, (230, 230, 230), font)
     for row, tiles in enumerate(rows):
         for column, tile in enumerate(tiles):
-            picture = Image.fromarray(tile).resize((width, height), Image.Resampling.NEAREST)
+            picture = Image.fromarray(tile).resize((width, height), resampling)
             sheet.paste(picture, (column * (width + _GAP), top + row * (height + _GAP)))
-        draw.text((4, top + row * (height + _GAP) + 2), f"slice {slices[row]}", (255, 220, 0), font)
+        draw.text((4, top + row * (height + _GAP) + 2), f"instance {slices[row] + 1}", (255, 220, 0), font)
     return sheet
 
 

@@ -182,6 +182,7 @@ def test_reconstruct_offline_writes_objects_pictures_and_a_summary(
     assert {Path(path).name for path in scan["pictures"]} == {
         "fallback.png",
         "zero-filled.png",
+        "slice.png",
         "overview.png",
     }
     assert all(Path(path).exists() for path in scan["pictures"])

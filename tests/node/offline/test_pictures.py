@@ -58,12 +58,15 @@ def test_files_and_their_sizes(tmp_path: Path, reconstruction) -> None:
         "error-fallback.png",
         "error-reference.png",
         "error-lf-mri.png",
+        "slice.png",
         "overview.png",
     ]
     with Image.open(tmp_path / "lf-mri.png") as sheet:
         assert sheet.size == (3 * X + 2 * 4, 2 * Y + 4)
     with Image.open(tmp_path / "overview.png") as overview:
         assert overview.size[0] > 9 * 300
+    with Image.open(tmp_path / "slice.png") as glance:
+        assert 800 <= glance.size[0] <= 880
 
 
 def test_the_heading_of_the_map_says_what_came_of_it(reconstruction) -> None:
