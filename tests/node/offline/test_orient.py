@@ -7,7 +7,8 @@ scanner's image is another contrast on a finer grid, half an acquired voxel besi
 import itertools
 import json
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ import pydicom
 import pytest
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from lfmri_node.dicom_io.errors import ScannerImagesError
+from lfmri_node.dicom_io.scanner_images import read_scanner_images
 from lfmri_node.node.cli import app, reported
 from lfmri_node.node.config import Config, from_document
 from lfmri_node.node.errors import Undecided
@@ -25,7 +27,9 @@ from lfmri_node.node.offline.conventions_sheet import direction
 from lfmri_node.node.offline.orient import Findings, orient_file
 from lfmri_node.recon.mrd.measurement import ReaderSettings, open_measurement
 from lfmri_node.recon.mrd.write import ScanLayout, open_writer
+from lfmri_node.recon.sense.fourier import fft_axis, reverse_axis
 from lfmri_node.recon.sense.sampling import random_lines
+from lfmri_node.recon.types import Convention
 
 DEFAULTS = from_document({}, base=Path(), name="defaults")
 N_COILS = 3
@@ -153,6 +157,7 @@ def scanner_slices(
     n: int = 160,
     beside_mm: float = 1.5,
     seed: int = 5,
+    offsets: Sequence[float] = OFFSETS_MM,
     **attributes: object,
 ) -> Path:
     """Magnitude MR images as another system makes them: its own rows and columns, noise, other matrix."""
@@ -162,7 +167,7 @@ def scanner_slices(
     step = 200.0 / n
     series, study = generate_uid(), generate_uid()
     folder.mkdir(parents=True, exist_ok=True)
-    for number, offset in enumerate(OFFSETS_MM, start=1):
+    for number, offset in enumerate(offsets, start=1):
         corner = CENTRE + offset * normal - step * (n // 2) * (row + column)
         down, right = np.meshgrid(np.arange(n), np.arange(n), indexing="ij")
         points = corner + step * (right[..., None] * row + down[..., None] * column) - CENTRE
@@ -258,6 +263,76 @@ def test_undersampled_scan_is_decided_by_cg_sense(tmp_path: Path) -> None:
     found = orient_file(path, like, None, DEFAULTS, "GATEWAY")
     assert found.right is not None
     assert found.right.reversed_axes == (True, False, False)
+
+
+def multi_frame(folder: Path, file: Path) -> Path:
+    """The slices of a folder as one Enhanced MR object: places a frame, the rest shared (PS3.3 A.36)."""
+    slices = [pydicom.dcmread(path) for path in sorted(folder.iterdir())]
+    whole = slices[0]
+    whole.SOPClassUID = EnhancedMRImageStorage
+    whole.NumberOfFrames = len(slices)
+    whole.PixelData = b"".join(one.PixelData for one in slices)
+    shared, orientation, measures = Dataset(), Dataset(), Dataset()
+    orientation.ImageOrientationPatient = whole.ImageOrientationPatient
+    measures.PixelSpacing = whole.PixelSpacing
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+    whole.SharedFunctionalGroupsSequence = [shared]
+    frames = []
+    for one in slices:
+        frame, place = Dataset(), Dataset()
+        place.ImagePositionPatient = one.ImagePositionPatient
+        frame.PlanePositionSequence = [place]
+        frames.append(frame)
+    del whole.ImagePositionPatient, whole.ImageOrientationPatient, whole.PixelSpacing
+    whole.PerFrameFunctionalGroupsSequence = frames
+    whole.save_as(file)
+    return file
+
+
+def test_multi_frame_image_and_a_single_slice_serve_as_well(tmp_path: Path) -> None:
+    axes, blobs = AXES["double oblique"], Blobs.random(1)
+    path = write_scan(tmp_path / "scan.h5", blobs, axes, Written(turn_read=-1))
+    folder = scanner_slices(tmp_path / "scanner", blobs.other_contrast(2), axes)
+    for like in (multi_frame(folder, tmp_path / "enhanced.dcm"), folder / "2.dcm"):
+        found = orient_file(path, like, None, DEFAULTS, "GATEWAY")
+        assert found.likeness is not None
+        assert found.conventions[found.likeness.best] == Convention(flip_readout=True)
+    assert len(read_scanner_images(tmp_path / "enhanced.dcm")) == 3
+    assert len(read_scanner_images(folder / "2.dcm")) == 1
+
+
+@pytest.mark.parametrize(
+    "how",
+    [Convention(fft_sign=1), Convention(flip_partition=True), Convention(flip_readout=True, flip_phase=True)],
+)
+def test_slab_with_two_phase_directions_has_eight_candidates(tmp_path: Path, how: Convention) -> None:
+    axes, blobs = AXES["sagittal"], Blobs.random(1)
+    n, field = (48, 40, 12), (192.0, 180.0, 36.0)
+    layout = replace(
+        layout_of(axes),
+        matrix=n,
+        field_of_view_mm=field,
+        three_dimensional=True,
+        readout_oversampling=1,
+        n_coils=1,
+        positions_mm=(tuple(CENTRE),),
+    )
+    places = [(np.arange(m) - m // 2) * f / m for m, f in zip(n, field, strict=True)]
+    u, v = np.meshgrid(places[0], places[1], indexing="ij")
+    volume = np.stack([blobs.image(u, v, w) for w in places[2]], axis=-1)
+    kspace = volume.astype(np.complex64)
+    for axis, reverse in enumerate(how.reversed_axes):
+        kspace = fft_axis(kspace, axis)
+        kspace = reverse_axis(kspace, axis) if reverse else kspace
+    step_1, step_2 = np.meshgrid(np.arange(n[1]), np.arange(n[2]), indexing="ij")
+    with open_writer(tmp_path / "slab.h5", layout) as writer:
+        lines = kspace.reshape(n[0], -1).T[:, None]
+        writer.lines(np.ascontiguousarray(lines), step_1.ravel(), step_2=step_2.ravel())
+    offsets = np.arange(-15.0, 16.0, 3.0)
+    like = scanner_slices(tmp_path / "scanner", blobs.other_contrast(2), axes, offsets=offsets)
+    found = orient_file(tmp_path / "slab.h5", like, None, DEFAULTS, "GATEWAY")
+    assert len(found.conventions) == 8
+    assert found.right == how
 
 
 def test_symmetric_object_is_refused_however_alike_it_looks(tmp_path: Path) -> None:
