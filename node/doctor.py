@@ -200,6 +200,22 @@ def _callers(config: Config, _layout: Layout) -> Iterator[Finding]:
         yield _ok("callers", ", ".join(f"{c.ae_title} from {c.address}" for c in config.listener.allow))
 
 
+def _orientation(config: Config, _layout: Layout) -> Iterator[Finding]:
+    """Whether the sign and flips of each gateway were compared with its scanner's own images."""
+    titles = {caller.ae_title for caller in config.listener.allow}
+    unverified = sorted(title for title in titles if config.gateway(title).orientation_verified is None)
+    if unverified:
+        yield Finding(
+            check="orientation",
+            state=State.WARNING,
+            message=f"not verified for {', '.join(unverified)}: images may be mirrored",
+            code="LF-DOC-020",
+            hint="`lfmri-node orient` compares once with the scanner's own images",
+        )
+    elif titles:
+        yield _ok("orientation", f"verified for {', '.join(sorted(titles))}")
+
+
 def _clock(_config: Config, layout: Layout) -> Iterator[Finding]:
     present = datetime.now(UTC)
     latest = _latest_change(layout)
@@ -326,6 +342,7 @@ _CHECKS = {
     "dciodvfy": _validator,
     "disk": _disk,
     "callers": _callers,
+    "orientation": _orientation,
     "destinations": _destinations,
 }
 _CHECKS_INSIDE = {

@@ -108,3 +108,15 @@ def test_a_missing_password_hides_no_other_finding(tmp_path: Path, layout: Layou
     assert the_one(found, "destination a").code == "LF-CFG-005"
     assert the_one(found, "destination b").code == "LF-DOC-009"
     assert "jobs" in found
+
+
+def test_gateways_whose_orientation_nobody_verified_are_named(tmp_path: Path) -> None:
+    callers = ", ".join(f"{{ae_title = '{title}', address = '10.0.0.1'}}" for title in ("MR1", "MR2"))
+    allow = f"[listener]\nallow = [{callers}]\n"
+    dated = "[gateways.MR1]\norientation_verified = 2026-11-29\n"
+    some = the_one(findings(tmp_path, more=allow + dated), "orientation")
+    assert (some.state, some.code) == (State.WARNING, "LF-DOC-020")
+    assert "MR2" in some.message
+    assert "MR1" not in some.message
+    both = findings(tmp_path, more=allow + dated + dated.replace("MR1", "MR2"))
+    assert the_one(both, "orientation").state is State.OK
