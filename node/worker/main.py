@@ -6,11 +6,9 @@ same job up. Anything that a library prints on stdout goes to stderr instead.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import queue
-import resource
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -19,16 +17,10 @@ from typing import Any, TextIO
 from lfmri_node.dicom_io.errors import DicomIoError
 from lfmri_node.node import logs
 from lfmri_node.node.errors import StageFailed
+from lfmri_node.node.worker.memory import is_out_of_memory, limit_memory
 from lfmri_node.node.worker.stages import Pipeline
 from lfmri_node.node.worker.task import Task
 from lfmri_node.recon.errors import ReconError, UnsupportedAcquisition
-
-_NO_MEMORY = (
-    "can't allocate memory",  # torch's allocator of the CPU
-    "out of memory",  # torch.OutOfMemoryError, of an accelerator
-    "memory allocation failed",  # HDF5
-    "can't start new thread",
-)
 
 Operation = Callable[[Task, Callable[[int, int], None]], Mapping[str, object]]
 
@@ -52,12 +44,6 @@ def main(arguments: list[str] | None = None) -> None:
         },
         prepare=pipeline.warm_up,
     )
-
-
-def limit_memory(limit_gb: float) -> None:
-    """Let allocations of this process fail beyond ``limit_gb``; code and mapped files do not count."""
-    limit = int(limit_gb * 2**30)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def serve(
@@ -106,7 +92,7 @@ def _answer(request: Mapping[str, Any], operation: Operation, answers: TextIO) -
             "somebody removed it from node.data_dir; send the measurement again",
         )
     except (MemoryError, RuntimeError, OSError) as error:
-        if _out_of_memory(error):
+        if is_out_of_memory(error):
             return _error(
                 "LF-JOB-013",
                 "the reconstruction needs more memory than it may use",
@@ -120,15 +106,6 @@ def _answer(request: Mapping[str, Any], operation: Operation, answers: TextIO) -
             "make room on the disk of node.data_dir; the job goes on by itself",
             transient=True,
         )
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether an allocation failed: numpy says it by type, torch and HDF5 only in words, mmap by number."""
-    if isinstance(error, MemoryError):
-        return True
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno == errno.ENOMEM
-    return any(words in str(error).lower() for words in _NO_MEMORY)
 
 
 def _error(

@@ -21,6 +21,7 @@ from lfmri_node.dicom_io.types import EncodedObject, StudyContext
 from lfmri_node.node.errors import StageFailed
 from lfmri_node.node.files import published_directory, published_path, write_text
 from lfmri_node.node.jobs.recipe import Recipe, job_key
+from lfmri_node.node.worker.memory import bounded_growth, is_out_of_memory
 from lfmri_node.node.worker.task import ANSWER, CALIBRATION, RECONSTRUCTION, Task
 from lfmri_node.recon.mrd.measurement import Measurement, ReaderSettings, open_measurement
 from lfmri_node.recon.types import Method, RawScan, Reconstruction, ScanIdentity
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from lfmri_node.recon.method.weights import Model  # torch comes with it: at run time only when needed
 
 Progress = Callable[[int, int], None]
+
+_DECODE_BYTES = 2 << 30
 
 
 class Pipeline:
@@ -57,15 +60,24 @@ class Pipeline:
             The payload or the ISMRMRD file is damaged or of a kind that is not supported.
         StageFailed
             LF-JOB-021 no usable identity, LF-JOB-022 geometry unknown, LF-JOB-023 the ISMRMRD
-            header contradicts the DICOM attributes.
+            header contradicts the DICOM attributes, LF-JOB-024 the file needs more memory to be read
+            than its size explains.
         """
         received = recall_measurement(task.sources)
         verify(received.parts)
         context = received.context
-        with self._measurement(task) as measurement:
-            check_identity(measurement.identity, context)
-            scans = [measurement.scan(contrast, repetition) for contrast, repetition in measurement.scans]
-            check_geometry(scans)
+        try:
+            with (
+                bounded_growth(_DECODE_BYTES + 2 * received.size_bytes),
+                self._measurement(task) as measurement,
+            ):
+                check_identity(measurement.identity, context)
+                scans = [measurement.scan(contrast, repetition) for contrast, repetition in measurement.scans]
+                check_geometry(scans)
+        except (MemoryError, RuntimeError, OSError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise _beyond_its_size() from error
         keys = [
             job_key(context, task.source_sha256, task.recipe, scan.contrast, scan.repetition).hex
             for scan in scans
@@ -166,6 +178,15 @@ class Pipeline:
             self._model = load_model(path, sha256=recipe.weights_sha256)
             self._model_sha256 = recipe.weights_sha256
         return self._model
+
+
+def _beyond_its_size() -> StageFailed:
+    return StageFailed(
+        "LF-JOB-024",
+        "the ISMRMRD file needs more memory to be read than its size explains",
+        "it is damaged or made to do harm; export the measurement again, and find out who sent it",
+        refused=True,
+    )
 
 
 def encode_objects(
