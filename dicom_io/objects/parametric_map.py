@@ -110,4 +110,21 @@ def _map(
         **sop_arguments(job, role, 1),
     )
     add_frame_anatomy(built, job.context.attributes)
+    _order_frames(built)
     return built
+
+
+def _order_frames(built: hd.pm.ParametricMap) -> None:
+    """Frames from the first position along the slice normal to the last.
+
+    highdicom writes them the other way round, and there are readers that take frame n for position n whatever
+    the frame says of its position (dcmqi 1.5.7).
+    """
+    groups = list(built.PerFrameFunctionalGroupsSequence)
+    orientation = built.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient
+    normal = np.cross(*np.array(orientation, dtype=float).reshape(2, 3))
+    positions = [group.PlanePositionSequence[0].ImagePositionPatient for group in groups]
+    order = np.argsort(np.array(positions, dtype=float) @ normal)
+    frames = np.frombuffer(built.FloatPixelData, dtype="<f4").reshape(len(groups), -1)
+    built.FloatPixelData = frames[order].tobytes()
+    built.PerFrameFunctionalGroupsSequence = [groups[n] for n in order]

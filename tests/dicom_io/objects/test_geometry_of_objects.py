@@ -1,5 +1,12 @@
 """Where the objects lie: hand-written LPS numbers against the files, to 1e-3 mm."""
 
+import gzip
+import re
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
 import highdicom as hd
 import numpy as np
 import pytest
@@ -131,6 +138,80 @@ def test_highdicom_reads_map_and_segment_as_volumes_at_the_same_place(case):
     sources = [str(image.SOPInstanceUID) for image in delivery.read("lf-mri")]
     pixels = segment.get_pixels_by_source_instance(sources, assert_missing_frames_are_empty=True)
     assert np.array_equal(pixels.any(axis=-1), trusted.lesion.mask)
+
+
+def nrrd(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Values (k, j, i) and the LPS affine of columns i, j, k, as an NRRD file states them."""
+    head, _, data = path.read_bytes().partition(b"\n\n")
+    fields = dict(line.split(": ", 1) for line in head.decode().splitlines() if ": " in line)
+    sizes = [int(n) for n in fields["sizes"].split()]
+    kind = {"float": "<f4", "short": "<i2", "unsigned short": "<u2"}[fields["type"]]
+    vectors = re.findall(r"\(([^)]*)\)", fields["space directions"] + fields["space origin"])
+    affine = np.eye(4)
+    affine[:3] = np.array([[float(v) for v in vector.split(",")] for vector in vectors]).T
+    return np.frombuffer(gzip.decompress(data), dtype=kind).reshape(sizes[::-1]), affine
+
+
+def at(values: np.ndarray, affine: np.ndarray, position: np.ndarray) -> float:
+    """The value of the voxel whose centre is ``position``; zero outside the volume."""
+    i, j, k = np.rint(np.linalg.inv(affine) @ [*position, 1])[:3].astype(int)
+    inside = all(0 <= n < size for n, size in zip((k, j, i), values.shape, strict=True))
+    return float(values[k, j, i]) if inside else 0.0
+
+
+def by_dcmqi(program: str, source: Path, out: Path) -> list[Path]:
+    out.mkdir()
+    command = [Path(sys.executable).with_name(program), "--inputDICOM", source, "--outputDirectory", out]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return sorted(out.glob("*.nrrd"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="dcmqi is installed on Linux alone")
+@pytest.mark.parametrize("role", ["map", "difference"])
+def test_dcmqi_reads_the_maps_at_their_place(case, tmp_path, role):
+    trusted, delivery, _, _, _ = case
+    (path,) = by_dcmqi("paramap2itkimage", delivery.files(role)[0], tmp_path / "out")
+    values, affine = nrrd(path)
+    change = np.abs(trusted.image) - np.abs(trusted.reference)
+    expected = trusted.lesion.activation if role == "map" else change
+    for s, y, x in np.ndindex(_MATRIX):
+        place = np.array(trusted.geometry.voxel_centre_mm(s, y, x))
+        assert at(values, affine, place) == pytest.approx(expected[s, y, x], abs=1e-7)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="dcmqi is installed on Linux alone")
+def test_dcmqi_reads_every_segment_at_its_place(case, tmp_path):
+    trusted, delivery, _, _, _ = case
+    paths = by_dcmqi("segimage2itkimage", delivery.files("segmentation")[0], tmp_path / "out")
+    (dataset,) = delivery.read("segmentation")
+    assert len(paths) == len(dataset.SegmentSequence)
+    volumes = [nrrd(path) for path in paths]
+    for s, y, x in np.ndindex(_MATRIX):
+        place = np.array(trusted.geometry.voxel_centre_mm(s, y, x))
+        marked = sum(at(values, affine, place) > 0 for values, affine in volumes)
+        assert marked == trusted.lesion.mask[s, y, x]
+
+
+def test_dcm2niix_puts_the_images_where_they_are(case, tmp_path, program):
+    """NIfTI is RAS: x and y change their sign against LPS."""
+    trusted, delivery, _, _, _ = case
+    source = tmp_path / "series"
+    source.mkdir()
+    for path in delivery.files("lf-mri"):
+        (source / path.name).write_bytes(path.read_bytes())
+    command = [program("dcm2niix"), "-b", "n", "-z", "n", "-f", "volume", "-o", str(tmp_path), str(source)]
+    subprocess.run(command, check=True, capture_output=True)
+    content = (tmp_path / "volume.nii").read_bytes()
+    shape = struct.unpack_from("<8h", content, 40)[1:4]
+    offset = int(struct.unpack_from("<f", content, 108)[0])
+    affine = np.eye(4)
+    affine[:3] = np.array(struct.unpack_from("<12f", content, 280)).reshape(3, 4)
+    values = np.frombuffer(content, dtype="<i2", offset=offset).reshape(shape[::-1])
+    stored = [image.pixel_array for image in delivery.read("lf-mri")]
+    for s, y, x in np.ndindex(_MATRIX):
+        lps = np.array(trusted.geometry.voxel_centre_mm(s, y, x))
+        assert at(values, affine, lps * [-1, -1, 1]) == stored[s][y, x]
 
 
 def test_decimal_strings_fit_sixteen_characters(make, elements):
