@@ -27,7 +27,7 @@ from lfmri_node.dicom_io.status import Status
 TRANSFER_SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 
 _LARGE_ELEMENT = 1 << 16
-_MAX_HEAD_BYTES = 1 << 20
+MAX_HEAD_BYTES = 1 << 20
 _MAX_READS = 20_000  # one to three an element
 PARSE_ERRORS = (
     InvalidDicomError,
@@ -78,7 +78,7 @@ class _Bounded:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._position = 0
-        self._bytes_left = _MAX_HEAD_BYTES
+        self._bytes_left = MAX_HEAD_BYTES
         self._reads_left = _MAX_READS
 
     def read(self, size: int = -1, /) -> bytes:

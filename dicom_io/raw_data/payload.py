@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -79,32 +79,47 @@ def read_payload(path: Path) -> PayloadHeader:
     Raises
     ------
     PayloadError
+        As `read_begun`; LF-PAY-005 when the object is truncated.
+    """
+    return completed(read_begun(path))
+
+
+def read_begun(path: Path) -> PayloadHeader:
+    """The head of an object of which only that need have come; see `completed`.
+
+    Raises
+    ------
+    PayloadError
         LF-PAY-001 no DICOM file or a damaged head, -002 another SOP class, -003 Raw Data of another
-        maker, -004 a format that is not known, -005 truncated, -006 lengths contradict, -007 part
-        numbers contradict, -008 no usable identity, -009 another transfer syntax, -011 no SOP
-        Instance UID or a malformed one, -013 too long a head.
+        maker, -004 a format that is not known, -006 lengths contradict, -007 part numbers contradict,
+        -008 no usable identity, -009 another transfer syntax, -011 no SOP Instance UID or a malformed
+        one, -013 too long a head.
     """
     head, payload = read_head(path)
     with damage_is_a_payload_error():
         _require_raw_data(head)
         fields, offset = _located(head, payload)
-        end = offset + fields.size
-        require_length(path, end + fields.size % 2)
         _require_identity(head)
-        start = 144 + int(head.file_meta.FileMetaInformationGroupLength)
         return PayloadHeader(
             path=path,
             sop_class_uid=str(head.SOPClassUID),
             sop_instance_uid=str(head.SOPInstanceUID),
             offset=offset,
             fields=fields,
-            head_sha256=_sha256_around(path, start, offset, end),
+            head_sha256="",
             calling_ae=text_of(head.file_meta, "SourceApplicationEntityTitle"),
             patient=(text_of(head, "PatientID"), text_of(head, "IssuerOfPatientID")),
             study_instance_uid=text_of(head, "StudyInstanceUID"),
             attributes=copied_attributes(head),
             received_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
         )
+
+
+def completed(header: PayloadHeader) -> PayloadHeader:
+    """With the hash of all but the payload, now that the whole object is there; LF-PAY-005 if it is not."""
+    end = header.offset + header.fields.size
+    require_length(header.path, end + header.fields.size % 2)
+    return replace(header, head_sha256=_sha256_around(header.path, header.offset, end))
 
 
 def verify(headers: Sequence[PayloadHeader]) -> None:
@@ -254,10 +269,12 @@ def _require_identity(head: Dataset) -> None:
         )
 
 
-def _sha256_around(path: Path, start: int, hole: int, end: int) -> str:
-    """SHA-256 of a file from ``start``, without the bytes from ``hole`` to ``end``."""
+def _sha256_around(path: Path, hole: int, end: int) -> str:
+    """SHA-256 of a file's data set without the bytes from ``hole`` to ``end``."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
+        file.seek(140)  # value of the File Meta Information Group Length (PS3.10 7.1)
+        start = 144 + int.from_bytes(file.read(4), "little")
         file.seek(start)
         left = hole - start
         while left > 0 and (block := file.read(min(_BLOCK, left))):

@@ -11,6 +11,7 @@ in memory without limit.
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections import deque
@@ -27,9 +28,10 @@ from pynetdicom.dimse_primitives import DimsePrimitiveType
 from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.pdu_primitives import P_DATA
 
-from lfmri_node.dicom_io.errors import ListenerRefusal
+from lfmri_node.dicom_io.errors import ListenerRefusal, PayloadError
 from lfmri_node.dicom_io.files import private
-from lfmri_node.dicom_io.raw_data.head import PARSE_ERRORS
+from lfmri_node.dicom_io.raw_data.head import MAX_HEAD_BYTES, PARSE_ERRORS
+from lfmri_node.dicom_io.raw_data.payload import PayloadHeader, read_begun
 from lfmri_node.dicom_io.status import Status
 
 _COMMAND, _LAST = 1, 2  # bits of the message control header, PS3.8 E.2
@@ -57,11 +59,15 @@ class IncomingObject:
     ----------
     size
         Bytes of the data set received so far.
+    header
+        Of a long object, once its head has come: the rest of an object that will be refused takes
+        no room, and its association makes way for another.
     """
 
     def __init__(self, path: Path, limits: Limits) -> None:
         self.path = path
-        self.refusal: ListenerRefusal | None = None
+        self.refusal: ListenerRefusal | PayloadError | None = None
+        self.header: PayloadHeader | None = None
         self.size = 0
         self._limits = limits
         self._check_at = 0
@@ -96,6 +102,10 @@ class IncomingObject:
                 self._check_limits()
             if self.refusal is None:
                 self._append(piece)
+                if self.header is None and self.size > MAX_HEAD_BYTES:
+                    self.header = read_begun(self.path)
+        except PayloadError as refusal:
+            self.refuse(refusal)
         except OSError as error:
             self.refuse(out_of_space(error))
 
@@ -106,7 +116,7 @@ class IncomingObject:
         if self.refusal is None:
             self._close()
 
-    def refuse(self, refusal: ListenerRefusal) -> None:
+    def refuse(self, refusal: ListenerRefusal | PayloadError) -> None:
         """Note the first reason and remove the file."""
         self.refusal = self.refusal or refusal
         self.discard()
@@ -176,8 +186,15 @@ class ReceivingDimse(DIMSEServiceProvider):
 
     @property
     def silence_s(self) -> float | None:
-        """Seconds since a message or 64 KiB of a data set came, or an answer left; None while we owe one."""
-        return None if self._serving else time.monotonic() - self._got_on
+        """Seconds since a message or 64 KiB of a data set came, or an answer left.
+
+        None while we owe an answer; infinite while only the rest of a refused object comes.
+        """
+        if self._serving:
+            return None
+        if self._current is not None and self._current.refusal is not None:
+            return math.inf
+        return time.monotonic() - self._got_on
 
     @property
     def _serving(self) -> bool:

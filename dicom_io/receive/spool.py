@@ -30,6 +30,7 @@ from lfmri_node.dicom_io.files import sync_directory, sync_file
 from lfmri_node.dicom_io.raw_data.block import parts_error
 from lfmri_node.dicom_io.raw_data.payload import (
     PayloadHeader,
+    completed,
     read_payload,
     require_same_file,
     verify,
@@ -254,7 +255,7 @@ def _synced_and_verified(incoming: IncomingObject) -> PayloadHeader:
     """Make the file durable and check its payload, both at the same time."""
     with ThreadPoolExecutor(max_workers=1) as disk:
         synced = disk.submit(sync_file, incoming.path)
-        header = read_payload(incoming.path)
+        header = completed(incoming.header) if incoming.header else read_payload(incoming.path)
         verify_part(header)
         synced.result()
     return header

@@ -118,6 +118,7 @@ ESTABLISHED = {
     "data set without end": command(DATA_SET) + fragment(bytes(1000), control=0),
     "4 GiB data": struct.pack(">BxL", 4, 0xFFFFFFFF),
     "half a PDU": command(DATA_SET)[:-10],
+    "a refused object that goes on": command(DATA_SET) + fragment(bytes(16_000), control=0) * 70,
 }
 
 

@@ -14,6 +14,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import MRImageStorage, RawDataStorage
+from pynetdicom import evt
 
 from lfmri_node.dicom_io.raw_data.payload import read_payload
 from lfmri_node.dicom_io.raw_data.wrap import wrap
@@ -262,6 +263,28 @@ def test_the_same_measurement_in_another_study_of_the_patient_is_another_scan(
     node = start_node()
     assert store(node.port, *paths) == [Status.SUCCESS] * 2
     assert len({payload.paths for payload in node.received}) == 2
+
+
+def test_a_long_object_is_refused_as_soon_as_its_head_is_there(
+    start_node, associate, h5, tmp_path, source, lines
+) -> None:
+    """What comes after it takes no room; the sender is answered at the end all the same."""
+    h5.write_bytes(h5.read_bytes() + bytes(3_000_000))
+    changed = edited(wrap(h5, tmp_path, source)[0], tmp_path / "anonymous.dcm", anonymous)
+    node = start_node(min_free_bytes=0)
+    association = associate(node.port)
+    (ours,) = node.listener._server.active_associations
+    rooms: list[int] = []
+
+    def look(event: evt.Event) -> None:
+        rooms.append(sum(path.stat().st_size for path in node.incoming))
+
+    ours.bind(evt.EVT_PDU_RECV, look)
+    send_file_as_it_is(association, changed, expected=Status.NO_IDENTITY)
+    association.release()
+    assert lines.ours[0].startswith("LF-PAY-008")
+    assert 0 < max(rooms) < 1_300_000
+    assert rooms[-1] == 0
 
 
 @pytest.mark.parametrize("change", [{"AccessionNumber": "ACC-78"}, {"PatientName": "Phantom^Lesion^^Dr"}])
