@@ -440,4 +440,39 @@ MUTANTS = (
         tests=("tests/node/jobs/test_job.py",),
         breaks="a job waits for days after a long outage",
     ),
+    # Orientation: sign and flips, and what proves them.
+    Mutant(
+        name="orientation: the sign is not applied",
+        file="recon/types.py",
+        old="every = self.fft_sign == 1",
+        new="every = False",
+        tests=("tests/recon/mrd/test_orientation.py",),
+        breaks="a scanner whose sign was settled still shows left for right",
+    ),
+    Mutant(
+        name="orientation: turned beside the middle voxel",
+        file="recon/mrd/orientation.py",
+        old="np.roll(volume, 1, axis)",
+        new="np.roll(volume, 0, axis)",
+        tests=("tests/recon/mrd/test_orientation.py",),
+        breaks="orient compares images that the reader does not make",
+    ),
+    Mutant(
+        name="orient: correlation without significance decides",
+        file="recon/likeness.py",
+        old="self.evidence >= MIN_EVIDENCE and self.standard_errors",
+        new="self.evidence >= 0 or self.standard_errors",
+        tests=("tests/recon/test_likeness.py",),
+        breaks="noise decides which side is left",
+    ),
+    Mutant(
+        name="orient: one rival beaten is enough",
+        file="recon/likeness.py",
+        old="self.alike and all(",
+        new="self.alike and any(",
+        tests=(
+            "tests/node/offline/test_orient.py::test_object_symmetric_in_one_direction_only_is_refused_as_well",
+        ),
+        breaks="a head without a left and a right settles left and right",
+    ),
 )

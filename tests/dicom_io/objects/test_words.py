@@ -6,7 +6,7 @@ import pytest
 
 from lfmri_node.dicom_io.objects.texts import NOTHING_MARKED, legend_lines, map_summary
 from lfmri_node.dicom_io.objects.validate import check
-from lfmri_node.recon.types import Convention
+from lfmri_node.recon.types import Convention, Reason
 
 _SHAPE = (3, 17, 23)
 _LIMITS = "gate 0.4, threshold 0.5"
@@ -115,6 +115,14 @@ def test_every_object_says_how_it_was_turned_and_whether_that_was_verified(make,
         assert convention.describe() in node.ContributionDescription
         for text in (dataset.get("ImageComments"), dataset.get("DerivationDescription")):
             assert dataset.Modality == "SR" or convention.describe() in text
+
+
+def test_orientation_is_said_even_where_the_reasons_of_a_fallback_fill_the_description(make):
+    reasons = [Reason(code=f"LF-QUA-{n}", message="noise " * 30, slices=()) for n in range(101, 113)]
+    (image, *_) = make.deliver(make.untrusted(reasons=reasons)).read()
+    assert image.DerivationDescription.endswith("...")
+    for text in (image.ImageComments, image.ContributingEquipmentSequence[1].ContributionDescription):
+        assert "not verified against the scanner's own images" in text
 
 
 def test_the_summary_for_the_terminal(make):
