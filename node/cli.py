@@ -36,10 +36,29 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable answer on stdout.")]
 InputFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)]
-PatientId = Annotated[str | None, typer.Option(help="PatientID, over what the file says.")]
-PatientName = Annotated[str | None, typer.Option(help="PatientName, as Family^Given.")]
-StudyUid = Annotated[str | None, typer.Option("--study-uid", help="StudyInstanceUID to add to.")]
-Accession = Annotated[str | None, typer.Option("--accession", help="AccessionNumber.")]
+PatientId = Annotated[
+    str | None,
+    typer.Option(envvar="LFMRI_PATIENT_ID", help="PatientID, over what the file says; see --identity."),
+]
+PatientName = Annotated[
+    str | None, typer.Option(envvar="LFMRI_PATIENT_NAME", help="PatientName, as Family^Given.")
+]
+StudyUid = Annotated[
+    str | None,
+    typer.Option("--study-uid", envvar="LFMRI_STUDY_UID", help="StudyInstanceUID to add to."),
+]
+Accession = Annotated[
+    str | None, typer.Option("--accession", envvar="LFMRI_ACCESSION", help="AccessionNumber.")
+]
+Identity = Annotated[
+    Path | None,
+    typer.Option(
+        "--identity",
+        help='TOML file of DICOM attributes (PatientID = "..."), - for standard input: options'
+        " themselves can be read in the list of processes.",
+    ),
+]
+Group = Annotated[str | None, typer.Option("--group", help="HDF5 group that holds the measurement.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -67,15 +86,21 @@ def _config(path: Path | None) -> Config:
 
 
 def _given(
-    patient_id: str | None, patient_name: str | None, study_uid: str | None, accession: str | None
+    identity: Path | None,
+    patient_id: str | None,
+    patient_name: str | None,
+    study_uid: str | None,
+    accession: str | None,
 ) -> dict[str, str]:
-    named = {
+    from lfmri_node.node.gateway.identity import read_identity
+
+    options = {
         "PatientID": patient_id,
         "PatientName": patient_name,
         "StudyInstanceUID": study_uid,
         "AccessionNumber": accession,
     }
-    return {keyword: value for keyword, value in named.items() if value is not None}
+    return read_identity(identity, options)
 
 
 @app.command()
@@ -95,15 +120,17 @@ def send(
     patient_name: PatientName = None,
     study_uid: StudyUid = None,
     accession: Accession = None,
+    identity: Identity = None,
+    group: Group = None,
 ) -> None:
     """Wrap an ISMRMRD file as Raw Data objects and send them to a node, as a scanner gateway does."""
     from lfmri_node.node.console import Steps
     from lfmri_node.node.gateway.send import parse_address, send_file
 
     address = parse_address(to)
-    given = _given(patient_id, patient_name, study_uid, accession)
+    given = _given(identity, patient_id, patient_name, study_uid, accession)
     with Steps() as steps:
-        n_parts = send_file(file, address, calling_ae=calling_ae, given=given, show=steps.show)
+        n_parts = send_file(file, address, calling_ae=calling_ae, given=given, show=steps.show, group=group)
     typer.echo(f"{n_parts} Raw Data object(s) accepted by {address.ae_title}")
 
 
@@ -119,6 +146,8 @@ def reconstruct(
     patient_name: PatientName = None,
     study_uid: StudyUid = None,
     accession: Accession = None,
+    identity: Identity = None,
+    group: Group = None,
     json: JsonOption = False,
 ) -> None:
     """Reconstruct one file offline into DICOM objects and pictures. Exit 3: refused, nothing written."""
@@ -135,7 +164,8 @@ def reconstruct(
         method=method,
         weights=weights,
         calling_ae=calling_ae,
-        given=_given(patient_id, patient_name, study_uid, accession),
+        given=_given(identity, patient_id, patient_name, study_uid, accession),
+        group=group,
     )
     print_outcomes(outcomes, out, as_json=json)
 

@@ -10,37 +10,21 @@ from typing import Any
 
 import highdicom as hd
 from highdicom.sr import CodedConcept
-from pydicom import config
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
-from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import MRImageStorage
-from pydicom.valuerep import DA, DT, IS, TM, DSfloat, validate_value
+from pydicom.valuerep import DA, DT, TM
 
-from lfmri_node.dicom_io.errors import ObjectError
 from lfmri_node.dicom_io.objects import codes, texts
 from lfmri_node.dicom_io.objects.codes import Role
 from lfmri_node.dicom_io.types import StudyContext
 from lfmri_node.dicom_io.uids import JobKey, name_uid
+from lfmri_node.dicom_io.values import IDENTITY, does_not_fit, fits, plain_value
 from lfmri_node.recon.types import Reconstruction
 
 NODE_MANUFACTURER = "lfmri-node project"
 NODE_MODEL = "lfmri-node"
 
-# Where one of these does not fit its VR the object would belong to someone else: refused, not repaired.
-_IDENTITY = frozenset(
-    {
-        "PatientName",
-        "PatientID",
-        "IssuerOfPatientID",
-        "StudyInstanceUID",
-        "StudyID",
-        "AccessionNumber",
-        "FrameOfReferenceUID",
-    }
-)
-_ENUMERATED = {"PatientSex": frozenset({"M", "F", "O"}), "Laterality": frozenset({"L", "R"})}
 _OWN_ANATOMY = (Role.DIFFERENCE, Role.MAP, Role.SEGMENTATION)
 _LARGEST_SOURCE_NUMBER = 2_000_000  # a thousand times more is still an IS
 _OFFSET = re.compile(r"([+-])(0\d|1[0-4])([0-5]\d)\Z")
@@ -225,45 +209,11 @@ def patient_and_study(job: ObjectJob) -> Dataset:
 
 def copy_attribute(target: Dataset, keyword: str, value: object) -> None:
     """Set an attribute of the source where its value fits its VR and enumeration; see `patient_and_study`."""
-    plain = _plain(value)
-    if _fits(keyword, plain):
+    plain = plain_value(value)
+    if fits(keyword, plain):
         setattr(target, keyword, plain)
-    elif keyword in _IDENTITY:
-        raise ObjectError(
-            "LF-OBJ-002",
-            f"the source's {keyword} does not fit its value representation",
-            "correct the attribute at the gateway and send the measurement again",
-        )
-
-
-def _plain(value: object) -> Any:
-    """Values as text, freed of the character set that they were read with, inside sequences too."""
-    if isinstance(value, Dataset):
-        item = Dataset()
-        for element in value:
-            plain = _plain(element.value)
-            if _is_legal(element.VR, plain):
-                item.add_new(element.tag, element.VR, plain)
-        return item
-    if isinstance(value, DicomSequence | MultiValue | list | tuple):
-        return [_plain(item) for item in value]
-    binary = isinstance(value, int | float | bytes) and not isinstance(value, DSfloat | IS)
-    return value if value is None or binary else str(value)
-
-
-def _fits(keyword: str, value: Any) -> bool:
-    if keyword in _ENUMERATED and value not in _ENUMERATED[keyword]:
-        return False
-    return _is_legal(dictionary_VR(keyword), value)
-
-
-def _is_legal(vr: str, value: Any) -> bool:
-    try:
-        for item in value if isinstance(value, list) else [value]:
-            validate_value(vr, item, config.RAISE)
-    except ValueError:
-        return False
-    return True
+    elif keyword in IDENTITY:
+        raise does_not_fit(keyword)
 
 
 def _add_body_part(dataset: Dataset, role: Role, attributes: Mapping[str, object]) -> None:
@@ -272,11 +222,11 @@ def _add_body_part(dataset: Dataset, role: Role, attributes: Mapping[str, object
     It is absent where frames or segments name their own anatomy.
     """
     body_part = str(attributes.get("BodyPartExamined") or "").strip().upper()
-    if body_part and _fits("BodyPartExamined", body_part):
+    if body_part and fits("BodyPartExamined", body_part):
         dataset.BodyPartExamined = body_part
     if body_part not in codes.UNPAIRED_BODY_PARTS and role not in _OWN_ANATOMY:
         laterality = str(attributes.get("Laterality") or "")
-        dataset.Laterality = laterality if _fits("Laterality", laterality) else ""
+        dataset.Laterality = laterality if fits("Laterality", laterality) else ""
 
 
 def _contributing_equipment(job: ObjectJob) -> list[hd.ContributingEquipment]:

@@ -38,7 +38,7 @@ def publish(objects: Iterable[tuple[Role, Dataset]], out: Path) -> tuple[Encoded
             scratch.write_bytes(content)
             sync_file(scratch)
         assert_valid([scratch for scratch, _ in staged])
-        missing = [(scratch, encoded) for scratch, encoded in staged if not _is_there(encoded)]
+        missing = [(scratch, encoded) for scratch, encoded in staged if not is_there(encoded)]
         for scratch, encoded in missing:
             scratch.replace(encoded.path)
     finally:
@@ -63,7 +63,7 @@ def _encode(role: Role, dataset: Dataset, out: Path) -> tuple[EncodedObject, byt
     return encoded, content
 
 
-def _is_there(encoded: EncodedObject) -> bool:
+def is_there(encoded: EncodedObject) -> bool:
     """Whether the file exists with these bytes; an error where it exists with others."""
     if not encoded.path.exists():
         return False

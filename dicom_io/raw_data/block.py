@@ -12,6 +12,8 @@ xx05  US  number of this part, from 1
 xx06  US  number of parts
 xx07  LO  SHA-256 of the whole ISMRMRD file, lower-case hex
 xx08  LO  exact length of the whole file in bytes, decimal
+xx09  LO  optional: keywords, separated by spaces, of attributes that were given at the gateway on
+          purpose, in place of what the ISMRMRD header says
 xx10  OB  this part
 ====  ==  =============================================================
 """
@@ -56,6 +58,7 @@ class BlockFields:
     n_parts: int
     sha256: str
     total_size: int
+    given: str = ""
 
     def __post_init__(self) -> None:
         if not (_SHA256.match(self.sha256) and _SHA256.match(self.part_sha256) and self.size and self.group):
@@ -79,6 +82,8 @@ class BlockFields:
         block.add_new(0x06, "US", self.n_parts)
         block.add_new(0x07, "LO", self.sha256)
         block.add_new(0x08, "LO", str(self.total_size))
+        if self.given:
+            block.add_new(0x09, "LO", self.given)
         return block
 
     @classmethod
@@ -101,6 +106,7 @@ class BlockFields:
                 n_parts=_number(block, 0x06, "US"),
                 sha256=_text(block, 0x07),
                 total_size=int(_text(block, 0x08)),
+                given=_text(block, 0x09) if 0x09 in block else "",
             )
         except (KeyError, TypeError, ValueError, struct.error) as error:
             raise _unknown_format() from error

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
+from pydicom.uid import RawDataStorage
 
 from lfmri_node.dicom_io.raw_data.head import PARSE_ERRORS, text_of
 from lfmri_node.dicom_io.types import Equipment, StudyContext
 from lfmri_node.recon.types import ScanIdentity
 
-_COPIED = (
+COPIED = (
     # Patient, PS3.3 C.7.1.1
     "PatientName",
     "PatientID",
@@ -88,7 +90,7 @@ def copied_attributes(head: Dataset) -> dict[str, Any]:
     goes on to the caller.
     """
     copied: dict[str, Any] = {}
-    for keyword in (*_COPIED, *_EQUIPMENT, "FrameOfReferenceUID"):
+    for keyword in (*COPIED, *_EQUIPMENT, "FrameOfReferenceUID"):
         if keyword not in head:
             continue
         try:
@@ -117,19 +119,36 @@ def study_context(
     return StudyContext(
         study_instance_uid=text_of(dataset, "StudyInstanceUID"),
         frame_of_reference_uid=frame_of_reference or None,
-        attributes={keyword: dataset[keyword].value for keyword in _COPIED if keyword in dataset},
+        attributes={keyword: dataset[keyword].value for keyword in COPIED if keyword in dataset},
         source_sop_class_uid=sop_class_uid,
         source_instances=sop_instance_uids,
         equipment=Equipment(**{name: text_of(dataset, keyword) for keyword, name in _EQUIPMENT.items()}),
     )
 
 
-def contradictions(identity: ScanIdentity, context: StudyContext) -> tuple[str, ...]:
+def context_of(attributes: Mapping[str, object], sop_instance_uid: str) -> StudyContext:
+    """The context that a Raw Data object would have that is wrapped with these attributes."""
+    head = Dataset()
+    for keyword, value in attributes.items():
+        setattr(head, keyword, value)
+    return study_context(
+        copied_attributes(head), sop_class_uid=str(RawDataStorage), sop_instance_uids=(sop_instance_uid,)
+    )
+
+
+def contradictions(
+    identity: ScanIdentity, context: StudyContext, given: frozenset[str] = frozenset()
+) -> tuple[str, ...]:
     """Attributes in which the ISMRMRD header and the DICOM object name different subjects or studies.
 
     Only what both name is compared. Identifiers must be equal but for surrounding spaces. Names
     agree when the words of one are among the words of the other, in any order and case: gateways
     write ``DOE^JOHN``, ``Doe, John`` and ``John Doe`` for the same person.
+
+    Parameters
+    ----------
+    given
+        Keywords that are not compared: somebody gave them on purpose in place of what the header says.
 
     Returns
     -------
@@ -149,15 +168,18 @@ def contradictions(identity: ScanIdentity, context: StudyContext) -> tuple[str, 
     ours, theirs = _words(identity.patient_name), _words(context.attributes.get("PatientName"))
     if ours and theirs and not (ours <= theirs or theirs <= ours):
         found.append("PatientName")
-    return tuple(found)
+    return tuple(keyword for keyword in found if keyword not in given)
 
 
 def _identifier(value: object) -> str:
-    return "" if value is None else str(value).strip(" \0")
+    """Without padding; composed and decomposed letters are the same."""
+    return "" if value is None else unicodedata.normalize("NFC", str(value)).strip(" \0")
 
 
 def _words(value: object) -> frozenset[str]:
-    return frozenset(word for word in _BETWEEN_NAMES.split(_identifier(value).casefold()) if word)
+    """Words in lower case; wide and narrow forms, composed and decomposed letters are the same."""
+    folded = unicodedata.normalize("NFKC", _identifier(value)).casefold()
+    return frozenset(word for word in _BETWEEN_NAMES.split(unicodedata.normalize("NFKC", folded)) if word)
 
 
 def _differ(first: str, second: str) -> bool:

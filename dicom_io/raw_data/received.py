@@ -60,6 +60,11 @@ class ReceivedMeasurement:
         return self.parts[0].fields.group
 
     @property
+    def given(self) -> frozenset[str]:
+        """Keywords of attributes that were given at the gateway, in place of what the ISMRMRD header says."""
+        return frozenset(self.parts[0].fields.given.split())
+
+    @property
     def calling_ae(self) -> str:
         """AE title that sent the last part."""
         return max(self.parts, key=lambda part: part.received_at).calling_ae

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,6 +31,7 @@ _OURS = (
     "CreatorVersionUID",
     "AcquisitionContextSequence",
 )
+_COMPARED = ("PatientID", "PatientName", "StudyInstanceUID", "AccessionNumber")
 # Type 2 attributes of the Raw Data IOD: PS3.3 C.7.1.1, C.7.2.1, C.7.3.1, C.7.5.1.
 _TYPE_2 = (
     "PatientName",
@@ -54,6 +55,7 @@ def wrap(
     *,
     max_part_bytes: int = 1 << 30,
     group: str = "dataset",
+    given: Iterable[str] = (),
 ) -> list[Path]:
     """Write ``h5`` as Raw Data objects ``raw-<part>.dcm`` in ``out_dir``; constant memory.
 
@@ -70,6 +72,9 @@ def wrap(
         Longest payload of one object.
     group
         HDF5 group that holds the measurement.
+    given
+        Keywords of those attributes that replace on purpose what the ISMRMRD header says; without
+        this the node refuses a measurement whose header names somebody else.
 
     Returns
     -------
@@ -87,6 +92,7 @@ def wrap(
     if not 0 < max_part_bytes <= _LONGEST_ELEMENT:
         raise ValueError(f"max_part_bytes must lie in 1..{_LONGEST_ELEMENT}")
     _check_source(source)
+    given = frozenset(given)
     total = h5.stat().st_size
     if total == 0:
         raise PayloadError(
@@ -109,6 +115,7 @@ def wrap(
             n_parts=len(segments),
             sha256=sha256,
             total_size=total,
+            given=" ".join(keyword for keyword in _COMPARED if keyword in given),
         )
         path = out_dir / f"raw-{number:04d}.dcm"
         _write_part(path, common, fields, segment)

@@ -22,10 +22,11 @@ from lfmri_node.dicom_io.types import EncodedObject
 from lfmri_node.node.console import Steps, console, print_table
 from lfmri_node.node.demo.loopback import DemoPacs, open_pacs
 from lfmri_node.node.errors import NodeError
-from lfmri_node.node.gateway.send import header_identity
 from lfmri_node.node.jobs.job import ORDER, Job, Stage
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.layout import Layout
+from lfmri_node.recon.mrd.file import open_mrd
+from lfmri_node.recon.mrd.header import parse_header
 
 _OURS = ("node", "pacs", "pictures", "phantom.h5", "phantom.truth.npz")
 _READY = " service.ready "
@@ -158,6 +159,11 @@ def _running_node(folder: Path, store: DemoPacs, steps: Steps) -> Iterator[_Node
         reader.join()
 
 
+def _names_a_patient(source: Path) -> bool:
+    with open_mrd(source, None) as measurement:
+        return parse_header(measurement.xml).identity.patient_id is not None
+
+
 def _send(source: Path, port: int, steps: Steps) -> None:
     """The gateway command, as a gateway would run it."""
     steps.show("send from gateway", 0, 1)
@@ -170,7 +176,7 @@ def _send(source: Path, port: int, steps: Steps) -> None:
         "--to",
         f"LFMRI@127.0.0.1:{port}",
     ]
-    if not header_identity(source).patient_id:
+    if not _names_a_patient(source):
         command += ["--patient-id", "DEMO-0001", "--patient-name", "Demonstration^Phantom"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:

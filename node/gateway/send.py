@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lfmri_node.dicom_io.deliver.cstore import DicomDestination, send_objects
+from lfmri_node.dicom_io.raw_data.stated import describe
 from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.dicom_io.status import Status
 from lfmri_node.dicom_io.types import DeliveryReceipt
-from lfmri_node.dicom_io.uids import name_uid
 from lfmri_node.node.errors import NodeError
 from lfmri_node.recon.mrd.file import open_mrd, sha256_of
 from lfmri_node.recon.mrd.header import parse_header
-from lfmri_node.recon.types import ScanIdentity
 
 Show = Callable[[str, int, int], None]
 
@@ -46,46 +45,41 @@ def parse_address(text: str) -> Address:
     return Address(ae_title=match["ae"], host=match["host"].strip("[]"), port=int(match["port"]))
 
 
-def header_identity(h5: Path) -> ScanIdentity:
-    """Who the ISMRMRD header says was measured.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wrapping:
+    """What goes round a file: DICOM attributes, keyword -> value, and the HDF5 group to be read."""
 
-    Raises
-    ------
-    lfmri_node.recon.errors.InvalidRawData
-        The file is no ISMRMRD file or its header is damaged.
-    """
-    with open_mrd(h5, None) as measurement:
-        return parse_header(measurement.xml).identity
+    attributes: Mapping[str, object] = field(repr=False)
+    group: str
 
 
-def source_attributes(h5: Path, given: Mapping[str, str]) -> dict[str, object]:
-    """DICOM attributes for `dicom_io.wrap`: what was given, else what the ISMRMRD header says.
-
-    A study without a UID gets one that follows from patient and file, so that sending twice is
-    recognised as the same.
+def wrapping_of(h5: Path, given: Mapping[str, str], group: str | None) -> Wrapping:
+    """Read the header of ``h5`` and say how it is to be wrapped; what was given stands over the header.
 
     Raises
     ------
     NodeError
-        LF-CFG-007 where neither the header nor ``given`` names a patient.
+        LF-CFG-007 where neither the header nor ``given`` names a patient, LF-CFG-013 where the group's
+        name does not fit into a Raw Data object.
+    ObjectError
+        LF-OBJ-002 where an attribute does not fit its value representation.
+    lfmri_node.recon.errors.InvalidRawData
+        The file is no ISMRMRD file or its header is damaged.
     """
-    identity = header_identity(h5)
-    said = {
-        "PatientID": identity.patient_id,
-        "PatientName": identity.patient_name,
-        "StudyInstanceUID": identity.study_instance_uid,
-        "AccessionNumber": identity.accession_number,
-        "FrameOfReferenceUID": identity.frame_of_reference_uid,
-    }
-    attributes: dict[str, object] = {name: value for name, value in said.items() if value}
-    attributes.update(given)
-    if "PatientID" not in attributes:
+    with open_mrd(h5, group) as measurement:
+        stated, name = parse_header(measurement.xml).stated, measurement.group
+    attributes = describe(stated, given, sha256_of(h5))
+    if not attributes.get("PatientID"):
         raise NodeError(
-            "LF-CFG-007", "the ISMRMRD header names no patient", "give --patient-id (and --patient-name)"
+            "LF-CFG-007", "the ISMRMRD header names no patient", "give --patient-id, or --identity FILE"
         )
-    if "StudyInstanceUID" not in attributes:
-        attributes["StudyInstanceUID"] = name_uid("study", str(attributes["PatientID"]), sha256_of(h5))
-    return attributes
+    if not 0 < len(name) <= 64 or name != name.strip() or "\\" in name or not name.isprintable():
+        raise NodeError(
+            "LF-CFG-013",
+            "the name of the HDF5 group does not fit into a Raw Data object",
+            "name the group with at most 64 printable characters and no backslash",
+        )
+    return Wrapping(attributes=attributes, group=name)
 
 
 def send_file(
@@ -94,20 +88,22 @@ def send_file(
     *,
     calling_ae: str,
     given: Mapping[str, str],
-    show: Callable[[str, int, int], None],
+    show: Show,
+    group: str | None = None,
 ) -> int:
     """Wrap ``h5`` and send it; returns the number of Raw Data objects.
 
     Raises
     ------
     NodeError
-        LF-CFG-007 no patient; LF-DEL-020 the node did not accept an object: its status is in the message.
+        As `wrapping_of`; LF-DEL-020 the node did not accept an object: its status is in the message.
     ReconError, DicomIoError
-        The file is no ISMRMRD file, or its header is damaged.
+        The file is no ISMRMRD file, its header is damaged, or an attribute is illegal.
     """
     show("wrap", 0, 1)
+    wrapping = wrapping_of(h5, given, group)
     with TemporaryDirectory(prefix="lfmri-send-") as folder:
-        parts = wrap(h5, Path(folder), source_attributes(h5, given))
+        parts = wrap(h5, Path(folder), wrapping.attributes, group=wrapping.group, given=given)
         show("wrap", 1, 1)
         peer = DicomDestination(
             name="node",

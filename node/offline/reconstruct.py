@@ -5,19 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from pydicom.misc import is_dicom
-from pydicom.uid import RawDataStorage
 
 from lfmri_node.dicom_io.objects.attributes import SiteOptions
+from lfmri_node.dicom_io.objects.publish import is_there
 from lfmri_node.dicom_io.objects.series import encode
+from lfmri_node.dicom_io.raw_data.context import context_of
 from lfmri_node.dicom_io.raw_data.payload import open_payload, verify
 from lfmri_node.dicom_io.raw_data.received import parse_measurement
-from lfmri_node.dicom_io.types import EncodedObject, Equipment, StudyContext
+from lfmri_node.dicom_io.raw_data.stated import describe
+from lfmri_node.dicom_io.types import EncodedObject, StudyContext
 from lfmri_node.dicom_io.uids import name_uid
 from lfmri_node.node.errors import NodeError
 from lfmri_node.node.jobs.recipe import Recipe, job_key
@@ -85,7 +88,13 @@ class _Opened:
 
 
 def reconstruct_file(
-    source: Path, out: Path, *, recipe: Recipe, given: Mapping[str, str], show: Show
+    source: Path,
+    out: Path,
+    *,
+    recipe: Recipe,
+    given: Mapping[str, str],
+    show: Show,
+    group: str | None = None,
 ) -> list[Outcome]:
     """Reconstruct every contrast and repetition in ``source``.
 
@@ -95,31 +104,58 @@ def reconstruct_file(
         ISMRMRD file, or a Raw Data object that carries a whole one.
     out
         Folder for ``*.dcm`` and ``*.png``; one folder below it for each scan where there are several.
-        Nothing is written unless every scan can be read.
+        Nothing is written there unless every scan was reconstructed.
     given
         DICOM attributes of patient and study, keyword -> value, over what the header says.
+    group
+        HDF5 group; None: the only one that holds acquisitions.
 
     Raises
     ------
     ReconError, DicomIoError
         The file is damaged, or (`UnsupportedAcquisition`) of a kind that is refused.
     StageFailed
-        LF-JOB-023 where ``given`` contradicts the header.
+        LF-JOB-023 where a Raw Data object and the header inside it contradict each other.
     """
     created_at = datetime.fromtimestamp(source.stat().st_mtime, UTC)
-    with _opened(source, recipe, given) as opened:
-        check_identity(opened.measurement.identity, opened.context)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        _opened(source, recipe, given, group) as opened,
+        TemporaryDirectory(prefix=".lfmri-", dir=out.parent) as folder,
+    ):
         scans = [opened.measurement.scan(*pair) for pair in opened.measurement.scans]
         model = None
         if recipe.recon.method is Method.LF_MRI:
             model = load_model(Path(recipe.weights) if recipe.weights else None, sha256=recipe.weights_sha256)
-        outcomes = []
+        scratch, outcomes = Path(folder), []
         for scan in scans:
-            several = f"contrast-{scan.contrast}-repetition-{scan.repetition}"
-            folder = out / several if len(scans) > 1 else out
+            name = f"contrast-{scan.contrast}-repetition-{scan.repetition}" if len(scans) > 1 else "."
             truth = find_truth(source, scan.contrast)
-            outcomes.append(_one(scan, opened, folder, recipe, model, truth, created_at, show))
-    return outcomes
+            outcomes.append(_one(scan, opened, scratch / name, recipe, model, truth, created_at, show))
+        return _published(outcomes, scratch, out)
+
+
+def _published(outcomes: list[Outcome], scratch: Path, out: Path) -> list[Outcome]:
+    """Move everything from ``scratch`` to ``out``; nothing, where one object would replace another."""
+
+    def final(path: Path) -> Path:
+        return out / path.relative_to(scratch)
+
+    moved = [
+        replace(
+            outcome,
+            objects=tuple(replace(item, path=final(item.path)) for item in outcome.objects),
+            pictures=tuple(final(path) for path in outcome.pictures),
+        )
+        for outcome in outcomes
+    ]
+    for outcome in moved:
+        for item in outcome.objects:
+            is_there(item)
+    for path in sorted(p for p in scratch.rglob("*") if p.is_file()):
+        final(path).parent.mkdir(parents=True, exist_ok=True)
+        path.replace(final(path))
+    return moved
 
 
 def _one(
@@ -186,54 +222,37 @@ class _Clock:
 
 
 @contextmanager
-def _opened(source: Path, recipe: Recipe, given: Mapping[str, str]) -> Iterator[_Opened]:
-    reader = ReaderSettings(**dict(recipe.reader))
+def _opened(source: Path, recipe: Recipe, given: Mapping[str, str], group: str | None) -> Iterator[_Opened]:
+    reader = ReaderSettings(**dict(recipe.reader), group=group)
     if not is_dicom(source):
         with open_measurement(source, settings=reader) as measurement:
             context, known = _stand_in_context(measurement, given)
             yield _Opened(measurement=measurement, context=context, identity_known=known)
         return
-    if given:
+    if given or group:
         raise NodeError(
-            "LF-CFG-008", "a Raw Data object names its own patient and study", "leave the options out"
+            "LF-CFG-008", "a Raw Data object names its own patient, study and group", "leave the options out"
         )
     received = parse_measurement([source])
     verify(received.parts)
+    reader, context = replace(reader, group=received.group), received.context
     with (
         open_payload(received.parts) as window,
         open_measurement(window, sha256=received.sha256, settings=reader) as measurement,
     ):
-        yield _Opened(measurement=measurement, context=received.context, identity_known=True)
+        check_identity(measurement.identity, context, received.given)
+        yield _Opened(measurement=measurement, context=context, identity_known=True)
 
 
 def _stand_in_context(measurement: Measurement, given: Mapping[str, str]) -> tuple[StudyContext, bool]:
     """Patient and study from the header and the options; a marked stand-in where neither names one."""
-    said = measurement.identity
-    attributes: dict[str, object] = {
-        "PatientID": said.patient_id,
-        "PatientName": said.patient_name,
-        "AccessionNumber": said.accession_number,
-        "StudyInstanceUID": said.study_instance_uid,
-    }
-    attributes = {name: value for name, value in attributes.items() if value} | dict(given)
-    known = "PatientID" in attributes
+    sha256 = measurement.source_sha256
+    attributes = describe(measurement.stated, given, sha256)
+    known = bool(attributes.get("PatientID"))
     if not known:
-        attributes["PatientID"] = f"UNKNOWN-{measurement.source_sha256[:12]}"
-        attributes["PatientName"] = "Unknown^Identity"
-    study = str(
-        attributes.setdefault(
-            "StudyInstanceUID", name_uid("study", str(attributes["PatientID"]), measurement.source_sha256)
-        )
-    )
-    context = StudyContext(
-        study_instance_uid=study,
-        frame_of_reference_uid=said.frame_of_reference_uid,
-        attributes=attributes,
-        source_sop_class_uid=str(RawDataStorage),
-        source_instances=(name_uid("raw object", measurement.source_sha256),),
-        equipment=Equipment(),
-    )
-    return context, known
+        unknown = {"PatientID": f"UNKNOWN-{sha256[:12]}", "PatientName": "Unknown^Identity"}
+        attributes = describe(measurement.stated, {**given, **unknown}, sha256)
+    return context_of(attributes, name_uid("raw object", sha256)), known
 
 
 def find_truth(source: Path, contrast: int) -> Real | None:

@@ -25,6 +25,7 @@ def run_offline(
     weights: Path | None,
     calling_ae: str,
     given: Mapping[str, str],
+    group: str | None = None,
 ) -> list[Outcome]:
     """Reconstruct ``source`` as the configuration says; options win over it.
 
@@ -38,7 +39,7 @@ def run_offline(
     recon = config.recon.model_copy(update=changes)
     recipe = Recipe.of(config.model_copy(update={"recon": recon}), calling_ae)
     with Steps() as steps:
-        return reconstruct_file(source, out, recipe=recipe, given=given, show=steps.show)
+        return reconstruct_file(source, out, recipe=recipe, given=given, show=steps.show, group=group)
 
 
 def print_outcomes(outcomes: Sequence[Outcome], out: Path, *, as_json: bool) -> None:
@@ -70,7 +71,7 @@ def _print_outcome(outcome: Outcome, *, several: bool) -> None:
     if not outcome.geometry_known:
         rows.append(("GEOMETRY UNKNOWN", "the header's directions are unusable; positions are a stand-in"))
     if not outcome.identity_known:
-        rows.append(("IDENTITY UNKNOWN", "the header names no patient; give --patient-id"))
+        rows.append(("IDENTITY UNKNOWN", "the header names no patient; give --patient-id or --identity"))
     rows += [(f"seconds, {stage}", f"{seconds:.2f}") for stage, seconds in outcome.seconds.items()]
     print_table(title, ("", ""), rows)
     if outcome.quality:

@@ -18,6 +18,7 @@ from lfmri_node.dicom_io.raw_data.context import contradictions
 from lfmri_node.dicom_io.raw_data.payload import open_payload, verify
 from lfmri_node.dicom_io.raw_data.received import recall_measurement
 from lfmri_node.dicom_io.types import EncodedObject, StudyContext
+from lfmri_node.dicom_io.values import require_fitting
 from lfmri_node.node.errors import StageFailed
 from lfmri_node.node.files import published_directory, published_path, write_text
 from lfmri_node.node.jobs.recipe import Recipe, job_key
@@ -71,7 +72,7 @@ class Pipeline:
                 bounded_growth(_DECODE_BYTES + 2 * received.size_bytes),
                 self._measurement(task) as measurement,
             ):
-                check_identity(measurement.identity, context)
+                check_identity(measurement.identity, context, received.given)
                 scans = [measurement.scan(contrast, repetition) for contrast, repetition in measurement.scans]
                 check_geometry(scans)
         except (MemoryError, RuntimeError, OSError) as error:
@@ -225,13 +226,20 @@ def check_geometry(scans: Sequence[RawScan]) -> None:
         )
 
 
-def check_identity(identity: ScanIdentity, context: StudyContext) -> None:
+def check_identity(identity: ScanIdentity, context: StudyContext, given: frozenset[str]) -> None:
     """Refuse a measurement of nobody, or of somebody else than the DICOM object says.
+
+    Parameters
+    ----------
+    given
+        See `contradictions`.
 
     Raises
     ------
     StageFailed
         LF-JOB-021 no PatientID or StudyInstanceUID, LF-JOB-023 header and attributes contradict.
+    ObjectError
+        LF-OBJ-002 an attribute that identifies patient or study does not fit its value representation.
     """
     if not context.study_instance_uid or not context.attributes.get("PatientID"):
         raise StageFailed(
@@ -240,7 +248,8 @@ def check_identity(identity: ScanIdentity, context: StudyContext) -> None:
             "let the gateway set PatientID and StudyInstanceUID",
             refused=True,
         )
-    differing = contradictions(identity, context)
+    require_fitting({**context.attributes, "StudyInstanceUID": context.study_instance_uid})
+    differing = contradictions(identity, context, given)
     if differing:
         raise StageFailed(
             "LF-JOB-023",

@@ -15,6 +15,8 @@ import numpy as np
 import psutil
 import pytest
 
+from lfmri_node.dicom_io.deliver.cstore import DicomDestination, send_objects
+from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.node.demo.pacs import Pacs
 from lfmri_node.node.gateway.send import Address, send_file
 from lfmri_node.node.jobs.job import Job, Stage
@@ -234,6 +236,14 @@ class Node:
 
     def send(self, scan: Path, **given: str) -> None:
         send_file(scan, self.address, calling_ae="GATEWAY", given={**PATIENT, **given}, show=lambda *_: None)
+
+    def send_as_another_gateway(self, scan: Path, **attributes: str) -> None:
+        """Raw Data of a gateway that does not say which attributes it gave on purpose."""
+        peer = DicomDestination(
+            name="node", host="127.0.0.1", port=self.port, ae_title="LFMRI", calling_ae_title="GATEWAY"
+        )
+        (receipt,) = send_objects(peer, wrap(scan, self.folder, {**PATIENT, **attributes}))
+        assert receipt.delivered
 
     def jobs(self) -> list[Job]:
         ledger = Ledger(self.layout.job_table)

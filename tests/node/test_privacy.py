@@ -41,7 +41,7 @@ def test_no_patient_data_in_any_log_line_or_answer(node, pacs, make_scan) -> Non
     node.start(light=False)
     node.send(good, **given)
     node.send(nowhere, **given)
-    node.send(other, **given)
+    node.send_as_another_gateway(other, **given)
     with pytest.raises(NodeError, match="0xC114 other attributes") as caught:
         node.send(good, **{**given, "AccessionNumber": SENTINELS[4] + "-2"})
     node.wait_for(

@@ -5,7 +5,7 @@ from pathlib import Path
 from lfmri_node.dicom_io.deliver.cstore import DicomDestination, send_objects
 from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.node.demo.pacs import dataset_sha256
-from lfmri_node.node.gateway.send import source_attributes
+from lfmri_node.node.gateway.send import wrapping_of
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.recon.mrd.file import sha256_of
@@ -50,7 +50,7 @@ def test_a_scan_in_parts_is_one_job_once_the_last_part_is_there(
 ) -> None:
     scan = make_scan()
     size = scan.stat().st_size // 3 + 1
-    parts = wrap(scan, tmp_path, source_attributes(scan, PATIENT), max_part_bytes=size)
+    parts = wrap(scan, tmp_path, wrapping_of(scan, PATIENT, None).attributes, max_part_bytes=size)
     assert len(parts) == 3
     node.start()
     peer = DicomDestination(
