@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +19,3 @@ class Backoff:
         """Seconds to wait after failed try number ``attempt`` (counted from 1)."""
         doublings = min(max(attempt, 1) - 1, 60)
         return min(self.base_s * 2.0**doublings, self.cap_s)
-
-    def next_try(self, attempt: int, now: datetime) -> datetime:
-        """Earliest time of the try that follows failed try number ``attempt``."""
-        return now + timedelta(seconds=self.delay_s(attempt))

@@ -148,8 +148,9 @@ class ReconSection(Section):
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     memory_limit_gb: Annotated[float, Field(ge=1, le=_MOST_GB, allow_inf_nan=False)] | None = None
-    stage_limit_s: Seconds = 3600.0
-    max_deaths: Annotated[int, Field(ge=1, le=1000)] = 3
+    stage_limit_s: Seconds = 300.0
+    slice_limit_s: Seconds = 30.0
+    max_crashes: Annotated[int, Field(ge=1, le=1000)] = 3
 
     def settings(self) -> ReconSettings:
         """What `recon.reconstruct` is asked for."""

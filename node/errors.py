@@ -39,7 +39,7 @@ def damaged_database(error: sqlite3.Error) -> JobError:
     return JobError(
         "LF-JOB-041",
         f"a database in the state folder of node.data_dir cannot be used ({name})",
-        "`lfmri-node doctor` says which; free its disk, or restore the folder from a copy",
+        "`lfmri-node doctor` says which; make room, end what holds it, or see errors.md",
     )
 
 

@@ -11,7 +11,7 @@ from lfmri_node.dicom_io.receive.policy import AccessPolicy, AllowedCaller
 from lfmri_node.dicom_io.status import Status
 from lfmri_node.node import logs
 from lfmri_node.node.config import Config
-from lfmri_node.node.jobs.engine import Workflows
+from lfmri_node.node.jobs.engine import Engine
 from lfmri_node.node.jobs.job import Job
 from lfmri_node.node.jobs.recipe import Recipe, measurement_key
 from lfmri_node.node.jobs.store import Store
@@ -40,12 +40,12 @@ def listener_settings(config: Config, layout: Layout) -> ListenerSettings:
 
 
 class Ingest:
-    """Makes a job of every measurement: a row first, then its workflow. Both are idempotent."""
+    """Makes a job of every measurement: a row, which is the promise; its workflow follows by itself."""
 
-    def __init__(self, *, config: Config, store: Store, workflows: Workflows) -> None:
+    def __init__(self, *, config: Config, store: Store, engine: Engine) -> None:
         self._config = config
         self._store = store
-        self._workflows = workflows
+        self._engine = engine
 
     def received(self, measurement: ReceivedMeasurement) -> None:
         """Record and enqueue a measurement whose files are safe in the spool.
@@ -58,7 +58,7 @@ class Ingest:
         """
         try:
             job = self._record(measurement)
-            self._workflows.enqueue(job)
+            self._engine.take_up(job)
         except (OSError, sqlite3.Error, InvalidModel) as error:
             what = error.code if isinstance(error, InvalidModel) else type(error).__name__
             raise ListenerRefusal(

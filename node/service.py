@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from lfmri_node.dicom_io.raw_data.received import ReceivedMeasurement
 from lfmri_node.dicom_io.receive.listener import Listener
@@ -19,20 +21,22 @@ from lfmri_node.node import logs
 from lfmri_node.node.config import Config
 from lfmri_node.node.delivery.deliver import Delivery
 from lfmri_node.node.delivery.destinations import destinations_of
-from lfmri_node.node.errors import JobError
+from lfmri_node.node.errors import JobError, damaged_database
 from lfmri_node.node.ingest import Ingest, listener_settings
-from lfmri_node.node.jobs.admission import Gate
-from lfmri_node.node.jobs.engine import Workflows
+from lfmri_node.node.jobs.drain import Drain
+from lfmri_node.node.jobs.engine import Engine
 from lfmri_node.node.jobs.recipe import Recipe, software_version
 from lfmri_node.node.jobs.runner import Runner
 from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import DataLock
-from lfmri_node.node.worker.process import WorkerProcess
+from lfmri_node.node.worker.process import TimeLimit, WorkerProcess
 
 Receiver = Callable[[ReceivedMeasurement], None]
 
 _DRAIN_STEP_S = 0.1
+_GRACE = 0.8
+"""Part of ``node.drain_s`` that work under way has to end; the rest is for leaving in order."""
 
 
 def worker_command(config: Config) -> list[str]:
@@ -67,72 +71,79 @@ class Service:
         self._wrap = received
 
     def run(self, stop: threading.Event, hurry: threading.Event) -> None:
-        """Serve until ``stop``; then drain: no new work, the stages under way end or are given back.
+        """Serve until ``stop``; then drain: no new work, the work under way ends or is given back.
 
         Raises
         ------
         JobError
             LF-JOB-002 where another process serves this data directory, LF-JOB-008 where the port
-            cannot be used.
+            cannot be used, LF-JOB-041 where the engine's database cannot be.
+        sqlite3.Error
+            The job table cannot be used.
         InvalidModel
             The weights are missing or altered.
         """
-        config, layout = self._config, self._layout
-        Recipe.of(config)
-        layout.make_private()
+        Recipe.of(self._config)
+        self._layout.make_private()
         with ExitStack() as stack:
-            stack.enter_context(DataLock(layout.state))
-            store = Store(layout.job_table)
+            stack.enter_context(DataLock(self._layout.state))
+            drain = Drain()
+            store = Store(self._layout.job_table)
             stack.callback(store.close)
-            store.clear_running()
-            worker = WorkerProcess(
-                self._worker_command, log=layout.worker_log, stage_limit_s=config.recon.stage_limit_s
-            )
-            stack.enter_context(worker)
+            store.forget_running()
+            worker = stack.enter_context(WorkerProcess(self._worker_command, log=self._layout.worker_log))
             worker.start()
-            gate = Gate()
-            runner = self._runner(store, worker, gate)
-            workflows = Workflows(
-                database=layout.workflows, executor_id=config.node.executor_id, runner=runner, store=store
-            )
-            stack.enter_context(workflows)
-            stack.callback(self._drain, gate, worker, hurry)
-            listener = self._listen(store, workflows)
-            stack.callback(listener.stop)
-            while not stop.wait(config.node.housekeeping_s):
-                _keep_house(workflows)
-            gate.close()
+            engine = self._engine(store, worker, drain)
+            with _named_errors():
+                stack.enter_context(engine)
+            stack.callback(self._drain, drain, worker, hurry)
+            listener = self._listen(store, engine)
+            while not stop.wait(self._config.node.housekeeping_s):
+                pass  # HOUSEKEEPING
             logs.event("service.draining")
+            drain.begin()
+            closing = threading.Thread(target=listener.stop, name="listener-stop", daemon=True)
+            closing.start()
+            stack.callback(closing.join, self._config.node.drain_s)
         logs.event("service.stopped")
 
-    def _runner(self, store: Store, worker: WorkerProcess, gate: Gate) -> Runner:
-        config = self._config
+    def _engine(self, store: Store, worker: WorkerProcess, drain: Drain) -> Engine:
+        config, backoff = self._config, self._config.retry.backoff()
         delivery = Delivery(
             store=store,
             destinations=destinations_of(config),
-            gate=gate,
+            drain=drain,
+            backoff=backoff,
             max_attempts=config.retry.max_attempts,
         )
-        return Runner(
+        runner = Runner(
             store=store,
             layout=self._layout,
             worker=worker,
+            time_limit=TimeLimit(stage_s=config.recon.stage_limit_s, slice_s=config.recon.slice_limit_s),
             delivery=delivery,
-            backoff=config.retry.backoff(),
-            gate=gate,
-            max_deaths=config.recon.max_deaths,
+            backoff=backoff,
+            drain=drain,
+            max_crashes=config.recon.max_crashes,
             keep_reconstructions=config.node.keep_reconstructions,
         )
+        return Engine(
+            database=self._layout.workflows,
+            runner=runner,
+            store=store,
+            drain=drain,
+            destinations=tuple(delivery.channels),
+        )
 
-    def _listen(self, store: Store, workflows: Workflows) -> Listener:
+    def _listen(self, store: Store, engine: Engine) -> Listener:
         """Take up what was left over, then open the port."""
         config = self._config
-        ingest = Ingest(config=config, store=store, workflows=workflows)
+        ingest = Ingest(config=config, store=store, engine=engine)
         received = self._wrap(ingest.received) if self._wrap else ingest.received
         listener = Listener(listener_settings(config, self._layout), received)
         listener.spool.open()
         adopted = ingest.adopt(listener.spool.pending())
-        resumed = workflows.reconcile()
+        left = engine.resume()
         try:
             listener.start()
         except OSError as error:
@@ -147,35 +158,38 @@ class Service:
             host=config.listener.host,
             executor=config.node.executor_id,
             version=software_version(),
-            count=adopted + resumed,
+            count=adopted + left,
         )
         return listener
 
-    def _drain(self, gate: Gate, worker: WorkerProcess, hurry: threading.Event) -> None:
-        """Let the stages under way end within the grace time; then stop the worker."""
-        gate.close()
-        waited_s = 0.0
-        while not gate.wait_empty(_DRAIN_STEP_S):
-            waited_s += _DRAIN_STEP_S
-            if waited_s >= self._config.node.drain_s or hurry.is_set():
-                gate.grace_over = True
-                break
+    def _drain(self, drain: Drain, worker: WorkerProcess, hurry: threading.Event) -> None:
+        """Let the work under way end within the grace time; then stop the worker and leave the rest."""
+        drain.begin()
+        grace_s = self._config.node.drain_s * _GRACE
+        end = time.monotonic() + grace_s
+        while not drain.wait_idle(_DRAIN_STEP_S) and time.monotonic() < end and not hurry.is_set():
+            pass
+        drain.grace_over = True
         worker.stop()
-        if not gate.wait_empty(self._config.node.drain_s):
+        if not drain.wait_idle(_DRAIN_STEP_S):
             logs.event("service.undrained", level=logging.WARNING)
 
 
-def _keep_house(workflows: Workflows) -> None:
-    """Find jobs that have lost their workflow; a full disk leaves it to the next time."""
+@contextmanager
+def _named_errors() -> Iterator[None]:
+    """Give an error of the engine's database at the start its code.
+
+    Raises
+    ------
+    JobError
+        LF-JOB-041
+    """
     try:
-        lost = workflows.reconcile()
-    except (OSError, sqlite3.Error, SQLAlchemyError) as error:
-        logs.event(
-            "housekeeping.failed", level=logging.ERROR, code="LF-JOB-017", message=type(error).__name__
-        )
-        return
-    if lost:
-        logs.event("workflows.renewed", level=logging.WARNING, count=lost)
+        yield
+    except DBAPIError as error:
+        if not isinstance(error.orig, sqlite3.Error):
+            raise
+        raise damaged_database(error.orig) from None
 
 
 def serve_until_signalled(config: Config) -> None:
@@ -185,7 +199,11 @@ def serve_until_signalled(config: Config) -> None:
 
 
 def run_until_signalled(service: Service) -> None:
-    """Run ``service`` with the two signals as its stop."""
+    """Run ``service`` with the two signals as its stop; then leave at once.
+
+    Threads that still wait for a silent peer or a locked file would keep the interpreter: Python joins
+    them. Nothing is lost with them, as nothing is lost with a kill.
+    """
     stop, hurry = threading.Event(), threading.Event()
 
     def signalled(number: int, _frame: FrameType | None) -> None:
@@ -194,3 +212,5 @@ def run_until_signalled(service: Service) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signalled)
     service.run(stop, hurry)
+    logging.shutdown()
+    os._exit(0)

@@ -28,7 +28,7 @@ def job_document(ledger: Ledger, job: Job) -> dict[str, object]:
         "running": job.running.value if job.running else None,
         "progress": list(job.progress) if job.progress else None,
         "attempts": job.attempts,
-        "not_before": _text(job.not_before),
+        "next_try_at": _text(job.next_try_at),
         "finished": job.finished_at is not None,
         "received_at": _text(job.received_at),
         "updated_at": _text(job.updated_at),
@@ -45,6 +45,7 @@ def job_document(ledger: Ledger, job: Job) -> dict[str, object]:
         "timings": [
             {
                 "stage": timing.stage.value,
+                "destination": timing.destination or None,
                 "attempt": timing.attempt,
                 "begun_at": _text(timing.begun_at),
                 "seconds": timing.seconds,
@@ -152,7 +153,7 @@ def print_job(ledger: Ledger, job: Job, *, serving: bool) -> None:
     if failure is not None:
         pairs |= {"code": failure.code, "what": failure.message, "hint": failure.hint}
     print_pairs(f"job {job.name}", pairs)
-    running = "running" if serving and job.running else "died"
+    running = "running" if serving else "cut off"
     print_table(
         "stages",
         ("stage", "try", "seconds", "outcome"),
@@ -205,7 +206,7 @@ def _row(ledger: Ledger, job: Job, *, serving: bool) -> tuple[object, ...]:
         job.summary.get("verdict"),
         delivered,
         job.attempts,
-        job.not_before.strftime("%H:%M:%S") if job.not_before else None,
+        job.next_try_at.strftime("%H:%M:%S") if job.next_try_at else None,
         job.failure.code if job.failure else None,
     )
 

@@ -191,7 +191,9 @@ def test_configuration_in_the_documentation_is_accepted(page: str) -> None:
 def test_the_fault_tests_that_are_named_exist() -> None:
     named = {row[0].strip("`") for row in rows(DOCS / "fault-tests.md")}
     jobs = ROOT / "tests" / "node" / "jobs"
-    pages = (jobs / "test_kill.py", jobs / "test_outages.py", *(ROOT / "tests" / "faults").glob("test_*.py"))
+    here = [jobs / f"test_{name}.py" for name in ("kill", "outages", "databases")]
+    here.append(ROOT / "tests" / "node" / "delivery" / "test_destinations.py")
+    pages = (*here, *(ROOT / "tests" / "faults").glob("test_*.py"))
     tests = "".join(page.read_text(encoding="utf-8") for page in pages)
     assert named == set(re.findall(r"^def (test_\w+)", tests, re.MULTILINE))
 

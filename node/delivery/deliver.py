@@ -1,16 +1,20 @@
-"""One try to bring a job's objects to every destination, with a receipt for each object."""
+"""One try to bring a job's objects to one destination, with a receipt for each object."""
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from lfmri_node.dicom_io.errors import DicomIoError
 from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
 from lfmri_node.node import logs
+from lfmri_node.node.backoff import Backoff
 from lfmri_node.node.errors import Drained
-from lfmri_node.node.jobs.admission import Gate
+from lfmri_node.node.jobs.drain import Drain, Line
 from lfmri_node.node.jobs.job import Failure, Job
 from lfmri_node.node.jobs.store import Store
 
@@ -32,104 +36,140 @@ class Outcome:
 
     Parameters
     ----------
-    postponement
-        Why another try is needed; None where every object is delivered or refused for good.
-    refusal
-        Why a destination will not take an object, whatever is tried.
-    verified
-        Every destination has stated that it holds every object.
+    failure
+        Why not every object is delivered: transient where another try may do it. None: all are.
+    tries
+        Tries in a row that failed, this one included.
     """
 
-    postponement: Failure | None = None
-    refusal: Failure | None = None
-    verified: bool = False
+    failure: Failure | None
+    tries: int
+
+
+class Channel:
+    """The way to one destination: one association at a time, and none for a while after one in vain.
+
+    So a destination that accepts connections and stays silent costs one waiting thread, not one a job.
+    """
+
+    def __init__(self, destination: Destination, drain: Drain, backoff: Backoff) -> None:
+        self.destination = destination
+        self._line = Line(drain)
+        self._backoff = backoff
+        self._in_vain = 0
+        self._shut_until = 0.0
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Have the destination to oneself; others wait for their turn."""
+        return self._line.alone()
+
+    @property
+    def silent(self) -> bool:
+        """Whether the last association came to nothing."""
+        return self._in_vain > 0
+
+    def shut_s(self) -> float:
+        """Seconds until the next association may be tried."""
+        return max(self._shut_until - time.monotonic(), 0.0)
+
+    def open(self) -> None:
+        """Let the next association be tried at once: somebody asks for it."""
+        self._shut_until = 0.0
+
+    def note(self, *, in_vain: bool) -> None:
+        """Learn from an association: whether anything came of it."""
+        self._in_vain = self._in_vain + 1 if in_vain else 0
+        self._shut_until = time.monotonic() + self._backoff.delay_s(self._in_vain) if in_vain else 0.0
 
 
 class Delivery:
-    """Sends what is missing, nothing twice.
+    """Sends what is missing, nothing twice, and nothing but what was encoded.
+
+    Attributes
+    ----------
+    channels
+        The way to each destination, by its name.
 
     Parameters
     ----------
     max_attempts
-        Transient failures in a row after which a job is put into quarantine; 0: never.
+        Transient failures in a row after which a destination is given up for a job; 0: never.
     """
 
     def __init__(
-        self, *, store: Store, destinations: Sequence[Destination], gate: Gate, max_attempts: int
+        self,
+        *,
+        store: Store,
+        destinations: Sequence[Destination],
+        drain: Drain,
+        backoff: Backoff,
+        max_attempts: int,
     ) -> None:
-        self.destinations = tuple(destinations)
+        self.channels = {item.name: Channel(item, drain, backoff) for item in destinations}
         self._store = store
-        self._gate = gate
+        self._drain = drain
         self._max_attempts = max_attempts
 
-    def attempt(self, job: Job) -> Outcome:
-        """Try every destination once; a destination that is down does not keep the others waiting.
+    def damaged(self, job: Job, name: str) -> list[EncodedObject]:
+        """Objects still to be sent whose file is gone or is not what was written, by its SHA-256."""
+        return [item for item in self._wanted(job, name) if not _intact(item)]
+
+    def _wanted(self, job: Job, name: str) -> list[EncodedObject]:
+        refused = self._refused_for_good(job, name)
+        missing = self._store.missing(job.key, name)
+        return [item for item in missing if item.sop_instance_uid not in refused]
+
+    def attempt(self, job: Job, name: str) -> Outcome:
+        """Send what a destination misses, once.
 
         Raises
         ------
         Drained
-            The service stops, and the time for stages to end is over.
+            The service stops, and the time for work to end is over.
         """
-        problems = {destination.name: self._one(job, destination) for destination in self.destinations}
-        refusals = [failure for failure in problems.values() if failure and not failure.transient]
-        postponements = [failure for failure in problems.values() if failure and failure.transient]
-        if postponements and not self._exhausted(job):
-            return Outcome(postponement=postponements[0])
-        if refusals or postponements:
-            return Outcome(refusal=(refusals or [_given_up(postponements[0], job.attempts)])[0])
-        return Outcome(verified=self._all_verified(job))
-
-    def _exhausted(self, job: Job) -> bool:
-        return 0 < self._max_attempts <= job.attempts
-
-    def _all_verified(self, job: Job) -> bool:
-        receipts = [stored.receipt for stored in self._store.receipts(job.key)]
-        expected = len(self._store.objects(job.key)) * len(self.destinations)
-        return sum(receipt.verified is True for receipt in receipts) == expected
-
-    def _one(self, job: Job, destination: Destination) -> Failure | None:
-        """Send what the destination misses; what is still wrong afterwards."""
-        refused = self._refused_for_good(job, destination.name)
-        wanted = [
-            item
-            for item in self._store.missing(job.key, destination.name)
-            if item.sop_instance_uid not in refused
-        ]
+        channel, wanted = self.channels[name], self._wanted(job, name)
         total = len(self._store.objects(job.key))
+        tries = 1 + sum(item.tries for item in self._store.shipments(job.key) if item.destination == name)
+        answered = not wanted
         try:
-            for done, receipt in enumerate(destination.send(wanted) if wanted else (), start=1):
+            for done, receipt in enumerate(channel.destination.send(wanted) if wanted else (), start=1):
+                answered = answered or receipt.delivered or not receipt.transient
                 self._store.add_receipt(job.key, receipt)
                 self._store.set_progress(job.key, total - len(wanted) + done, total)
-                if self._gate.grace_over:
+                if self._drain.grace_over:
                     raise Drained
         except DicomIoError as error:
-            return Failure(code=error.code, message=error.message, hint=error.hint, transient=False)
-        missing = self._store.missing(job.key, destination.name)
+            transient = bool(self.damaged(job, name))  # it vanished a moment ago: it will be made again
+            failure = Failure(code=error.code, message=error.message, hint=error.hint, transient=transient)
+            return Outcome(failure=failure, tries=tries)
+        channel.note(in_vain=not answered)
+        missing = self._store.missing(job.key, name)
         logs.event(
             "delivery.tried",
             job=job.name,
-            destination=destination.name,
+            destination=name,
             delivered=total - len(missing),
             missing=len(missing),
-            attempt=job.attempts,
+            attempt=tries,
         )
-        return self._failure(job, destination.name, missing)
+        return Outcome(failure=self._failure(job, name, missing, tries), tries=tries)
 
     def _refused_for_good(self, job: Job, name: str) -> dict[str, DeliveryReceipt]:
         receipts = (stored.receipt for stored in self._store.receipts(job.key, name))
         return {receipt.sop_instance_uid: receipt for receipt in receipts if _is_final(receipt)}
 
-    def _failure(self, job: Job, name: str, missing: Sequence[EncodedObject]) -> Failure | None:
+    def _failure(self, job: Job, name: str, missing: Sequence[EncodedObject], tries: int) -> Failure | None:
         refused = self._refused_for_good(job, name)
         waiting = [item for item in missing if item.sop_instance_uid not in refused]
         if waiting:
-            return Failure(
+            failure = Failure(
                 code="LF-DEL-001",
                 message=f"destination '{name}' did not take {len(waiting)} of the objects: "
                 f"{self._last_detail(job, name, waiting[0])}",
                 hint="start the destination or correct its entry; the node tries again by itself",
                 transient=True,
             )
+            return _given_up(failure, tries) if 0 < self._max_attempts <= tries else failure
         if not refused:
             return None
         receipt = next(iter(refused.values()))
@@ -148,6 +188,14 @@ class Delivery:
             for stored in self._store.receipts(job.key, name)
         }
         return details.get(item.sop_instance_uid, "no answer")
+
+
+def _intact(item: EncodedObject) -> bool:
+    try:
+        with item.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == item.sha256
+    except OSError:
+        return False
 
 
 def _is_final(receipt: DeliveryReceipt) -> bool:

@@ -1,59 +1,51 @@
-"""The durable workflows on DBOS: which stage comes next, across crashes, restarts and outages.
+"""The durable workflows on DBOS: one a measurement, one a scan, one a scan and destination.
 
-The job table says what is durable; DBOS says who has to move it. Workflow ``<job key>.<generation>``
-is the one that moves a job, so enqueueing it twice does nothing, and whoever hands a job over (a
-postponed try, an operator's retry, the step from computing to sending) raises the generation first.
+DBOS carries what has to be done: queues, their order, retries, recovery. The job table says what is
+durable. Whoever opens a row of the table has its workflow started, whose id says what it is: enqueued
+where there is none, rewound to its first step where it has ended. Everything else DBOS does by itself.
 
-Workflow names, queue names and the order of steps are a stored format: a pending workflow of an
+Workflow names, queue names, ids and the order of steps are a stored format: a pending workflow of an
 earlier version is continued by this code (``application_version`` is fixed on purpose).
 """
 
 from __future__ import annotations
 
 import logging
+import queue
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dbos import DBOS, DBOSClient, DBOSConfig, SetEnqueueOptions, SetWorkflowID
+from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowID
 from dbos import error as dbos_error
 from sqlalchemy.exc import SQLAlchemyError
 
 from lfmri_node.node import logs
+from lfmri_node.node.errors import Drained
+from lfmri_node.node.jobs.drain import Drain, Line
 from lfmri_node.node.jobs.job import Failure, Job, Stage
-from lfmri_node.node.jobs.runner import Runner
-from lfmri_node.node.jobs.store import Store, now
+from lfmri_node.node.jobs.runner import Move, Runner
+from lfmri_node.node.jobs.store import Store
+from lfmri_node.node.jobs.work import Kind, Work, queue_of
 
-APPLICATION_VERSION = "lfmri-node-workflows-1"
+APPLICATION_VERSION = "lfmri-node-workflows-2"
 APPLICATION_NAME = "lfmri-node"
-ADMIT_QUEUE = "admit"
-COMPUTE_QUEUE = "compute"
-DELIVERY_QUEUE = "delivery"
 
-_ADMIT, _COMPUTE, _DELIVER = "admit", "compute", "deliver"
 _COMPUTE_STAGES = (Stage.CALIBRATED, Stage.RECONSTRUCTED, Stage.ENCODED)
-_PLACES = {ADMIT_QUEUE: 1, COMPUTE_QUEUE: 1, DELIVERY_QUEUE: 4}
+_PLACES = 16
+"""Workflows of one queue that may be under way, most of them waiting: for the worker or the destination,
+which each take one at a time, or for another try. More only so that a few that wait for long keep no
+place from the rest."""
 _POLL_S = 0.2
-# Left to `Workflows.reconcile`: a full disk heals, and DBOS stops stale workflows by its own errors.
-_HEALS = (OSError, sqlite3.Error, SQLAlchemyError, dbos_error.DBOSException)
+_AGAIN_S = 0.5
+_HEALS = (OSError, sqlite3.Error, SQLAlchemyError)
+"""A full disk or a locked database: no outcome of a workflow."""
 _ENDED = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
-
-
-def workflow_id(key: str, generation: int) -> str:
-    """Id of the workflow that has to move a job."""
-    return f"{key}.{generation}"
-
-
-def workflow_of(job: Job) -> tuple[str, str]:
-    """(queue, workflow) that moves a job in its present state."""
-    if job.is_measurement:
-        return ADMIT_QUEUE, _ADMIT
-    if job.stage in (Stage.ENCODED, Stage.SENT):
-        return DELIVERY_QUEUE, _DELIVER
-    return COMPUTE_QUEUE, _COMPUTE
 
 
 def database_url(path: Path) -> str:
@@ -61,59 +53,79 @@ def database_url(path: Path) -> str:
     return f"sqlite:///{path.absolute()}"
 
 
-def enqueue_from_outside(database: Path, job: Job) -> None:
-    """Enqueue the workflow of ``job`` from a process that is not the executor.
+def ask_for_retry(database: Path, key: str, name: str) -> None:
+    """Tell a running engine, from another process, that a row of the table was opened again.
 
-    Only writes to the queue; the running (or next) `Workflows` takes it from there.
+    Parameters
+    ----------
+    name
+        Tells this request from every other one.
     """
-    queue, name = workflow_of(job)
     client = DBOSClient(system_database_url=database_url(database), application_name=APPLICATION_NAME)
     try:
         client.enqueue(
             {
-                "workflow_name": name,
-                "queue_name": queue,
-                "workflow_id": workflow_id(job.key, job.generation),
+                "workflow_name": "retry",
+                "queue_name": queue_of(Kind.ADMIT),
+                "workflow_id": f"retry:{key}:{name}",
                 "app_version": APPLICATION_VERSION,
             },
-            job.key,
-            job.generation,
+            key,
         )
     finally:
         client.destroy()
 
 
-class Workflows:
-    """DBOS with our three workflows, launched inside the ``with`` block.
+class Engine:
+    """DBOS with our workflows, launched inside the ``with`` block.
 
     Nothing leaves the machine: SQLite, no admin server, no conductor, no telemetry export.
+
+    Parameters
+    ----------
+    destinations
+        Names of all destinations: each has a queue of its own.
     """
 
-    def __init__(self, *, database: Path, executor_id: str, runner: Runner, store: Store) -> None:
+    def __init__(
+        self, *, database: Path, runner: Runner, store: Store, drain: Drain, destinations: Sequence[str]
+    ) -> None:
         self._runner = runner
         self._store = store
+        self._drain = drain
+        self._destinations = destinations
+        self._worker = Line(drain)
         self._config = DBOSConfig(
             name=APPLICATION_NAME,
             system_database_url=database_url(database),
             application_version=APPLICATION_VERSION,
-            executor_id=executor_id,
+            executor_id="node",  # always: pending workflows of another executor are never recovered
             log_level="ERROR",
             enable_otlp=False,
         )
         self._functions: dict[str, Any] = {}
-        self._running: set[str] = set()
-        self._suspects: set[str] = set()
+        self._asked: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        self._available = True
 
-    def __enter__(self) -> Workflows:
-        """Launch: pending workflows of this executor go on where they stopped."""
+    def __enter__(self) -> Engine:
+        """Launch: pending workflows go on where they stopped.
+
+        Raises
+        ------
+        SQLAlchemyError
+            The engine's database cannot be read or written.
+        """
         DBOS(config=self._config)
-        for body in (self._admit_body(), self._compute_body(), self._deliver_body()):
-            self._functions[body.__name__] = DBOS.workflow(name=body.__name__, max_recovery_attempts=None)(
-                body
-            )
-        DBOS.launch()
-        for queue, places in _PLACES.items():
-            DBOS.register_queue(queue, worker_concurrency=places, polling_interval_sec=_POLL_S)
+        for body in (self._admit_body(), self._compute_body(), self._deliver_body(), self._retry_body()):
+            register = DBOS.workflow(name=body.__name__, max_recovery_attempts=None)
+            self._functions[body.__name__] = register(body)
+        with ExitStack() as on_failure:
+            on_failure.callback(DBOS.destroy)
+            DBOS.launch()
+            for name in [queue_of(Kind.ADMIT), queue_of(Kind.COMPUTE), *self._delivery_queues()]:
+                DBOS.register_queue(name, worker_concurrency=_PLACES, polling_interval_sec=_POLL_S)
+            on_failure.pop_all()
+        threading.Thread(target=self._serve_requests, name="engine-requests", daemon=True).start()
         return self
 
     def __exit__(
@@ -121,109 +133,161 @@ class Workflows:
     ) -> None:
         DBOS.destroy()
 
-    def enqueue(self, job: Job) -> None:
-        """Make sure that the workflow which has to move ``job`` exists."""
-        queue, name = workflow_of(job)
-        wait_s = (job.not_before - now()).total_seconds() if job.not_before else 0.0
-        self._enqueue(queue, name, job.key, job.generation, wait_s)
+    def _delivery_queues(self) -> list[str]:
+        return [queue_of(Kind.DELIVER, destination) for destination in self._destinations]
 
-    def _enqueue(self, queue: str, name: str, key: str, generation: int, delay_s: float) -> None:
-        delay = delay_s if delay_s > 0 else None
-        with SetWorkflowID(workflow_id(key, generation)), SetEnqueueOptions(delay_seconds=delay):
-            DBOS.enqueue_workflow(queue, self._functions[name], key, generation)
+    def resume(self) -> int:
+        """Start what is left to do and has no workflow: the engine never had it, or its database was lost,
+        emptied or is an older one. Returns how much is left to do."""
+        self._store.set_destinations(self._destinations)
+        works = self._store.works()
+        for work in works:
+            self._asked.put(_Request(work=work))
+        return len(works)
 
-    def reconcile(self) -> int:
-        """Give every unfinished job of the table a live workflow; returns how many had lost theirs.
+    def take_up(self, measurement: Job) -> None:
+        """Start the work of a measurement that was received, also again: whoever sends it a second time
+        wants another try of what is in quarantine. Never waits for the engine's database."""
+        for job in (measurement, *self._store.scans(measurement.key)):
+            reopened = job.stage is Stage.QUARANTINED
+            if reopened:
+                self._store.retry(job.key)
+            for work in self._store.works(job.key):
+                self._asked.put(_Request(work=work, reopened=reopened))
 
-        A job has none when the process died between its row and the queue, and when its workflow
-        ended without moving the job or broke off without an end, as on a full disk. The latter is
-        still called pending by DBOS; one that is so without running, in two calls one after the
-        other, is taken to be broken off.
-        """
-        lost, suspects = 0, set[str]()
-        for job in self._store.unfinished():
-            name = workflow_id(job.key, job.generation)
-            status = DBOS.get_workflow_status(name)
-            idle = status is not None and status.status == "PENDING" and name not in self._running
-            if status is None:
-                self.enqueue(job)
-            elif status.status in _ENDED or (idle and name in self._suspects):
-                self.enqueue(self._store.renew(job.key, job.generation))
+    def _serve_requests(self) -> None:
+        """Do what is asked for, again and again until the engine's database takes it."""
+        left: list[_Request] = []
+        while not self._drain.begun:
+            with suppress(queue.Empty):
+                left.append(self._asked.get(timeout=_AGAIN_S))
+                while True:
+                    left.append(self._asked.get_nowait())
+            left = [request for request in left if not self._served(request)]
+
+    def _served(self, request: _Request) -> bool:
+        work = request.work
+        try:
+            if request.broken_off:
+                served = bool(DBOS.resume_workflow(work.id, queue_name=work.queue))
             else:
-                suspects |= {name} if idle else set()
-                continue
-            lost += 1
-        self._suspects = suspects
-        return lost
+                served = not self._runner.needs(work) or self._start(work) or not request.reopened
+        except (*_HEALS, dbos_error.DBOSException) as error:
+            if self._available:  # told once, however long it lasts
+                cause = type(error).__name__
+                logs.event("engine.unavailable", level=logging.ERROR, code="LF-JOB-017", message=cause)
+            self._available = False
+            return False
+        self._available = True
+        return served
 
-    def _admit_body(self) -> Callable[[str, int], None]:
-        def admit(key: str, generation: int) -> None:
-            with self._watched(key, generation):
-                self._follow(self._step(Stage.DECODED, key, generation))
+    def _start(self, work: Work) -> bool:
+        """Make sure that ``work`` has a workflow; whether it had none that is alive."""
+        status = DBOS.get_workflow_status(work.id)
+        if status is None:
+            with SetWorkflowID(work.id):
+                DBOS.enqueue_workflow(work.queue, self._functions[work.kind], *work.arguments())
+            return True
+        if status.status in _ENDED:
+            with suppress(dbos_error.DBOSException):  # somebody else was faster
+                DBOS.rewind_workflow(work.id, queue_name=work.queue)
+            return True
+        return False
+
+    def _admit_body(self) -> Callable[[str], None]:
+        def admit(key: str) -> None:
+            work = Work(kind=Kind.ADMIT, key=key)
+            with _Guard(self, work):
+                if self._until_done(work, lambda: self._computed(work, (Stage.DECODED,))):
+                    self._start_next(key)
 
         return admit
 
-    def _compute_body(self) -> Callable[[str, int], None]:
-        def compute(key: str, generation: int) -> None:
-            with self._watched(key, generation):
-                for stage in _COMPUTE_STAGES:
-                    move = self._step(stage, key, generation)
-                    if move["then"] != "go":
-                        break
-                self._follow(move)
+    def _compute_body(self) -> Callable[[str], None]:
+        def compute(key: str) -> None:
+            work = Work(kind=Kind.COMPUTE, key=key)
+            with _Guard(self, work):
+                if self._until_done(work, lambda: self._computed(work, _COMPUTE_STAGES)):
+                    self._start_next(key)
 
         return compute
 
-    def _deliver_body(self) -> Callable[[str, int], None]:
-        def deliver(key: str, generation: int) -> None:
-            with self._watched(key, generation):
-                self._follow(self._step(Stage.SENT, key, generation))
+    def _deliver_body(self) -> Callable[[str, str], None]:
+        def deliver(key: str, destination: str) -> None:
+            work = Work(kind=Kind.DELIVER, key=key, destination=destination)
+            with _Guard(self, work):
+                self._until_done(work, lambda: self._step("send", self._runner.deliver, key, destination))
 
         return deliver
 
-    @contextmanager
-    def _watched(self, key: str, generation: int) -> Iterator[None]:
-        """Know that the workflow runs; put the job of a defect into quarantine instead of losing it."""
-        name = workflow_id(key, generation)
-        self._running.add(name)
+    def _retry_body(self) -> Callable[[str], None]:
+        def retry(key: str) -> None:
+            for work in self._store.works(key):
+                self._asked.put(_Request(work=work, reopened=True))
+
+        return retry
+
+    def _until_done(self, work: Work, attempt: Callable[[], Move]) -> bool:
+        """Try until something comes of it; whether it is what was wanted."""
+        while (move := attempt()).then not in ("go", "stop"):
+            if move.then == "remake":
+                self._asked.put(_Request(work=Work(kind=Kind.COMPUTE, key=work.key), reopened=True))
+            DBOS.run_step({"name": "wait"}, self._runner.wait, work, move.wait_s)
+        return move.then == "go"
+
+    def _computed(self, work: Work, stages: Sequence[Stage]) -> Move:
+        """Go through stages with the worker to oneself; a measurement's header goes before all scans."""
+        with self._worker.alone(ahead=work.kind is Kind.ADMIT):
+            for stage in stages:
+                move = self._step(stage.value, self._runner.compute, work.key, stage)
+                if move.then != "go":
+                    break
+            return move
+
+    def _step(self, name: str, action: Callable[..., Move], *arguments: str) -> Move:
+        return Move(**DBOS.run_step({"name": name}, self._tried, action, *arguments))
+
+    def _tried(self, action: Callable[..., Move], *arguments: str) -> dict[str, Any]:
+        """One try, as DBOS keeps it. A table or a disk that cannot be written now is no outcome."""
         try:
-            with _Reported(self._store, key):
-                yield
-        finally:
-            self._running.discard(name)
+            return asdict(action(*arguments))
+        except (OSError, sqlite3.Error) as error:
+            logs.event(
+                "work.postponed",
+                level=logging.ERROR,
+                job=arguments[0][:12],
+                code="LF-JOB-017",
+                message=type(error).__name__,
+            )
+            return asdict(self._runner.soon())
 
-    def _step(self, stage: Stage, key: str, generation: int) -> dict[str, Any]:
-        return DBOS.run_step({"name": stage.value}, self._run, stage.value, key, generation)
+    def _start_next(self, key: str) -> None:
+        for kind, of, destination in DBOS.run_step({"name": "next"}, self._next, key):
+            self._start(Work(kind=Kind(kind), key=of, destination=destination))
 
-    def _run(self, stage: str, key: str, generation: int) -> dict[str, Any]:
-        if stage == Stage.SENT:
-            move = self._runner.deliver(key, generation)
-        else:
-            move = self._runner.compute(key, generation, Stage(stage))
-        heirs = [[*workflow_of(job), job.key, job.generation] for job in move.heirs]
-        return {"then": move.then, "heirs": heirs, "delay_s": move.delay_s}
+    def _next(self, key: str) -> list[tuple[str, str, str]]:
+        return [(work.kind.value, work.key, work.destination) for work in self._runner.after(key)]
 
-    def _follow(self, move: dict[str, Any]) -> None:
-        for queue, name, key, generation in move["heirs"]:
-            self._enqueue(queue, name, key, generation, move["delay_s"])
+    def left(self, work: Work, kind: type[BaseException] | None) -> None:
+        """See to it that ``work`` goes on when its workflow was left, by an exception of ``kind`` or not.
 
+        Raises
+        ------
+        Drained
+            In place of an exception that heals: the workflow stays pending and is resumed.
+        """
+        if kind is None:
+            if self._runner.needs(work):  # it was opened again behind the back of the last step
+                self._asked.put(_Request(work=work, reopened=True))
+        elif issubclass(kind, _HEALS):
+            self._asked.put(_Request(work=work, broken_off=True))
+            raise Drained
+        elif issubclass(kind, Exception):
+            self._put_aside(work.key, kind)
 
-class _Reported:
-    """Puts the job of a workflow that ends with an unexpected exception into quarantine."""
-
-    def __init__(self, store: Store, key: str) -> None:
-        self._store = store
-        self._key = key
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None or not issubclass(kind, Exception) or issubclass(kind, _HEALS):
-            return
-        if not self._store.is_open(self._key):
+    def _put_aside(self, key: str, kind: type[BaseException]) -> None:
+        job = self._store.find(key)
+        if job is None or not job.is_open:
             return
         failure = Failure(
             code="LF-JOB-010",
@@ -231,5 +295,39 @@ class _Reported:
             hint="send the line 'error=' of the service's log to the developers; then `lfmri-node retry`",
             transient=False,
         )
-        logs.event("job.defect", level=logging.ERROR, job=self._key[:12], code=failure.code)
-        self._store.quarantine(self._key, failure)
+        logs.event("job.defect", level=logging.ERROR, job=job.name, code=failure.code)
+        self._store.quarantine(key, failure)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """Something the engine is to do soon.
+
+    Parameters
+    ----------
+    reopened
+        The row was closed until now: a workflow that is still there is about to end and does not see
+        that it was opened, so its end is waited for.
+    broken_off
+        The workflow is still called pending, but nobody runs it: its engine could not write.
+    """
+
+    work: Work
+    reopened: bool = False
+    broken_off: bool = False
+
+
+class _Guard:
+    """Tells the engine how a workflow was left."""
+
+    def __init__(self, engine: Engine, work: Work) -> None:
+        self._engine = engine
+        self._work = work
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._engine.left(self._work, kind)

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from itertools import pairwise
 
 from lfmri_node.node.errors import JobError
 
@@ -29,20 +28,6 @@ class Stage(StrEnum):
     QUARANTINED = "quarantined"
 
 
-class Event(StrEnum):
-    """What can happen to a job."""
-
-    DECODED = "decoded"
-    CALIBRATED = "calibrated"
-    RECONSTRUCTED = "reconstructed"
-    ENCODED = "encoded"
-    SENT = "sent"
-    VERIFIED = "verified"
-    POSTPONED = "postponed"  # a transient failure: the same stage again, later
-    REFUSED = "refused"  # a failure that does not heal by itself
-    RETRIED = "retried"  # an operator asked for another try
-
-
 ORDER = (
     Stage.RECEIVED,
     Stage.DECODED,
@@ -52,20 +37,6 @@ ORDER = (
     Stage.SENT,
     Stage.VERIFIED,
 )
-
-
-def _transitions() -> Mapping[tuple[Stage, Event], Stage]:
-    forward = {(before, Event(after.value)): after for before, after in pairwise(ORDER)}
-    open_stages = ORDER[:-1]
-    return {
-        **forward,
-        **{(stage, Event.POSTPONED): stage for stage in open_stages},
-        **{(stage, Event.REFUSED): Stage.QUARANTINED for stage in open_stages},
-        **{(stage, Event.RETRIED): stage for stage in open_stages},
-    }
-
-
-TRANSITIONS = _transitions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +51,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One row of the job table. Holds no patient data.
+    """One row of the job table: facts only; who moves the job is the engine's to know. No patient data.
 
     Parameters
     ----------
@@ -95,11 +66,9 @@ class Job:
     running
         Stage that is being worked on; None where the job waits.
     attempts
-        Times that the next stage was begun (or a delivery tried) without reaching it.
-    generation
-        Number of the workflow that has to move this job: grows whenever another must take over.
-    not_before
-        Earliest time of the next try; None: at once.
+        Tries in a row that failed for a passing reason; of several destinations, the most.
+    next_try_at
+        When the next try is due, for people; None: as soon as it is its turn.
     finished_at
         Set when nothing is left to do.
     recipe
@@ -118,8 +87,7 @@ class Job:
     resume: Stage | None
     running: Stage | None
     attempts: int
-    generation: int
-    not_before: datetime | None
+    next_try_at: datetime | None
     failure: Failure | None
     progress: tuple[int, int] | None
     recipe: Mapping[str, object]
@@ -133,6 +101,11 @@ class Job:
         return self.contrast is None
 
     @property
+    def is_open(self) -> bool:
+        """Whether something is left to do and nothing forbids it."""
+        return self.finished_at is None and self.stage is not Stage.QUARANTINED
+
+    @property
     def name(self) -> str:
         """First digits of the key: how logs and tables call the job."""
         return self.key[:12]
@@ -143,46 +116,70 @@ class Job:
         return at is not None and ORDER.index(at) >= ORDER.index(stage)
 
 
-def next_stage(stage: Stage, event: Event, *, resume: Stage | None = None) -> Stage:
-    """Stage after ``event``.
-
-    Parameters
-    ----------
-    resume
-        Where a quarantined job returns to when it is retried.
+def advanced(job: Job, stage: Stage, *, at: datetime) -> Job:
+    """The job with ``stage``, the next one, durable.
 
     Raises
     ------
     JobError
-        LF-JOB-001 where the event cannot happen at this stage.
+        LF-JOB-001 where another stage is next, or none.
     """
-    if (stage, event) == (Stage.QUARANTINED, Event.RETRIED) and resume is not None:
-        return resume
-    after = TRANSITIONS.get((stage, event))
-    if after is None:
+    _require(job.is_open and stage in ORDER and ORDER.index(stage) == ORDER.index(job.stage) + 1, job, stage)
+    return replace(_at_rest(job, at), stage=stage, attempts=0, failure=None)
+
+
+def waiting(job: Job, failure: Failure, next_try_at: datetime, *, at: datetime) -> Job:
+    """The job after a failure that heals by itself; it goes on at ``next_try_at``.
+
+    Raises
+    ------
+    JobError
+        LF-JOB-001 where nothing is left to try.
+    """
+    _require(job.is_open, job, "waiting")
+    return replace(_at_rest(job, at), attempts=job.attempts + 1, failure=failure, next_try_at=next_try_at)
+
+
+def quarantined(job: Job, failure: Failure, *, at: datetime) -> Job:
+    """The job put aside until an operator wants another try.
+
+    Raises
+    ------
+    JobError
+        LF-JOB-001 where nothing is left that could fail.
+    """
+    _require(job.is_open, job, Stage.QUARANTINED)
+    return replace(_at_rest(job, at), stage=Stage.QUARANTINED, resume=job.stage, failure=failure)
+
+
+def retried(job: Job, *, at: datetime) -> Job:
+    """The job as an operator wants it: at its last stage, its failures forgotten.
+
+    Raises
+    ------
+    JobError
+        LF-JOB-006 where the job is finished.
+    """
+    if job.finished_at is not None:
+        raise JobError("LF-JOB-006", "this job is finished", "nothing is left to retry")
+    return replace(_at_rest(job, at), stage=job.resume or job.stage, resume=None, attempts=0, failure=None)
+
+
+def made_again(job: Job, *, at: datetime) -> Job:
+    """The job without its encoded objects: they are damaged or gone, and the raw data are there."""
+    _require(job.is_open and job.stage is Stage.ENCODED, job, Stage.DECODED)
+    times = int(str(job.summary.get("made_again", 0))) + 1
+    return replace(_at_rest(job, at), stage=Stage.DECODED, summary={**job.summary, "made_again": times})
+
+
+def _at_rest(job: Job, at: datetime) -> Job:
+    return replace(job, resume=None, running=None, progress=None, next_try_at=None, updated_at=at)
+
+
+def _require(allowed: bool, job: Job, to: str) -> None:
+    if not allowed:
         raise JobError(
             "LF-JOB-001",
-            f"a job at stage '{stage}' cannot take the event '{event}'",
+            f"a job at stage '{job.stage}' cannot become '{to}'",
             "look at `lfmri-node status`; only an unfinished or quarantined job can be retried",
         )
-    return after
-
-
-def apply(job: Job, event: Event, *, at: datetime, failure: Failure | None = None) -> Job:
-    """The job after ``event``: stage moved, counters and failure set accordingly. Pure.
-
-    Raises
-    ------
-    JobError
-        LF-JOB-001 where the event cannot happen at this stage.
-    """
-    stage = next_stage(job.stage, event, resume=job.resume)
-    moved = replace(job, stage=stage, running=None, progress=None, updated_at=at, not_before=None)
-    if event is Event.REFUSED:
-        return replace(moved, resume=job.stage, failure=failure)
-    if event is Event.POSTPONED:
-        return replace(moved, failure=failure, generation=job.generation + 1)
-    if event is Event.RETRIED:
-        return replace(moved, resume=None, failure=None, attempts=0, generation=job.generation + 1)
-    handover = 1 if event is Event.ENCODED else 0
-    return replace(moved, resume=None, failure=None, attempts=0, generation=job.generation + handover)

@@ -12,14 +12,19 @@ from pathlib import Path
 from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
 from lfmri_node.node.errors import JobError
 from lfmri_node.node.jobs import schema
-from lfmri_node.node.jobs.job import Job, Stage
+from lfmri_node.node.jobs.job import Failure, Job, Stage
+from lfmri_node.node.jobs.work import Kind, Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """One try of one stage; ``outcome`` None while it runs or where its process was killed."""
+    """One try of one stage; ``outcome``: "done", "drained", "cut off" where the node ended, or a code.
+
+    ``destination`` is "" but for a delivery; ``outcome`` None while it runs.
+    """
 
     stage: Stage
+    destination: str
     attempt: int
     begun_at: datetime
     seconds: float | None
@@ -32,6 +37,27 @@ class StoredReceipt:
 
     receipt: DeliveryReceipt
     tries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shipment:
+    """How far the delivery of a job to one destination is.
+
+    Parameters
+    ----------
+    tries
+        Tries in a row that failed for a passing reason.
+    failure
+        Of the last try; not transient: the destination refuses for good.
+    finished_at
+        Set when every object was delivered, or refused for good.
+    """
+
+    destination: str
+    tries: int
+    failure: Failure | None
+    next_try_at: datetime | None
+    finished_at: datetime | None
 
 
 class Ledger:
@@ -88,7 +114,7 @@ class Ledger:
         JobError
             LF-JOB-005 where there is none, or more than one.
         """
-        rows = self._rows("SELECT * FROM jobs WHERE substr(key, 1, ?) = ? LIMIT 2", len(key), key)
+        rows = self._rows("SELECT * FROM jobs WHERE key >= ? AND key < ? LIMIT 2", key, f"{key}g")  # hex
         if len(rows) != 1:
             found = "no job" if not rows else "more than one job"
             raise JobError("LF-JOB-005", f"{found} of this name", "take a name from `lfmri-node status`")
@@ -106,13 +132,42 @@ class Ledger:
         query = "SELECT * FROM jobs WHERE parent=? ORDER BY contrast, repetition"
         return [schema.as_job(row) for row in self._rows(query, parent)]
 
-    def unfinished(self) -> list[Job]:
-        """Jobs, measurements included, that some workflow has to move."""
+    def find(self, key: str) -> Job | None:
+        """The job of a whole key; None where the table does not know it."""
+        rows = self._rows("SELECT * FROM jobs WHERE key=?", key)
+        return schema.as_job(rows[0]) if rows else None
+
+    def works(self, key: str | None = None) -> list[Work]:
+        """Everything that is left to do, oldest first; of one job where its key is given."""
         query = (
-            "SELECT * FROM jobs WHERE finished_at IS NULL AND stage != 'quarantined'"
-            " ORDER BY received_at, rowid"
+            "SELECT j.key, j.contrast, j.stage, d.destination FROM jobs j"
+            " LEFT JOIN deliveries d ON j.stage='encoded' AND d.job_key=j.key AND d.finished_at IS NULL"
+            " WHERE j.finished_at IS NULL AND j.stage!='quarantined' AND (? IS NULL OR j.key=?)"
+            " ORDER BY j.received_at, j.rowid"
         )
-        return [schema.as_job(row) for row in self._rows(query)]
+        works = []
+        for row in self._rows(query, key, key):
+            if row["contrast"] is None:
+                works.append(Work(kind=Kind.ADMIT, key=row["key"]))
+            elif row["stage"] != Stage.ENCODED:
+                works.append(Work(kind=Kind.COMPUTE, key=row["key"]))
+            elif row["destination"] is not None:
+                works.append(Work(kind=Kind.DELIVER, key=row["key"], destination=row["destination"]))
+        return works
+
+    def shipments(self, key: str) -> list[Shipment]:
+        """How far the deliveries of a job are, one a destination."""
+        rows = self._rows("SELECT * FROM deliveries WHERE job_key=? ORDER BY destination", key)
+        return [
+            Shipment(
+                destination=row["destination"],
+                tries=row["tries"],
+                failure=schema.as_failure(row["failure"]),
+                next_try_at=schema.as_moment(row["next_try_at"]),
+                finished_at=schema.as_moment(row["finished_at"]),
+            )
+            for row in rows
+        ]
 
     def sources(self, key: str) -> list[Path]:
         """Spool files of a job in the order of their parts."""
@@ -131,6 +186,7 @@ class Ledger:
         return [
             Timing(
                 stage=Stage(row["stage"]),
+                destination=row["destination"],
                 attempt=row["attempt"],
                 begun_at=datetime.fromisoformat(row["begun_at"]),
                 seconds=row["seconds"],
@@ -139,10 +195,10 @@ class Ledger:
             for row in rows
         ]
 
-    def deaths(self, key: str, stage: Stage) -> int:
-        """Tries of a stage that never ended: the worker or the node died in them."""
-        query = "SELECT count(*) AS n FROM timings WHERE job_key=? AND stage=? AND outcome IS NULL"
-        return int(self._rows(query, key, stage.value)[0]["n"])
+    def crashes(self, key: str, stage: Stage) -> int:
+        """Tries of a stage in which the worker ended, or took too long, while the node lived."""
+        query = "SELECT count(*) AS n FROM timings WHERE job_key=? AND stage=? AND outcome IN (?, ?)"
+        return int(self._rows(query, key, stage.value, *schema.CRASHES)[0]["n"])
 
     def objects(self, key: str) -> list[EncodedObject]:
         """The encoded objects of a job in the order in which they are sent."""
@@ -193,8 +249,3 @@ class Ledger:
             if stored.receipt.delivered and stored.receipt.verified is not False
         }
         return [item for item in self.objects(key) if item.sop_instance_uid not in held]
-
-    def is_open(self, key: str) -> bool:
-        """Whether something is left to do for a job and nothing forbids it."""
-        job = self.job(key)
-        return job.finished_at is None and job.stage is not Stage.QUARANTINED

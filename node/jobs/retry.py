@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from lfmri_node.node.config import Config
-from lfmri_node.node.jobs.engine import enqueue_from_outside
+from lfmri_node.node.jobs.engine import ask_for_retry
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.ledger import Ledger
-from lfmri_node.node.jobs.store import Store
+from lfmri_node.node.jobs.store import Store, now
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import holder
 
@@ -14,30 +14,29 @@ from lfmri_node.node.lock import holder
 def retry_jobs(config: Config, name: str | None) -> list[str]:
     """Put one job, or every quarantined one, back to work; returns the names.
 
-    Only the job table and the queue are written; a running service takes the jobs up within a second,
-    a stopped one at its next start.
+    A running service takes them up within seconds, a stopped one at its next start.
 
     Raises
     ------
     JobError
         LF-JOB-003 no job table, LF-JOB-005 no such job, LF-JOB-006 the job is finished, LF-JOB-007
-        it is being worked on.
+        it is being computed.
     """
     layout = Layout(root=config.node.data_dir)
     ledger = Ledger(layout.job_table)
-    if name is not None:
-        keys = [ledger.job(name).key]
-    else:
-        keys = [job.key for job in ledger.jobs() if job.stage is Stage.QUARANTINED]
+    jobs = (
+        [job for job in ledger.jobs() if job.stage is Stage.QUARANTINED]
+        if name is None
+        else [ledger.job(name)]
+    )
     ledger.close()
+    serving = holder(layout.state) is not None
     store = Store(layout.job_table)
-    if holder(layout.state) is None:
-        store.clear_running()
-    names = []
-    for key in keys:
-        job = store.retry(key)
-        if layout.workflows.exists():
-            enqueue_from_outside(layout.workflows, job)
-        names.append(job.name)
+    if not serving:
+        store.forget_running()
+    for job in jobs:
+        opened = store.retry(job.key)
+        if serving and job.stage is Stage.QUARANTINED:
+            ask_for_retry(layout.workflows, opened.key, now().isoformat())
     store.close()
-    return names
+    return [job.name for job in jobs]

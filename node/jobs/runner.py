@@ -1,4 +1,4 @@
-"""Moves one job by one stage: asks the worker or the destinations, and records what came of it.
+"""Does one piece of a job's work: asks the worker or a destination, and records what came of it.
 
 Knows nothing of the workflow engine. Every method can be called again after a crash at any point:
 what is durable is not repeated.
@@ -15,13 +15,14 @@ from typing import Literal
 from lfmri_node.node import logs
 from lfmri_node.node.backoff import Backoff
 from lfmri_node.node.delivery.deliver import Delivery
-from lfmri_node.node.errors import Drained, StageFailed, WorkerDied
-from lfmri_node.node.jobs.admission import Gate
-from lfmri_node.node.jobs.job import Event, Failure, Job, Stage
+from lfmri_node.node.errors import Drained, NodeError, StageFailed, WorkerDied
+from lfmri_node.node.jobs.drain import Drain
+from lfmri_node.node.jobs.job import Failure, Job, Stage
 from lfmri_node.node.jobs.recipe import Recipe
-from lfmri_node.node.jobs.store import ScanFound, Store, now
+from lfmri_node.node.jobs.store import ScanFound, Store
+from lfmri_node.node.jobs.work import Kind, Work
 from lfmri_node.node.layout import Layout
-from lfmri_node.node.worker.process import WorkerProcess
+from lfmri_node.node.worker.process import Progress, TimeLimit, WorkerProcess
 from lfmri_node.node.worker.task import Task, objects_in
 
 _OPERATIONS = {
@@ -31,35 +32,35 @@ _OPERATIONS = {
     Stage.ENCODED: "encode",
 }
 _PROGRESS_INTERVAL_S = 0.2
+_MOST_REMAKES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """What the workflow has to do after a stage.
+    """What follows a try.
 
     Parameters
     ----------
     then
-        ``go``: the next stage follows in the same workflow. ``stop``: this workflow has done its part.
-    heirs
-        Jobs, each with a workflow of its own that takes over.
-    delay_s
-        How long the heirs have to wait.
+        ``go``: this is durable, go on with what comes after it. ``wait``: try again in ``wait_s``.
+        ``remake``: likewise, while the scan is computed again. ``stop``: nothing is left to do here.
     """
 
-    then: Literal["go", "stop"] = "stop"
-    heirs: tuple[Job, ...] = ()
-    delay_s: float = 0.0
+    then: Literal["go", "wait", "remake", "stop"]
+    wait_s: float = 0.0
+
+
+GO, STOP = Move(then="go"), Move(then="stop")
 
 
 class Runner:
-    """Runs stages.
+    """Does the work.
 
     Parameters
     ----------
-    max_deaths
-        A stage that was begun so often without ending (the worker or the node died in it) puts its
-        job into quarantine: one bad job must not sink the others.
+    max_crashes
+        A stage in which the worker ended so often, while the node lived, puts its job into quarantine:
+        one bad scan must not sink the others.
     keep_reconstructions
         Keep the intermediate results of finished jobs.
     """
@@ -70,74 +71,66 @@ class Runner:
         store: Store,
         layout: Layout,
         worker: WorkerProcess,
+        time_limit: TimeLimit,
         delivery: Delivery,
         backoff: Backoff,
-        gate: Gate,
-        max_deaths: int,
+        drain: Drain,
+        max_crashes: int,
         keep_reconstructions: bool,
     ) -> None:
         self._store = store
         self._layout = layout
         self._worker = worker
+        self._time_limit = time_limit
         self._delivery = delivery
         self._backoff = backoff
-        self._max_deaths = max_deaths
+        self._max_crashes = max_crashes
         self._keep = keep_reconstructions
-        self._gate = gate
+        self._drain = drain
 
-    def compute(self, key: str, generation: int, stage: Stage) -> Move:
-        """Bring a job to ``stage`` by the worker, as workflow number ``generation`` of the job."""
-        with self._gate.passed():
-            while True:
-                job = self._store.job(key)
-                move = self._settled(job, stage)
-                if move is None:
-                    move = self._try(job, generation, stage)
-                if move is not None:
-                    return move
+    def compute(self, key: str, stage: Stage) -> Move:
+        """Bring a job to ``stage`` by the worker; the caller has the worker to itself."""
+        with self._drain.working():
+            job = self._store.find(key)
+            if job is None or job.stage is Stage.QUARANTINED:
+                return STOP
+            if job.reached(stage):
+                return GO
+            if self._store.crashes(key, stage) >= self._max_crashes:
+                return self._quarantine(job, stage, _crashed(stage, self._max_crashes))
+            return self._try(job, stage)
 
-    def _settled(self, job: Job, stage: Stage) -> Move | None:
-        """What follows where nothing is to be done for ``stage``; None where there is."""
-        if job.stage is Stage.QUARANTINED:
-            return Move()
-        if not job.reached(stage):
-            return None
-        if job.is_measurement:
-            return Move(heirs=tuple(scan for scan in self._store.scans(job.key) if scan.finished_at is None))
-        if stage is Stage.ENCODED:
-            return Move() if job.finished_at else Move(heirs=(job,))
-        return Move(then="go")
+    def _try(self, job: Job, stage: Stage) -> Move:
+        try:
+            self._worker.get_ready()
+        except WorkerDied as error:
+            self._stop_if_draining(job)
+            return self._postpone(job, _failure(error, transient=True))
+        job = self._store.begin(job.key, stage)
+        logs.event("stage.begun", job=job.name, stage=stage, attempt=job.attempts + 1)
+        try:
+            self._work(job, stage)
+        except StageFailed as error:
+            failure = _failure(error, transient=error.transient)
+            return self._postpone(job, failure) if error.transient else self._quarantine(job, stage, failure)
+        except WorkerDied as error:
+            self._stop_if_draining(job)
+            return self._postpone(job, _failure(error, transient=True))
+        return GO
 
-    def _try(self, job: Job, generation: int, stage: Stage) -> Move | None:
-        """One try of a stage; None where the job has to be looked at again."""
-        with self._worker.turn():
-            if self._gate.closed:
-                raise Drained
-            if self._store.deaths(job.key, stage) >= self._max_deaths:
-                return self._poisoned(job, stage)
-            begun = self._store.begin(job.key, generation, stage)
-            if begun is None:
-                return Move()
-            logs.event("stage.begun", job=job.name, stage=stage, attempt=begun.attempts)
-            try:
-                self._work(begun, stage)
-            except StageFailed as error:
-                return self._failed(begun, stage, error)
-            except WorkerDied as error:
-                self._worker_died(begun, stage, error)
-        return None
+    def _stop_if_draining(self, job: Job) -> None:
+        if self._drain.begun:
+            self._store.give_back(job.key)
+            raise Drained
 
     def _work(self, job: Job, stage: Stage) -> None:
-        shown = 0.0
-
-        def progress(done: int, total: int) -> None:
-            nonlocal shown
-            if time.monotonic() - shown > _PROGRESS_INTERVAL_S or done == total:
-                shown = time.monotonic()
-                self._store.set_progress(job.key, done, total)
-
         begun = time.monotonic()
-        answer = self._worker.call(_OPERATIONS[stage], self.task(job).to_json(), progress)
+        answer = self._worker.call(
+            _OPERATIONS[stage],
+            self.task(job).to_json(),
+            limit_s=self._time_limit.of(job.summary),
+            progress=self._shown_progress(job.key),
+        )
         seconds = time.monotonic() - begun
         logs.event("stage.done", job=job.name, stage=stage, seconds=seconds)
         if stage is Stage.DECODED:
@@ -146,13 +139,21 @@ class Runner:
             logs.event("measurement.split", job=job.name, scans=len(scans))
         elif stage is Stage.ENCODED:
             objects = objects_in(self._layout.objects(job.key))
-            done = not self._delivery.destinations
-            learned = {"n_objects": len(objects)}
-            self._store.finish(
-                job.key, Event.ENCODED, seconds=seconds, objects=objects, learned=learned, last=done
-            )
+            job = self._store.encoded(job.key, objects, tuple(self._delivery.channels), seconds=seconds)
+            self._tidy(job)
         else:
-            self._store.finish(job.key, Event(stage.value), seconds=seconds, learned=answer)
+            self._store.finish(job.key, stage, seconds=seconds, learned=answer)
+
+    def _shown_progress(self, key: str) -> Progress:
+        shown = 0.0
+
+        def progress(done: int, total: int) -> None:
+            nonlocal shown
+            if time.monotonic() - shown > _PROGRESS_INTERVAL_S or done == total:
+                shown = time.monotonic()
+                self._store.set_progress(key, done, total)
+
+        return progress
 
     def task(self, job: Job) -> Task:
         """The worker's view of a job."""
@@ -167,90 +168,161 @@ class Runner:
             created_at=job.received_at,
         )
 
-    def _poisoned(self, job: Job, stage: Stage) -> Move:
-        failure = Failure(
-            code="LF-JOB-015",
-            message=f"stage '{stage}' was begun {self._max_deaths} times and its process died each time",
-            hint="see logs/worker.log in the data directory; `lfmri-node retry` lets it try again",
-            transient=False,
-        )
-        return self._quarantine(job, stage, failure)
+    def after(self, key: str) -> list[Work]:
+        """What has to be done next once a measurement is split or a scan encoded."""
+        job = self._store.find(key)
+        if job is None:
+            return []
+        if job.is_measurement:
+            return [work for scan in self._store.scans(key) for work in self._store.works(scan.key)]
+        return [work for work in self._store.works(key) if work.kind is Kind.DELIVER]
 
-    def _quarantine(self, job: Job, stage: Stage, failure: Failure) -> Move:
-        self._store.quarantine(job.key, failure)
-        logs.event(
-            "job.quarantined",
-            level=logging.ERROR,
-            job=job.name,
-            stage=stage,
-            code=failure.code,
-            message=failure.message,
-            hint=failure.hint,
-        )
-        return Move()
+    def deliver(self, key: str, destination: str) -> Move:
+        """Send what one destination misses, once."""
+        with self._drain.working():
+            channel = self._delivery.channels.get(destination)
+            if channel is None:
+                return STOP
+            with channel.alone():
+                job = self._store.find(key)
+                if job is None or destination not in self._unshipped(job):
+                    return STOP
+                if job.stage is not Stage.ENCODED:  # it is being made again
+                    return self.soon()
+                return self._deliver(job, destination)
 
-    def _failed(self, job: Job, stage: Stage, error: StageFailed) -> Move:
-        failure = Failure(code=error.code, message=error.message, hint=error.hint, transient=error.transient)
-        if not error.transient:
-            return self._quarantine(job, stage, failure)
-        return self._postpone(job, failure, tries=job.attempts)
+    def _unshipped(self, job: Job) -> set[str]:
+        shipments = self._store.shipments(job.key) if job.is_open else []
+        return {item.destination for item in shipments if item.finished_at is None}
 
-    def _postpone(self, job: Job, failure: Failure, *, tries: int) -> Move:
-        at = now()
-        until = self._backoff.next_try(tries, at)
-        job = self._store.postpone(job.key, failure, until)
-        delay_s = (until - at).total_seconds()
-        logs.event(
-            "job.postponed",
-            level=logging.WARNING,
-            job=job.name,
-            stage=job.stage,
-            code=failure.code,
-            attempt=tries,
-            next_try_s=delay_s,
-        )
-        return Move(heirs=(job,), delay_s=delay_s)
-
-    def _worker_died(self, job: Job, stage: Stage, error: WorkerDied) -> None:
-        if self._gate.closed:
-            self._store.release(job.key)
-            raise Drained from error
-        logs.event(
-            "worker.died",
-            level=logging.ERROR,
-            job=job.name,
-            stage=stage,
-            code=error.code,
-            attempt=job.attempts,
-            message=error.message,
-        )
-
-    def deliver(self, key: str, generation: int) -> Move:
-        """Send what is missing to every destination, once; ask those that can be asked."""
-        with self._gate.passed():
-            job = self._store.begin(key, generation, Stage.SENT) if self._store.is_open(key) else None
-            if job is None:
-                return Move()
-            begun = time.monotonic()
-            try:
-                outcome = self._delivery.attempt(job)
-            except Drained:
-                self._store.release(key)
-                raise
-            if outcome.postponement is not None:
-                return self._postpone(job, outcome.postponement, tries=job.attempts)
-            if outcome.refusal is not None:
-                return self._quarantine(job, Stage.SENT, outcome.refusal)
-            seconds = time.monotonic() - begun
-            if not job.reached(Stage.SENT):
-                job = self._store.finish(key, Event.SENT, seconds=seconds, last=not outcome.verified)
-            if outcome.verified:
-                self._store.begin(key, generation, Stage.VERIFIED)
-                job = self._store.finish(key, Event.VERIFIED, seconds=0.0, last=True)
+    def _deliver(self, job: Job, destination: str) -> Move:
+        shut_s = self._delivery.channels[destination].shut_s()
+        if shut_s > 0:
+            self._store.hold(job.key, destination, _silent(destination), shut_s)
+            return Move(then="wait", wait_s=shut_s)
+        damaged = self._delivery.damaged(job, destination)
+        if damaged:
+            return self._make_again(job, len(damaged))
+        job = self._store.begin(job.key, Stage.SENT, destination)
+        begun = time.monotonic()
+        try:
+            outcome = self._delivery.attempt(job, destination)
+        except Drained:
+            self._store.give_back(job.key, destination)
+            raise
+        failure, seconds = outcome.failure, time.monotonic() - begun
+        wait_s = None
+        if failure is not None and failure.transient:
+            wait_s = self._backoff.delay_s(outcome.tries)
+        job = self._store.ship(job.key, destination, failure, wait_s, seconds=seconds)
+        if failure is not None:
+            _tell(job, Stage.SENT, failure, wait_s, attempt=outcome.tries)
+        elif job.finished_at is not None:
             logs.event("job.finished", job=job.name, stage=job.stage, seconds=seconds)
             self._tidy(job)
-            return Move()
+        return STOP if wait_s is None else Move(then="wait", wait_s=wait_s)
+
+    def _make_again(self, job: Job, n_damaged: int) -> Move:
+        """Have a job computed again whose encoded files are not those that were written."""
+        failure = Failure(
+            code="LF-DEL-005",
+            message=f"{n_damaged} encoded objects are gone or are not what was written",
+            hint="find out what changes files below node.data_dir, then `lfmri-node retry`",
+            transient=False,
+        )
+        if int(str(job.summary.get("made_again", 0))) >= _MOST_REMAKES:
+            return self._quarantine(job, Stage.SENT, failure)
+        logs.event("objects.damaged", level=logging.ERROR, job=job.name, code=failure.code, objects=n_damaged)
+        if self._store.make_again(job.key):
+            shutil.rmtree(self._layout.objects(job.key), ignore_errors=True)
+            shutil.rmtree(self._layout.work(job.key), ignore_errors=True)
+        return Move(then="remake", wait_s=self._backoff.delay_s(1))
+
+    def soon(self) -> Move:
+        """Another try after the shortest wait."""
+        return Move(then="wait", wait_s=self._backoff.delay_s(1))
+
+    def wait(self, work: Work, seconds: float) -> None:
+        """Wait for another try; shorter where an operator asks for one or the destination answers again.
+
+        Raises
+        ------
+        Drained
+            The service drains.
+        """
+        channel = self._delivery.channels.get(work.destination)
+        told = self._is_told(work)
+        silent = channel is not None and channel.silent
+
+        def is_wanted() -> bool:
+            return told and not self._is_told(work)
+
+        def answers_again() -> bool:
+            return silent and channel is not None and not channel.silent
+
+        self._drain.pause(seconds, over=lambda: is_wanted() or answers_again())
+        if channel is not None and is_wanted():
+            channel.open()
+
+    def _is_told(self, work: Work) -> bool:
+        """Whether the table says that the work waits; an operator's retry makes it say otherwise."""
+        if work.destination:
+            shipments = self._store.shipments(work.key)
+            return any(item.next_try_at for item in shipments if item.destination == work.destination)
+        job = self._store.find(work.key)
+        return job is not None and job.next_try_at is not None
+
+    def needs(self, work: Work) -> bool:
+        """Whether the work is still to be done."""
+        return work in self._store.works(work.key)
+
+    def _quarantine(self, job: Job, stage: Stage, failure: Failure) -> Move:
+        job = self._store.quarantine(job.key, failure)
+        _tell(job, stage, failure, None, attempt=job.attempts)
+        return STOP
+
+    def _postpone(self, job: Job, failure: Failure) -> Move:
+        wait_s = self._backoff.delay_s(job.attempts + 1)
+        job = self._store.postpone(job.key, failure, wait_s)
+        _tell(job, job.stage, failure, wait_s, attempt=job.attempts)
+        return Move(then="wait", wait_s=wait_s)
 
     def _tidy(self, job: Job) -> None:
-        if not self._keep:
+        if job.finished_at is not None and not self._keep:
             shutil.rmtree(self._layout.work(job.key), ignore_errors=True)
+
+
+def _tell(job: Job, stage: Stage, failure: Failure, wait_s: float | None, *, attempt: int) -> None:
+    final = wait_s is None
+    logs.event(
+        "job.quarantined" if final else "job.postponed",
+        level=logging.ERROR if final else logging.WARNING,
+        job=job.name,
+        stage=stage,
+        code=failure.code,
+        attempt=attempt,
+        message=failure.message,
+        **({"hint": failure.hint} if final else {"next_try_s": wait_s}),
+    )
+
+
+def _silent(destination: str) -> Failure:
+    return Failure(
+        code="LF-DEL-001",
+        message=f"destination '{destination}' does not answer",
+        hint="start the destination or correct its entry; the node tries again by itself",
+        transient=True,
+    )
+
+
+def _failure(error: NodeError, *, transient: bool) -> Failure:
+    return Failure(code=error.code, message=error.message, hint=error.hint, transient=transient)
+
+
+def _crashed(stage: Stage, times: int) -> Failure:
+    return Failure(
+        code="LF-JOB-015",
+        message=f"stage '{stage}' was begun {times} times and the reconstruction process ended each time",
+        hint="see logs/worker.log in the data directory; `lfmri-node retry` lets it try again",
+        transient=False,
+    )

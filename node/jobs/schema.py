@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from lfmri_node.node.jobs.job import Failure, Job, Stage
 
 VERSION = 2
+CRASHES = ("LF-JOB-011", "LF-JOB-012")
+"""Outcomes of tries that count against a job: the worker ended by itself, or was ended for its time."""
 
 TABLES = """
 CREATE TABLE jobs (
@@ -23,8 +25,7 @@ CREATE TABLE jobs (
     resume TEXT,
     running TEXT,
     attempts INTEGER NOT NULL,
-    generation INTEGER NOT NULL,
-    not_before TEXT,
+    next_try_at TEXT,
     failure TEXT,
     progress TEXT,
     recipe TEXT NOT NULL,
@@ -33,17 +34,21 @@ CREATE TABLE jobs (
     updated_at TEXT NOT NULL,
     finished_at TEXT
 ) STRICT;
-CREATE INDEX jobs_by_source ON jobs(source_sha256);
+CREATE INDEX jobs_by_parent ON jobs(parent);
+CREATE INDEX jobs_by_time ON jobs(received_at);
+CREATE INDEX jobs_unfinished ON jobs(received_at) WHERE finished_at IS NULL;
 CREATE TABLE sources (
     job_key TEXT NOT NULL REFERENCES jobs(key),
     part INTEGER NOT NULL,
     path TEXT NOT NULL,
     PRIMARY KEY (job_key, part)
 ) STRICT;
+CREATE INDEX sources_by_path ON sources(path);
 CREATE TABLE timings (
     id INTEGER PRIMARY KEY,
     job_key TEXT NOT NULL REFERENCES jobs(key),
     stage TEXT NOT NULL,
+    destination TEXT NOT NULL,
     attempt INTEGER NOT NULL,
     begun_at TEXT NOT NULL,
     seconds REAL,
@@ -60,6 +65,15 @@ CREATE TABLE objects (
     sop_instance_uid TEXT NOT NULL,
     series_instance_uid TEXT NOT NULL,
     PRIMARY KEY (job_key, sop_instance_uid)
+) STRICT;
+CREATE TABLE deliveries (
+    job_key TEXT NOT NULL REFERENCES jobs(key) ON DELETE CASCADE,
+    destination TEXT NOT NULL,
+    tries INTEGER NOT NULL,
+    failure TEXT,
+    next_try_at TEXT,
+    finished_at TEXT,
+    PRIMARY KEY (job_key, destination)
 ) STRICT;
 CREATE TABLE receipts (
     job_key TEXT NOT NULL REFERENCES jobs(key),
@@ -87,9 +101,23 @@ def as_moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
+def failure_text(failure: Failure | None) -> str | None:
+    """A failure as JSON."""
+    if failure is None:
+        return None
+    return json.dumps([failure.code, failure.message, failure.hint, failure.transient])
+
+
+def as_failure(text: str | None) -> Failure | None:
+    """The failure of `failure_text`."""
+    if text is None:
+        return None
+    code, message, hint, transient = json.loads(text)
+    return Failure(code=code, message=message, hint=hint, transient=transient)
+
+
 def job_row(job: Job) -> Mapping[str, object]:
     """Column -> value of one job."""
-    failure = job.failure
     return {
         "key": job.key,
         "parent": job.parent,
@@ -101,9 +129,8 @@ def job_row(job: Job) -> Mapping[str, object]:
         "resume": job.resume.value if job.resume else None,
         "running": job.running.value if job.running else None,
         "attempts": job.attempts,
-        "generation": job.generation,
-        "not_before": moment(job.not_before),
-        "failure": failure and json.dumps([failure.code, failure.message, failure.hint, failure.transient]),
+        "next_try_at": moment(job.next_try_at),
+        "failure": failure_text(job.failure),
         "progress": json.dumps(job.progress) if job.progress else None,
         "recipe": json.dumps(dict(job.recipe), sort_keys=True),
         "summary": json.dumps(dict(job.summary), sort_keys=True),
@@ -115,10 +142,6 @@ def job_row(job: Job) -> Mapping[str, object]:
 
 def as_job(row: sqlite3.Row) -> Job:
     """The job of one row."""
-    failure = None
-    if row["failure"] is not None:
-        code, message, hint, transient = json.loads(row["failure"])
-        failure = Failure(code=code, message=message, hint=hint, transient=transient)
     progress = json.loads(row["progress"]) if row["progress"] else None
     received_at, updated_at = as_moment(row["received_at"]), as_moment(row["updated_at"])
     assert received_at is not None
@@ -134,9 +157,8 @@ def as_job(row: sqlite3.Row) -> Job:
         resume=Stage(row["resume"]) if row["resume"] else None,
         running=Stage(row["running"]) if row["running"] else None,
         attempts=row["attempts"],
-        generation=row["generation"],
-        not_before=as_moment(row["not_before"]),
-        failure=failure,
+        next_try_at=as_moment(row["next_try_at"]),
+        failure=as_failure(row["failure"]),
         progress=(progress[0], progress[1]) if progress else None,
         recipe=json.loads(row["recipe"]),
         summary=json.loads(row["summary"]),

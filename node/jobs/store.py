@@ -9,14 +9,26 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
 from lfmri_node.node.errors import JobError
 from lfmri_node.node.jobs import schema
-from lfmri_node.node.jobs.job import Event, Failure, Job, Stage, apply
+from lfmri_node.node.jobs.job import (
+    Failure,
+    Job,
+    Stage,
+    advanced,
+    made_again,
+    quarantined,
+    retried,
+    waiting,
+)
 from lfmri_node.node.jobs.ledger import Ledger
+
+CUT_OFF = "cut off"
+"""Outcome of a try that nobody saw the end of: the node was killed, or the disk was full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +43,10 @@ class ScanFound:
 def now() -> datetime:
     """The present moment, aware, UTC."""
     return datetime.now(UTC)
+
+
+def _in(seconds: float) -> str | None:
+    return schema.moment(now() + timedelta(seconds=seconds))
 
 
 class Store(Ledger):
@@ -88,9 +104,9 @@ class Store(Ledger):
     ) -> Job:
         """Record a received measurement; the row that is there already where it was received before."""
         with self._change():
-            rows = self._connection.execute("SELECT * FROM jobs WHERE key=?", (key,)).fetchall()
-            if rows:
-                return schema.as_job(rows[0])
+            known = self.find(key)
+            if known is not None:
+                return known
             job = Job(
                 key=key,
                 parent=None,
@@ -102,8 +118,7 @@ class Store(Ledger):
                 resume=None,
                 running=None,
                 attempts=0,
-                generation=0,
-                not_before=None,
+                next_try_at=None,
                 failure=None,
                 progress=None,
                 recipe=recipe,
@@ -120,28 +135,14 @@ class Store(Ledger):
         rows = [(key, n, str(path.relative_to(self._base))) for n, path in enumerate(parts, start=1)]
         self._connection.executemany("INSERT OR IGNORE INTO sources VALUES (?, ?, ?)", rows)
 
-    def begin(self, key: str, generation: int, stage: Stage) -> Job | None:
-        """Note that work on ``stage`` starts now; counted as an attempt before anything else happens.
-
-        Returns
-        -------
-        The job; None where another workflow (a higher generation) has taken it over.
-        """
+    def begin(self, key: str, stage: Stage, destination: str = "") -> Job:
+        """Note that work on ``stage`` starts now."""
         with self._change():
-            job = self.job(key)
-            if job.generation != generation:
-                return None
-            job = replace(
-                job,
-                running=stage,
-                progress=None,
-                attempts=job.attempts + 1,
-                not_before=None,
-                updated_at=now(),
-            )
+            job = replace(self.job(key), running=stage, progress=None, next_try_at=None, updated_at=now())
+            self._end_timing(key, CUT_OFF, destination=destination)  # its end could not be written
             self._connection.execute(
-                "INSERT INTO timings (job_key, stage, attempt, begun_at) VALUES (?, ?, ?, ?)",
-                (key, stage.value, job.attempts, schema.moment(job.updated_at)),
+                "INSERT INTO timings (job_key, stage, destination, attempt, begun_at) VALUES (?, ?, ?, ?, ?)",
+                (key, stage.value, destination, job.attempts + 1, schema.moment(job.updated_at)),
             )
             return self._write(job)
 
@@ -152,32 +153,29 @@ class Store(Ledger):
                 "UPDATE jobs SET progress=? WHERE key=?", (json.dumps([done, total]), key)
             )
 
-    def _end_timing(self, key: str, outcome: str, seconds: float | None) -> None:
+    def _end_timing(
+        self, key: str, outcome: str, seconds: float | None = None, destination: str = ""
+    ) -> None:
         self._connection.execute(
-            "UPDATE timings SET outcome=?, seconds=?"
-            " WHERE outcome IS NULL AND id=(SELECT max(id) FROM timings WHERE job_key=?)",
-            (outcome, seconds, key),
+            "UPDATE timings SET outcome=?, seconds=? WHERE job_key=? AND destination=? AND outcome IS NULL",
+            (outcome, seconds, key, destination),
         )
 
     def finish(
-        self,
-        key: str,
-        event: Event,
-        *,
-        seconds: float,
-        learned: Mapping[str, object] | None = None,
-        objects: Sequence[EncodedObject] = (),
-        last: bool = False,
+        self, key: str, stage: Stage, *, seconds: float, learned: Mapping[str, object] | None = None
     ) -> Job:
-        """Record that a stage is durable; ``last`` where nothing is left to do after it."""
+        """Record that a stage of the computation is durable."""
         with self._change():
-            job = self.job(key)
-            job = apply(job, event, at=now())
-            job = replace(
-                job,
-                summary={**job.summary, **(learned or {})},
-                finished_at=job.updated_at if last else None,
-            )
+            job = advanced(self.job(key), stage, at=now())
+            self._end_timing(key, "done", seconds)
+            return self._write(replace(job, summary={**job.summary, **(learned or {})}))
+
+    def encoded(
+        self, key: str, objects: Sequence[EncodedObject], destinations: Sequence[str], *, seconds: float
+    ) -> Job:
+        """Record the encoded objects and where each is to go; without destinations nothing is left to do."""
+        with self._change():
+            job = advanced(self.job(key), Stage.ENCODED, at=now())
             self._end_timing(key, "done", seconds)
             rows = [
                 (
@@ -193,90 +191,187 @@ class Store(Ledger):
                 for position, item in enumerate(objects)
             ]
             self._connection.executemany("INSERT INTO objects VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-            return self._write(job)
+            self._add_deliveries(key, destinations)
+            finished_at = None if destinations else job.updated_at
+            summary = {**job.summary, "n_objects": len(objects)}
+            return self._write(replace(job, summary=summary, finished_at=finished_at))
+
+    def _add_deliveries(self, key: str, destinations: Sequence[str]) -> None:
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO deliveries VALUES (?, ?, 0, NULL, NULL, NULL)",
+            [(key, name) for name in destinations],
+        )
 
     def split(
         self, key: str, scans: Sequence[ScanFound], *, seconds: float, learned: Mapping[str, object]
     ) -> list[Job]:
         """Record that a measurement's header is read: one job for each scan in it, at 'decoded'."""
         with self._change():
-            parent = self.job(key)
-            parent = apply(parent, Event.DECODED, at=now())
+            parent = advanced(self.job(key), Stage.DECODED, at=now())
             self._end_timing(key, "done", seconds)
             self._write(replace(parent, finished_at=parent.updated_at, summary=dict(learned)))
             parts = self.sources(key)
             for scan in scans:
-                self._write(
-                    replace(
-                        parent,
-                        key=scan.key,
-                        parent=key,
-                        contrast=scan.contrast,
-                        repetition=scan.repetition,
-                        generation=0,
-                        summary=dict(learned),
+                if self.find(scan.key) is None:
+                    self._write(
+                        replace(
+                            parent,
+                            key=scan.key,
+                            parent=key,
+                            contrast=scan.contrast,
+                            repetition=scan.repetition,
+                            summary=dict(learned),
+                        )
                     )
-                )
                 self._add_sources(scan.key, parts)
             return self.scans(key)
 
-    def postpone(self, key: str, failure: Failure, until: datetime) -> Job:
-        """Record a transient failure; another workflow takes the job up at ``until``."""
+    def postpone(self, key: str, failure: Failure, wait_s: float) -> Job:
+        """Record a failure that heals by itself; the next try is due in ``wait_s``."""
         with self._change():
-            job = apply(self.job(key), Event.POSTPONED, at=now(), failure=failure)
-            self._end_timing(key, failure.code, None)
-            return self._write(replace(job, not_before=until))
+            self._end_timing(key, failure.code)
+            at = now()
+            return self._write(waiting(self.job(key), failure, at + timedelta(seconds=wait_s), at=at))
 
     def quarantine(self, key: str, failure: Failure) -> Job:
         """Record a failure that does not heal by itself."""
         with self._change():
-            job = apply(self.job(key), Event.REFUSED, at=now(), failure=failure)
-            self._end_timing(key, failure.code, None)
-            return self._write(job)
+            self._connection.execute(
+                "UPDATE timings SET outcome=? WHERE job_key=? AND outcome IS NULL", (failure.code, key)
+            )
+            return self._write(quarantined(self.job(key), failure, at=now()))
 
-    def release(self, key: str) -> None:
-        """Undo `begin`'s attempt: the node itself stopped the work, the job is not to blame."""
+    def give_back(self, key: str, destination: str = "") -> None:
+        """Record that the node itself stopped the work, to go on later; the job is not to blame."""
         with self._change():
-            job = self.job(key)
-            self._end_timing(key, "drained", None)
-            self._write(replace(job, running=None, progress=None, attempts=max(job.attempts - 1, 0)))
+            self._end_timing(key, "drained", destination=destination)
+            self._write(replace(self.job(key), running=None, progress=None))
 
-    def clear_running(self) -> None:
-        """Forget what a process that is gone was working on; for the holder of the executor's lock."""
+    def forget_running(self) -> None:
+        """Forget what a process that is gone was working on; for the holder of the data directory's lock."""
         with self._change():
             self._connection.execute("UPDATE jobs SET running=NULL, progress=NULL WHERE running IS NOT NULL")
-
-    def renew(self, key: str, generation: int) -> Job:
-        """Raise the generation of a job whose workflow ended without moving it."""
-        with self._change():
-            job = self.job(key)
-            if job.generation != generation:
-                return job
-            return self._write(replace(job, generation=generation + 1, running=None, updated_at=now()))
+            self._connection.execute("UPDATE timings SET outcome=? WHERE outcome IS NULL", (CUT_OFF,))
 
     def retry(self, key: str) -> Job:
-        """Let another workflow take the job up at once; a quarantined one returns to its last stage.
+        """Open a job for another try at once; a quarantined one returns to its last stage.
 
         Receipts that say "not delivered" or "not held" are dropped, so those objects are sent again.
 
         Raises
         ------
         JobError
-            LF-JOB-006 where the job is finished, LF-JOB-007 where it is being worked on.
+            LF-JOB-006 where the job is finished, LF-JOB-007 where it is being computed.
         """
         with self._change():
             job = self.job(key)
-            if job.finished_at is not None:
-                raise JobError("LF-JOB-006", "this job is finished", "nothing is left to retry")
-            if job.running is not None:
+            if job.running is not None and job.running is not Stage.SENT:
                 raise JobError("LF-JOB-007", "this job is being worked on", "wait, or stop the service first")
+            self._write(retried(job, at=now()))
             self._connection.execute(
                 "DELETE FROM receipts WHERE job_key=? AND (delivered=0 OR verified=0)", (job.key,)
             )
             self._connection.execute(
-                "UPDATE timings SET outcome='forgiven' WHERE job_key=? AND outcome IS NULL", (job.key,)
+                "UPDATE deliveries SET tries=0, failure=NULL, next_try_at=NULL, finished_at=NULL"
+                " WHERE job_key=? AND (finished_at IS NULL OR failure IS NOT NULL)",
+                (job.key,),
             )
-            return self._write(apply(job, Event.RETRIED, at=now()))
+            self._connection.execute(
+                "UPDATE timings SET outcome='forgiven' WHERE job_key=? AND outcome IN (?, ?)",
+                (job.key, *schema.CRASHES),
+            )
+            return self._settle(job.key)
+
+    def make_again(self, key: str) -> bool:
+        """Forget the encoded objects of a job, damaged or gone; False where that is done already."""
+        with self._change():
+            job = self.job(key)
+            if job.stage is not Stage.ENCODED:
+                return False
+            self._connection.execute("DELETE FROM objects WHERE job_key=?", (key,))
+            self._write(made_again(job, at=now()))
+            return True
+
+    def hold(self, key: str, destination: str, failure: Failure, wait_s: float) -> Job:
+        """Record that a delivery waits without a try of its own, and why."""
+        with self._change():
+            self._connection.execute(
+                "UPDATE deliveries SET failure=?, next_try_at=? WHERE job_key=? AND destination=?",
+                (schema.failure_text(failure), _in(wait_s), key, destination),
+            )
+            return self._settle(key)
+
+    def ship(
+        self, key: str, destination: str, failure: Failure | None, wait_s: float | None, *, seconds: float
+    ) -> Job:
+        """Record what a try to deliver to one destination came to.
+
+        Parameters
+        ----------
+        failure, wait_s
+            None: everything is delivered. A failure without ``wait_s`` is final for this destination; with
+            it, another try is due then.
+        """
+        with self._change():
+            self._end_timing(key, failure.code if failure else "done", seconds, destination)
+            self._connection.execute(
+                "UPDATE deliveries SET tries=tries+?, failure=?, next_try_at=?, finished_at=?"
+                " WHERE job_key=? AND destination=?",
+                (
+                    int(failure is not None),
+                    schema.failure_text(failure),
+                    None if wait_s is None else _in(wait_s),
+                    schema.moment(now()) if wait_s is None else None,
+                    key,
+                    destination,
+                ),
+            )
+            return self._settle(key)
+
+    def _settle(self, key: str) -> Job:
+        """Bring a job in line with its deliveries; it is over when each of them is."""
+        job, shipments, at = self.job(key), self.shipments(key), now()
+        if not job.is_open or job.stage is not Stage.ENCODED:
+            return job
+        failures = [item.failure for item in shipments if item.failure is not None]
+        if any(item.finished_at is None for item in shipments):
+            due = [item.next_try_at for item in shipments if item.next_try_at is not None]
+            return self._write(
+                replace(
+                    job,
+                    running=None,
+                    progress=None,
+                    attempts=max(item.tries for item in shipments),
+                    failure=failures[0] if failures else None,
+                    next_try_at=min(due, default=None),
+                    updated_at=at,
+                )
+            )
+        if failures:
+            return self._write(quarantined(job, failures[0], at=at))
+        if not shipments:
+            return self._write(replace(job, finished_at=at))
+        job = advanced(job, Stage.SENT, at=at)
+        if self._all_verified(key, len(shipments)):
+            job = advanced(job, Stage.VERIFIED, at=at)
+        return self._write(replace(job, finished_at=at))
+
+    def _all_verified(self, key: str, n_destinations: int) -> bool:
+        verified = sum(stored.receipt.verified is True for stored in self.receipts(key))
+        return verified == len(self.objects(key)) * n_destinations > 0
+
+    def set_destinations(self, destinations: Sequence[str]) -> None:
+        """Bring the deliveries of unfinished jobs in line with the configuration's destinations."""
+        marks = ", ".join("?" * len(destinations))
+        with self._change():
+            for row in self._rows("SELECT key FROM jobs WHERE finished_at IS NULL AND contrast IS NOT NULL"):
+                self._connection.execute(
+                    "DELETE FROM deliveries WHERE job_key=? AND (finished_at IS NULL OR failure IS NOT NULL)"
+                    f" AND destination NOT IN ({marks})",
+                    (row["key"], *destinations),
+                )
+                self._add_deliveries(row["key"], destinations)
+                self._settle(row["key"])
 
     def add_receipt(self, key: str, receipt: DeliveryReceipt) -> None:
         """Keep what a destination answered for one object."""

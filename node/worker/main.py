@@ -55,12 +55,13 @@ def serve(
 ) -> None:
     """Answer every request in turn; a request may be one of ``operations``.
 
-    ``prepare`` runs first, when the end of ``requests`` is already watched for.
+    ``prepare`` runs first, when the end of ``requests`` is already watched for; then ``ready`` is said.
     """
     inbox: queue.SimpleQueue[str] = queue.SimpleQueue()
     reader = threading.Thread(target=_read, args=(requests, inbox), daemon=True)
     reader.start()
     prepare()
+    _write(answers, {"ready": True})
     while True:
         request = json.loads(inbox.get())
         answer = _answer(request, operations[request["operation"]], answers)

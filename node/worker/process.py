@@ -10,8 +10,9 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,10 +26,26 @@ PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 this halved the CPU time of a reconstruction; the environment of the service wins over it."""
 
 _LOG_LIMIT_BYTES = 10_000_000
+_WARM_UP_LIMIT_S = 300.0
+_LEAVE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeLimit:
+    """How long a stage may take: a worker that hangs keeps the others waiting no longer than this."""
+
+    stage_s: float
+    slice_s: float
+
+    def of(self, summary: Mapping[str, object]) -> float:
+        """Seconds for a scan; before its header is read, those of a scan without slices."""
+        return self.stage_s + self.slice_s * int(str(summary.get("n_slices", 0)))
 
 
 class WorkerProcess:
     """Starts the worker when it is first needed, again when it has died, and talks to it.
+
+    One caller at a time: whoever calls has it to itself.
 
     Parameters
     ----------
@@ -36,16 +53,14 @@ class WorkerProcess:
         Program and arguments of the worker.
     log
         File that takes the worker's stderr.
-    stage_limit_s
-        A request that takes longer is answered by killing the worker.
     """
 
-    def __init__(self, command: Sequence[str], *, log: Path, stage_limit_s: float) -> None:
+    def __init__(self, command: Sequence[str], *, log: Path) -> None:
         self._command = list(command)
         self._log = log
-        self._stage_limit_s = stage_limit_s
         self._process: subprocess.Popen[str] | None = None
-        self._turn = threading.RLock()
+        self._ready = False
+        self._stopped = False
         self._next_id = 0
 
     @property
@@ -54,21 +69,47 @@ class WorkerProcess:
         process = self._process
         return process.pid if process is not None and process.poll() is None else None
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Have the worker to oneself for the length of the block; others wait."""
-        with self._turn:
-            yield
-
     def start(self) -> None:
-        """Start the worker now, so that its imports are done when the first job comes."""
-        with self._turn:
-            self._living()
+        """Start the worker now, so that its imports are under way when the first job comes."""
+        self._living()
+
+    def get_ready(self) -> None:
+        """Return when the worker has made its imports and waits for a request.
+
+        Raises
+        ------
+        WorkerDied
+            LF-JOB-019 it ended before that, or took too long: no job is to blame.
+        """
+        process = self._living()
+        if self._ready:
+            return
+        assert process.stdout is not None
+        with _Alarm(process, _WARM_UP_LIMIT_S):
+            for line in process.stdout:
+                self._ready = "ready" in json.loads(line)
+                if self._ready:
+                    return
+        raise WorkerDied(
+            "LF-JOB-019",
+            f"the reconstruction process cannot start ({_ending(process.wait())})",
+            "see logs/worker.log in the data directory; the node tries again by itself",
+        )
 
     def call(
-        self, operation: str, task: Mapping[str, object], progress: Progress | None = None
+        self,
+        operation: str,
+        task: Mapping[str, object],
+        *,
+        limit_s: float,
+        progress: Progress | None = None,
     ) -> dict[str, Any]:
-        """Have the worker do ``operation`` on ``task``; one request at a time, callers wait their turn.
+        """Have the worker do ``operation`` on ``task``.
+
+        Parameters
+        ----------
+        limit_s
+            A request that takes longer is answered by killing the worker.
 
         Returns
         -------
@@ -80,34 +121,28 @@ class WorkerProcess:
             The worker answered with an error.
         WorkerDied
             LF-JOB-011 the process ended before it answered; LF-JOB-012 it was stopped because the
-            request took longer than ``stage_limit_s``.
+            request took longer than ``limit_s``; LF-JOB-019 it could not start.
         """
-        with self._turn:
-            process = self._living()
-            self._next_id += 1
-            request = {"id": self._next_id, "operation": operation, "task": dict(task)}
-            overdue = threading.Event()
-            alarm = threading.Timer(self._stage_limit_s, self._overdue, (process, overdue))
-            alarm.daemon = True
-            alarm.start()
-            try:
-                answer = self._converse(process, request, progress)
-            finally:
-                alarm.cancel()
-            if answer is None:
-                raise self._death(process, timed_out=overdue.is_set())
-            return _unpack(answer)
+        self.get_ready()
+        process = self._living()
+        self._next_id += 1
+        request = {"id": self._next_id, "operation": operation, "task": dict(task)}
+        with _Alarm(process, limit_s) as alarm:
+            answer = self._converse(process, request, progress)
+        if answer is None:
+            raise _death(process.wait(), limit_s if alarm.rung else None)
+        return _unpack(answer)
 
     def _converse(
         self, process: subprocess.Popen[str], request: Mapping[str, object], progress: Progress | None
     ) -> dict[str, Any] | None:
         assert process.stdin is not None
-        assert process.stdout is not None
         try:
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
         except (BrokenPipeError, ValueError):
             return None
+        assert process.stdout is not None
         for line in process.stdout:
             answer: dict[str, Any] = json.loads(line)
             if answer.get("id") != request["id"]:
@@ -118,29 +153,12 @@ class WorkerProcess:
                 progress(*answer["progress"])
         return None
 
-    @staticmethod
-    def _overdue(process: subprocess.Popen[str], overdue: threading.Event) -> None:
-        overdue.set()
-        process.kill()
-
-    def _death(self, process: subprocess.Popen[str], *, timed_out: bool) -> WorkerDied:
-        status = process.wait()
-        if timed_out:
-            return WorkerDied(
-                "LF-JOB-012",
-                f"a stage took longer than {self._stage_limit_s:.0f} s and was stopped",
-                "raise recon.stage_limit_s if this size of scan is expected",
-            )
-        how = f"signal {-status}" if status < 0 else f"exit status {status}"
-        return WorkerDied(
-            "LF-JOB-011",
-            f"the reconstruction process ended during a stage ({how})",
-            "signal 9 often means out of memory; see logs/worker.log in the data directory",
-        )
-
     def _living(self) -> subprocess.Popen[str]:
+        if self._stopped:
+            raise WorkerDied("LF-JOB-019", "the service stops", "start it again")
         if self._process is not None and self._process.poll() is None:
             return self._process
+        self._ready = False
         self._log.parent.mkdir(parents=True, exist_ok=True)
         if self._log.exists() and self._log.stat().st_size > _LOG_LIMIT_BYTES:
             self._log.replace(self._log.with_suffix(".log.1"))
@@ -157,7 +175,8 @@ class WorkerProcess:
         return self._process
 
     def stop(self) -> None:
-        """End the worker: its stdin is closed, which it takes as the order to leave at once."""
+        """End the worker for good: its stdin is closed, which it takes as the order to leave at once."""
+        self._stopped = True
         process = self._process
         if process is None:
             return
@@ -165,7 +184,7 @@ class WorkerProcess:
         with suppress(BrokenPipeError):
             process.stdin.close()
         try:
-            process.wait(timeout=5.0)
+            process.wait(timeout=_LEAVE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -177,6 +196,47 @@ class WorkerProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+class _Alarm:
+    """Kills a process that takes longer than a block may; ``rung`` says whether it had to."""
+
+    def __init__(self, process: subprocess.Popen[str], limit_s: float) -> None:
+        self._process = process
+        self._timer = threading.Timer(limit_s, self._ring)
+        self._timer.daemon = True
+        self.rung = False
+
+    def _ring(self) -> None:
+        self.rung = True
+        self._process.kill()
+
+    def __enter__(self) -> _Alarm:
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+
+
+def _ending(status: int) -> str:
+    return f"signal {-status}" if status < 0 else f"exit status {status}"
+
+
+def _death(status: int, limit_s: float | None) -> WorkerDied:
+    if limit_s is not None:
+        return WorkerDied(
+            "LF-JOB-012",
+            f"a stage took longer than {limit_s:.0f} s and was stopped",
+            "raise recon.slice_limit_s or recon.stage_limit_s if this size of scan is expected",
+        )
+    return WorkerDied(
+        "LF-JOB-011",
+        f"the reconstruction process ended during a stage ({_ending(status)})",
+        "signal 9 often means out of memory; see logs/worker.log in the data directory",
+    )
 
 
 def _unpack(answer: Mapping[str, object]) -> dict[str, Any]:

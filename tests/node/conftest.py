@@ -195,6 +195,11 @@ class Node:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
 
+    def launch_command(self) -> None:
+        """Start the node as a user does, with the command line's words for errors."""
+        command = [sys.executable, "-m", "lfmri_node.node.cli", "serve", "--config", str(self.config)]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
     def kill(self) -> None:
         """kill -9, and nothing else: the worker has to notice by itself."""
         assert self.process is not None

@@ -4,7 +4,8 @@
 Places: ``received.before`` and ``received.after`` the job is recorded; for each worker operation
 ``<operation>.before`` and, when its files are on disk but it is not answered, ``<operation>.after``.
 A place is active where its FIFOs exist. A file ``<operation>.dies`` that holds the SHA-256 of a
-measurement makes the worker kill itself when it comes to that operation of it.
+measurement makes the worker kill itself when it comes to that operation of it; ``<operation>.hangs``
+lets it hang there. ``clock`` holds seconds that this node's wall clock is wrong by.
 
 The light worker replaces calibration and reconstruction by a few lines of numpy, because these
 tests are about what survives, not about images; it still reads the measurement and writes the files.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,9 +107,12 @@ def work(holds: Path, kind: str) -> None:
     def gated(name: str, operation: worker.Operation) -> worker.Operation:
         def run(task: Task, progress: Callable[[int, int], None]) -> dict[str, object]:
             pause(holds, f"{name}.before")
-            poison = holds / f"{name}.dies"
-            if poison.exists() and poison.read_text() == task.source_sha256:
+            trap = holds / f"{name}.dies"
+            if trap.exists() and trap.read_text() == task.source_sha256:
                 os.kill(os.getpid(), signal.SIGKILL)
+            trap = holds / f"{name}.hangs"
+            if trap.exists() and trap.read_text() == task.source_sha256:
+                signal.pause()
             answer = dict(operation(task, progress))
             pause(holds, f"{name}.after")
             return answer
@@ -119,7 +124,14 @@ def work(holds: Path, kind: str) -> None:
     worker.serve(sys.stdin, answers, operations, prepare=pipeline.warm_up)
 
 
+def set_clock(file: Path) -> None:
+    """Let ``time.time``, which the engine looks at, follow a wall clock that somebody sets."""
+    right = time.time
+    time.time = lambda: right() + (float(file.read_text()) if file.exists() else 0.0)
+
+
 def serve(config: Path, holds: Path, kind: str) -> None:
+    set_clock(holds / "clock")
     settings = load(config)
     logs.configure(settings.logging.level, settings.logging.file)
 

@@ -8,7 +8,7 @@ import pytest
 from lfmri_node.dicom_io.objects.texts import NOTHING_MARKED
 from lfmri_node.dicom_io.types import EncodedObject
 from lfmri_node.node import views
-from lfmri_node.node.jobs.job import Event, Stage
+from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.store import ScanFound, Store
 from lfmri_node.node.offline.reconstruct import Outcome
 from lfmri_node.node.offline.view import lesion_rows, print_outcomes
@@ -57,7 +57,7 @@ def test_status_says_it_of_every_job_with_a_map_and_of_one_job(
         recipe={},
         parts=[tmp_path / "spool" / "one.dcm"],
     )
-    store.begin(PARENT, 0, Stage.DECODED)
+    store.begin(PARENT, Stage.DECODED)
     empty, marked, fallback = store.split(PARENT, scans, seconds=0.1, learned={})
     for job, made in (
         (empty, reconstruction(marked=False)),
@@ -65,8 +65,8 @@ def test_status_says_it_of_every_job_with_a_map_and_of_one_job(
         (fallback, reconstruction(trusted=False)),
     ):
         for stage in (Stage.CALIBRATED, Stage.RECONSTRUCTED):
-            store.begin(job.key, 0, stage)
-            store.finish(job.key, Event(stage.value), seconds=0.1, learned=findings(made))
+            store.begin(job.key, stage)
+            store.finish(job.key, stage, seconds=0.1, learned=findings(made))
     views.print_status(store, process=None)
     table = capsys.readouterr().out.partition("lesion maps")[2]
     said = {line.split()[1]: line for line in table.splitlines() if "NOT VALIDATED" in line}

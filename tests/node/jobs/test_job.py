@@ -1,38 +1,39 @@
-"""Every (stage, event) pair either moves a job as the table below says, or is refused."""
+"""What may happen to a job at each stage, as the table below says; everything else is refused."""
 
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from lfmri_node.node.backoff import Backoff
 from lfmri_node.node.errors import JobError
-from lfmri_node.node.jobs.job import Event, Failure, Job, Stage, apply, next_stage
+from lfmri_node.node.jobs.job import (
+    Failure,
+    Job,
+    Stage,
+    advanced,
+    made_again,
+    quarantined,
+    retried,
+    waiting,
+)
+from lfmri_node.node.jobs.work import Kind, Work
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+LATER = NOW + timedelta(seconds=9)
 FAILURE = Failure(code="LF-X-001", message="m", hint="h", transient=True)
 
-FORWARD = {
-    (Stage.RECEIVED, Event.DECODED): Stage.DECODED,
-    (Stage.DECODED, Event.CALIBRATED): Stage.CALIBRATED,
-    (Stage.CALIBRATED, Event.RECONSTRUCTED): Stage.RECONSTRUCTED,
-    (Stage.RECONSTRUCTED, Event.ENCODED): Stage.ENCODED,
-    (Stage.ENCODED, Event.SENT): Stage.SENT,
-    (Stage.SENT, Event.VERIFIED): Stage.VERIFIED,
+NEXT = {
+    "received": "decoded",
+    "decoded": "calibrated",
+    "calibrated": "reconstructed",
+    "reconstructed": "encoded",
+    "encoded": "sent",
+    "sent": "verified",
 }
-OPEN = ("received", "decoded", "calibrated", "reconstructed", "encoded", "sent")
 
 
-def expected(stage: Stage, event: Event) -> Stage | None:
-    if (stage, event) in FORWARD:
-        return FORWARD[stage, event]
-    if stage.value in OPEN and event in (Event.POSTPONED, Event.RETRIED):
-        return stage
-    if stage.value in OPEN and event is Event.REFUSED:
-        return Stage.QUARANTINED
-    return None
-
-
-def job(stage: Stage, *, resume: Stage | None = None, attempts: int = 2) -> Job:
+def job(stage: Stage, *, resume: Stage | None = None, attempts: int = 2, finished: bool = False) -> Job:
     return Job(
         key="ab" * 32,
         parent=None,
@@ -44,51 +45,69 @@ def job(stage: Stage, *, resume: Stage | None = None, attempts: int = 2) -> Job:
         resume=resume,
         running=Stage.CALIBRATED,
         attempts=attempts,
-        generation=7,
-        not_before=NOW,
-        failure=None,
+        next_try_at=NOW,
+        failure=FAILURE,
         progress=(1, 3),
         recipe={},
         summary={},
         received_at=NOW,
         updated_at=NOW,
-        finished_at=None,
+        finished_at=NOW if finished else None,
     )
 
 
+def refused(change: Callable[[], Job]) -> str:
+    with pytest.raises(JobError) as caught:
+        change()
+    return caught.value.code
+
+
 @pytest.mark.parametrize("stage", list(Stage))
-@pytest.mark.parametrize("event", list(Event))
-def test_every_pair(stage: Stage, event: Event) -> None:
-    after = expected(stage, event)
-    if after is None:
-        with pytest.raises(JobError) as caught:
-            next_stage(stage, event)
-        assert caught.value.code == "LF-JOB-001"
+@pytest.mark.parametrize("to", list(Stage))
+def test_only_the_next_stage_can_be_reached(stage: Stage, to: Stage) -> None:
+    if NEXT.get(stage.value) == to.value:
+        after = advanced(job(stage), to, at=LATER)
+        assert (after.stage, after.attempts, after.failure, after.next_try_at) == (to, 0, None, None)
+        assert (after.running, after.progress, after.updated_at) == (None, None, LATER)
+        assert refused(lambda: advanced(job(stage, finished=True), to, at=LATER)) == "LF-JOB-001"
     else:
-        assert next_stage(stage, event) is after
+        assert refused(lambda: advanced(job(stage), to, at=LATER)) == "LF-JOB-001"
 
 
-@pytest.mark.parametrize("stage", [Stage(name) for name in OPEN])
-def test_quarantine_remembers_the_stage_and_retry_returns_to_it(stage: Stage) -> None:
-    held = apply(job(stage), Event.REFUSED, at=NOW, failure=FAILURE)
+@pytest.mark.parametrize("stage", [Stage(name) for name in NEXT])
+def test_quarantine_remembers_the_stage_and_a_retry_returns_to_it(stage: Stage) -> None:
+    held = quarantined(job(stage), FAILURE, at=LATER)
     assert (held.stage, held.resume, held.failure) == (Stage.QUARANTINED, stage, FAILURE)
     assert held.reached(stage)
-    back = apply(held, Event.RETRIED, at=NOW)
+    assert not held.is_open
+    back = retried(held, at=LATER)
     assert (back.stage, back.resume, back.failure, back.attempts) == (stage, None, None, 0)
-    assert back.generation == held.generation + 1
+    assert back.is_open
 
 
-def test_progress_clears_attempts_and_failure_but_postponing_keeps_count() -> None:
-    postponed = apply(job(Stage.ENCODED), Event.POSTPONED, at=NOW, failure=FAILURE)
-    assert (postponed.attempts, postponed.failure, postponed.generation) == (2, FAILURE, 8)
-    assert postponed.running is None
-    sent = apply(postponed, Event.SENT, at=NOW)
-    assert (sent.attempts, sent.failure, sent.not_before) == (0, None, None)
+def test_waiting_counts_and_says_when() -> None:
+    after = waiting(job(Stage.ENCODED), FAILURE, LATER, at=NOW)
+    assert (after.stage, after.attempts, after.failure, after.next_try_at) == (
+        Stage.ENCODED,
+        3,
+        FAILURE,
+        LATER,
+    )
+    assert after.running is None
 
 
-def test_sending_is_another_workflow_than_computing() -> None:
-    assert apply(job(Stage.RECONSTRUCTED), Event.ENCODED, at=NOW).generation == 8
-    assert apply(job(Stage.DECODED), Event.CALIBRATED, at=NOW).generation == 7
+def test_nothing_happens_any_more_to_what_is_finished_or_in_quarantine() -> None:
+    for closed in (job(Stage.SENT, finished=True), job(Stage.QUARANTINED, resume=Stage.ENCODED)):
+        assert refused(lambda closed=closed: waiting(closed, FAILURE, LATER, at=NOW)) == "LF-JOB-001"
+        assert refused(lambda closed=closed: quarantined(closed, FAILURE, at=NOW)) == "LF-JOB-001"
+        assert refused(lambda closed=closed: made_again(closed, at=NOW)) == "LF-JOB-001"
+    assert refused(lambda: retried(job(Stage.SENT, finished=True), at=NOW)) == "LF-JOB-006"
+
+
+def test_making_again_goes_back_to_the_raw_data_and_counts() -> None:
+    once = made_again(job(Stage.ENCODED), at=NOW)
+    assert (once.stage, once.summary) == (Stage.DECODED, {"made_again": 1})
+    assert refused(lambda: made_again(once, at=NOW)) == "LF-JOB-001"
 
 
 def test_reached_follows_the_order_of_stages() -> None:
@@ -101,4 +120,10 @@ def test_backoff_doubles_up_to_its_cap_for_ever() -> None:
     backoff = Backoff(base_s=5.0, cap_s=60.0)
     assert [backoff.delay_s(n) for n in range(1, 7)] == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
     assert backoff.delay_s(1_000_000) == 60.0
-    assert (backoff.next_try(2, NOW) - NOW).total_seconds() == 10.0
+
+
+def test_work_is_named_by_what_it_is() -> None:
+    work = Work(kind=Kind.DELIVER, key="ab", destination="pacs")
+    assert (work.id, work.queue, work.arguments()) == ("deliver:ab:pacs", "deliver.pacs", ("ab", "pacs"))
+    work = Work(kind=Kind.ADMIT, key="ab")
+    assert (work.id, work.queue, work.arguments()) == ("admit:ab", "admit", ("ab",))

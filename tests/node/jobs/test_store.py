@@ -1,6 +1,7 @@
 """The job table: what is written is there after a crash, and what it says follows the job's life."""
 
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
 from lfmri_node.node.errors import JobError
-from lfmri_node.node.jobs.job import Event, Failure, Job, Stage
+from lfmri_node.node.jobs.job import Failure, Job, Stage
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.jobs.store import ScanFound, Store
 
@@ -44,7 +45,7 @@ def store_root(store: Store) -> Path:
 
 def decoded(store: Store) -> Job:
     received(store)
-    store.begin(PARENT, 0, Stage.DECODED)
+    store.begin(PARENT, Stage.DECODED)
     scans = [
         ScanFound(key=CHILD, contrast=0, repetition=0),
         ScanFound(key=SIBLING, contrast=1, repetition=0),
@@ -52,7 +53,7 @@ def decoded(store: Store) -> Job:
     return store.split(PARENT, scans, seconds=0.5, learned={"n_slices": 3})[0]
 
 
-def encoded(store: Store) -> list[EncodedObject]:
+def encoded(store: Store, destinations: tuple[str, ...] = ("pacs",)) -> list[EncodedObject]:
     decoded(store)
     objects = [
         EncodedObject(
@@ -66,10 +67,10 @@ def encoded(store: Store) -> list[EncodedObject]:
         for n in (2, 1, 3)
     ]
     for stage in (Stage.CALIBRATED, Stage.RECONSTRUCTED):
-        store.begin(CHILD, 0, stage)
-        store.finish(CHILD, Event(stage.value), seconds=1.0)
-    store.begin(CHILD, 0, Stage.ENCODED)
-    store.finish(CHILD, Event.ENCODED, seconds=1.0, objects=objects)
+        store.begin(CHILD, stage)
+        store.finish(CHILD, stage, seconds=1.0)
+    store.begin(CHILD, Stage.ENCODED)
+    store.encoded(CHILD, objects, destinations, seconds=1.0)
     return objects
 
 
@@ -97,7 +98,7 @@ def test_a_measurement_gives_way_to_its_scans(store: Store) -> None:
         (CHILD, 0, Stage.DECODED),
         (SIBLING, 1, Stage.DECODED),
     ]
-    assert [job.key for job in store.unfinished()] == [CHILD, SIBLING]
+    assert [work.id for work in store.works()] == [f"compute:{CHILD}", f"compute:{SIBLING}"]
     assert store.sources(SIBLING) == store.sources(PARENT)
     assert store.job(CHILD).summary == {"n_slices": 3}
     assert store.job(CHILD).recipe == {"recon": 1}
@@ -106,49 +107,117 @@ def test_a_measurement_gives_way_to_its_scans(store: Store) -> None:
 def test_everything_survives_reopening(store: Store, table: Path) -> None:
     encoded(store)
     store.add_receipt(CHILD, receipt("2.25.1", delivered=True))
-    store.postpone(CHILD, FAILURE, NOW + timedelta(seconds=9))
+    store.ship(CHILD, "pacs", FAILURE, 9.0, seconds=1.0)
     before = (store.jobs(), store.objects(CHILD), store.receipts(CHILD), store.timings(CHILD))
     store.close()
     again = Ledger(table)
     assert (again.jobs(), again.objects(CHILD), again.receipts(CHILD), again.timings(CHILD)) == before
-    assert again.job(CHILD).not_before == NOW + timedelta(seconds=9)
-    assert again.job(CHILD).failure == FAILURE
+    (shipment,) = again.shipments(CHILD)
+    assert (shipment.tries, shipment.failure, shipment.finished_at) == (1, FAILURE, None)
+    job = again.job(CHILD)
+    assert (job.attempts, job.failure, job.next_try_at) == (1, FAILURE, shipment.next_try_at)
 
 
 def test_reading_while_another_connection_writes(store: Store, table: Path) -> None:
     received(store)
     reader = Ledger(table)
-    store.begin(PARENT, 0, Stage.DECODED)
+    store.begin(PARENT, Stage.DECODED)
     assert reader.job(PARENT).running is Stage.DECODED
     with pytest.raises(sqlite3.OperationalError):
         reader._connection.execute("DELETE FROM jobs")
 
 
-def test_begin_counts_and_a_stale_workflow_is_turned_away(store: Store) -> None:
+def test_failed_tries_count_and_say_when_the_next_is_due(store: Store) -> None:
     received(store)
-    first = store.begin(PARENT, 0, Stage.DECODED)
-    assert first is not None
-    assert (first.attempts, first.running) == (1, Stage.DECODED)
-    store.postpone(PARENT, FAILURE, NOW)
-    assert store.begin(PARENT, 0, Stage.DECODED) is None
-    second = store.begin(PARENT, 1, Stage.DECODED)
-    assert second is not None
-    assert second.attempts == 2
+    assert store.begin(PARENT, Stage.DECODED).running is Stage.DECODED
+    for n in (1, 2):
+        job = store.postpone(PARENT, FAILURE, 9.0)
+        assert (job.attempts, job.running) == (n, None)
+        assert job.next_try_at == job.updated_at + timedelta(seconds=9)
+        store.begin(PARENT, Stage.DECODED)
+    assert [t.outcome for t in store.timings(PARENT)] == ["LF-X-001", "LF-X-001", None]
 
 
-def test_deaths_are_tries_that_never_ended(store: Store) -> None:
+def test_only_a_worker_that_ended_while_the_node_lived_counts_against_a_job(store: Store) -> None:
+    """A node that was killed leaves a try without an outcome; one that drained gives it back."""
     received(store)
-    store.begin(PARENT, 0, Stage.DECODED)
-    assert store.deaths(PARENT, Stage.DECODED) == 1
-    store.release(PARENT)
-    assert store.deaths(PARENT, Stage.DECODED) == 0
+    for _ in range(5):
+        store.begin(PARENT, Stage.DECODED)
+        store.forget_running()
+        store.begin(PARENT, Stage.DECODED)
+        store.give_back(PARENT)
+    assert store.crashes(PARENT, Stage.DECODED) == 0
     assert store.job(PARENT).attempts == 0
-    store.begin(PARENT, 0, Stage.DECODED)
-    store.begin(PARENT, 0, Stage.DECODED)
-    assert store.deaths(PARENT, Stage.DECODED) == 2
-    store.clear_running()
+    for code in ("LF-JOB-011", "LF-JOB-012"):
+        store.begin(PARENT, Stage.DECODED)
+        store.postpone(PARENT, replace(FAILURE, code=code), 0.1)
+    assert store.crashes(PARENT, Stage.DECODED) == 2
     store.retry(PARENT)
-    assert store.deaths(PARENT, Stage.DECODED) == 0
+    assert store.crashes(PARENT, Stage.DECODED) == 0
+
+
+def test_a_job_is_over_when_every_destination_is(store: Store) -> None:
+    objects = encoded(store, ("one", "two"))
+    assert [work.id for work in store.works(CHILD)] == [f"deliver:{CHILD}:one", f"deliver:{CHILD}:two"]
+    store.begin(CHILD, Stage.SENT, "one")
+    store.begin(CHILD, Stage.SENT, "two")
+    assert store.ship(CHILD, "one", None, None, seconds=1.0).stage is Stage.ENCODED
+    assert [work.id for work in store.works(CHILD)] == [f"deliver:{CHILD}:two"]
+    job = store.ship(CHILD, "two", None, None, seconds=2.0)
+    assert (job.stage, job.finished_at is not None) == (Stage.SENT, True)
+    assert [(t.destination, t.outcome, t.seconds) for t in store.timings(CHILD)][-2:] == [
+        ("one", "done", 1.0),
+        ("two", "done", 2.0),
+    ]
+    assert store.works(CHILD) == []
+    assert len(objects) == 3
+
+
+def test_verified_needs_every_object_at_every_destination(store: Store) -> None:
+    for item in encoded(store):
+        store.add_receipt(CHILD, receipt(item.sop_instance_uid, delivered=True, verified=True))
+    assert store.ship(CHILD, "pacs", None, None, seconds=1.0).stage is Stage.VERIFIED
+
+
+def test_a_refusal_waits_for_the_other_destinations_and_a_retry_opens_it_alone(store: Store) -> None:
+    encoded(store, ("one", "two"))
+    final = replace(FAILURE, transient=False)
+    job = store.ship(CHILD, "one", final, None, seconds=1.0)
+    assert (job.stage, job.failure) == (Stage.ENCODED, final)
+    job = store.ship(CHILD, "two", None, None, seconds=1.0)
+    assert (job.stage, job.resume, job.failure) == (Stage.QUARANTINED, Stage.ENCODED, final)
+    assert store.works(CHILD) == []
+    assert store.retry(CHILD).stage is Stage.ENCODED
+    assert [work.id for work in store.works(CHILD)] == [f"deliver:{CHILD}:one"]
+
+
+def test_destinations_that_come_and_go_with_the_configuration(store: Store) -> None:
+    encoded(store, ("old", "kept"))
+    store.set_destinations(["kept", "new"])
+    assert [item.destination for item in store.shipments(CHILD)] == ["kept", "new"]
+    store.ship(CHILD, "kept", None, None, seconds=1.0)
+    store.set_destinations(["kept"])
+    assert store.job(CHILD).stage is Stage.SENT
+    store.set_destinations([])
+    assert [item.destination for item in store.shipments(CHILD)] == ["kept"]
+
+
+def test_without_destinations_nothing_is_left_after_encoding(store: Store) -> None:
+    encoded(store, ())
+    assert (store.job(CHILD).stage, store.works(CHILD)) == (Stage.ENCODED, [])
+    assert store.job(CHILD).finished_at is not None
+
+
+def test_made_again_once_for_all_who_found_the_damage(store: Store) -> None:
+    objects = encoded(store)
+    assert store.make_again(CHILD)
+    assert not store.make_again(CHILD)
+    assert (store.job(CHILD).stage, store.objects(CHILD)) == (Stage.DECODED, [])
+    assert [work.id for work in store.works(CHILD)] == [f"compute:{CHILD}"]
+    for stage in (Stage.CALIBRATED, Stage.RECONSTRUCTED):
+        store.finish(CHILD, stage, seconds=1.0)
+    store.encoded(CHILD, objects, ("pacs",), seconds=1.0)
+    assert store.objects(CHILD) == objects
 
 
 def test_only_what_is_not_held_is_missing(store: Store) -> None:
@@ -180,7 +249,7 @@ def test_retry_forgets_bad_answers_and_keeps_good_ones(store: Store) -> None:
 
 def test_retry_is_refused_while_running_and_when_finished(store: Store) -> None:
     received(store)
-    store.begin(PARENT, 0, Stage.DECODED)
+    store.begin(PARENT, Stage.DECODED)
     with pytest.raises(JobError) as caught:
         store.retry(PARENT)
     assert caught.value.code == "LF-JOB-007"
@@ -193,9 +262,9 @@ def test_retry_is_refused_while_running_and_when_finished(store: Store) -> None:
 def test_a_failed_change_leaves_no_trace(store: Store) -> None:
     received(store)
     with pytest.raises(JobError):
-        store.finish(PARENT, Event.SENT, seconds=1.0)
+        store.finish(PARENT, Stage.SENT, seconds=1.0)
     assert store.job(PARENT).stage is Stage.RECEIVED
-    store.begin(PARENT, 0, Stage.DECODED)  # the connection is usable: no transaction was left open
+    store.begin(PARENT, Stage.DECODED)  # the connection is usable: no transaction was left open
 
 
 def test_names_are_prefixes_and_must_be_unique(store: Store) -> None:

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +11,11 @@ import psutil
 import pytest
 
 from lfmri_node.node.errors import StageFailed, WorkerDied
-from lfmri_node.node.worker.process import WorkerProcess
+from lfmri_node.node.worker.process import TimeLimit, WorkerProcess
 
 CHILD = """
 import json, os, signal, sys, time
+print(json.dumps({"ready": True}), flush=True)
 for line in sys.stdin:
     request = json.loads(line)
     name, task = request["operation"], request["task"]
@@ -33,16 +33,14 @@ for line in sys.stdin:
 
 @pytest.fixture
 def child(tmp_path: Path) -> Iterator[WorkerProcess]:
-    with WorkerProcess(
-        [sys.executable, "-c", CHILD], log=tmp_path / "logs" / "worker.log", stage_limit_s=60.0
-    ) as worker:
+    with WorkerProcess([sys.executable, "-c", CHILD], log=tmp_path / "logs" / "worker.log") as worker:
         yield worker
 
 
 def test_answers_with_progress_from_one_long_lived_process(child: WorkerProcess) -> None:
     seen: list[tuple[int, int]] = []
-    first = child.call("echo", {"n": 1}, lambda done, total: seen.append((done, total)))
-    second = child.call("echo", {"n": 2})
+    first = child.call("echo", {"n": 1}, limit_s=60, progress=lambda *parts: seen.append(parts))
+    second = child.call("echo", {"n": 2}, limit_s=60)
     assert seen == [(1, 2), (2, 2)]
     assert (first["n"], second["n"]) == (1, 2)
     assert first["process"] == second["process"] == child.process_id
@@ -50,45 +48,57 @@ def test_answers_with_progress_from_one_long_lived_process(child: WorkerProcess)
 
 def test_an_error_answer_keeps_code_and_kind(child: WorkerProcess) -> None:
     with pytest.raises(StageFailed) as caught:
-        child.call("refuse", {})
+        child.call("refuse", {}, limit_s=60)
     assert (caught.value.code, caught.value.refused, caught.value.transient) == ("LF-X-001", True, False)
 
 
 def test_a_dead_worker_is_an_error_and_then_replaced(child: WorkerProcess) -> None:
-    before = child.call("echo", {})["process"]
+    before = child.call("echo", {}, limit_s=60)["process"]
     with pytest.raises(WorkerDied) as caught:
-        child.call("die", {})
+        child.call("die", {}, limit_s=60)
     assert caught.value.code == "LF-JOB-011"
     assert "signal 9" in caught.value.message
-    assert child.call("echo", {})["process"] != before
+    assert child.call("echo", {}, limit_s=60)["process"] != before
 
 
 def test_a_worker_killed_between_requests_is_replaced(child: WorkerProcess) -> None:
-    process = child.call("echo", {})["process"]
+    process = child.call("echo", {}, limit_s=60)["process"]
     os.kill(process, signal.SIGKILL)
     psutil.Process(process).wait()
-    assert child.call("echo", {})["process"] != process
+    assert child.call("echo", {}, limit_s=60)["process"] != process
 
 
 def test_a_request_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
-    with WorkerProcess([sys.executable, "-c", CHILD], log=tmp_path / "log", stage_limit_s=0.2) as worker:
+    with WorkerProcess([sys.executable, "-c", CHILD], log=tmp_path / "log") as worker:
         with pytest.raises(WorkerDied) as caught:
-            worker.call("hang", {})
+            worker.call("hang", {}, limit_s=0.2)
         assert caught.value.code == "LF-JOB-012"
 
 
-def test_callers_take_turns(child: WorkerProcess) -> None:
-    answers: list[int] = []
+def test_a_worker_that_cannot_start_is_no_job_s_fault(tmp_path: Path) -> None:
+    """Its imports fail, or the system kills it in them: another code than a death in a stage."""
+    program = [sys.executable, "-c", "import sys; sys.exit(3)"]
+    with WorkerProcess(program, log=tmp_path / "log") as worker:
+        for _ in range(2):
+            with pytest.raises(WorkerDied) as caught:
+                worker.get_ready()
+            assert caught.value.code == "LF-JOB-019"
+            assert "exit status 3" in caught.value.message
 
-    def ask(n: int) -> None:
-        answers.append(child.call("echo", {"n": n})["n"])
 
-    threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(answers) == list(range(8))
+def test_a_stopped_worker_is_not_started_again(tmp_path: Path) -> None:
+    worker = WorkerProcess([sys.executable, "-c", CHILD], log=tmp_path / "log")
+    worker.get_ready()
+    worker.stop()
+    with pytest.raises(WorkerDied):
+        worker.call("echo", {}, limit_s=60)
+    assert worker.process_id is None
+
+
+def test_the_time_limit_follows_the_scan() -> None:
+    limit = TimeLimit(stage_s=300.0, slice_s=30.0)
+    assert limit.of({}) == 300.0
+    assert limit.of({"n_slices": 36}) == 1380.0
 
 
 REAL = [sys.executable, "-m", "lfmri_node.node.worker.main", "0", "1"]
@@ -162,24 +172,24 @@ def test_memory_beyond_the_limit_is_an_answer_and_the_worker_lives_on(
         "  'small': lambda task, progress: {'n': torch.ones(2**19).nbytes}})"
     )
     log = tmp_path / "worker.log"
-    with WorkerProcess([sys.executable, "-c", program], log=log, stage_limit_s=60.0) as worker:
+    with WorkerProcess([sys.executable, "-c", program], log=log) as worker:
         with pytest.raises(StageFailed) as caught:
-            worker.call("big", task_in(tmp_path))
+            worker.call("big", task_in(tmp_path), limit_s=60)
         assert caught.value.code == "LF-JOB-013"
         assert not caught.value.transient
-        assert worker.call("small", task_in(tmp_path)) == {"n": 2 * 2**20}
+        assert worker.call("small", task_in(tmp_path), limit_s=60) == {"n": 2 * 2**20}
 
 
 def test_the_real_worker_answers_errors_without_a_traceback(tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
     task = task_in(tmp_path)
-    with WorkerProcess(REAL, log=log, stage_limit_s=60.0) as worker:
+    with WorkerProcess(REAL, log=log) as worker:
         with pytest.raises(StageFailed) as caught:
-            worker.call("decode", task)
+            worker.call("decode", task, limit_s=60)
         assert caught.value.code == "LF-JOB-018"
         (tmp_path / "absent.dcm").write_bytes(b"no dicom at all")
         with pytest.raises(StageFailed) as caught:
-            worker.call("decode", task)
+            worker.call("decode", task, limit_s=60)
         assert caught.value.code == "LF-PAY-001"
     assert log.read_text() == ""
 
@@ -187,8 +197,8 @@ def test_the_real_worker_answers_errors_without_a_traceback(tmp_path: Path) -> N
 def test_a_defect_in_the_worker_is_reported_without_texts(tmp_path: Path) -> None:
     """An exception that nobody expects ends the worker; its text may quote patient data."""
     log = tmp_path / "worker.log"
-    with WorkerProcess(REAL, log=log, stage_limit_s=60.0) as worker, pytest.raises(WorkerDied):
-        worker.call("decode", {"sources": "SENTINEL"})
+    with WorkerProcess(REAL, log=log) as worker, pytest.raises(WorkerDied):
+        worker.call("decode", {"sources": "SENTINEL"}, limit_s=60)
     line = log.read_text()
     assert "critical crash error=" in line
     assert "SENTINEL" not in line
