@@ -20,15 +20,22 @@ _OBLIQUE = 0.2
 
 
 def write_sheet(
-    path: Path, candidates: Sequence[tuple[str, Real]], reference: Real | None, geometry: Geometry
+    path: Path,
+    candidates: Sequence[tuple[str, Real]],
+    reference: Real | None,
+    slices: Sequence[int],
+    geometry: Geometry,
 ) -> Path:
-    """One column a candidate (heading, f32 (s, y, x)), the scanner's images first where there are any."""
+    """One column a candidate (heading, f32 (s, y, x) of ``slices``); the scanner's images come first."""
     columns = list(candidates) if reference is None else [("the scanner's image", reference), *candidates]
-    rows = _rows(len(columns[0][1]))
+    rows = _rows(len(slices))
+    shown = [slices[row] for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
-    table([(heading, _tiles(volume[rows], geometry)) for heading, volume in columns], range(len(rows))).save(
-        path
-    )
+    panels = [
+        (heading, dict(zip(shown, _tiles(volume[rows], geometry), strict=True)))
+        for heading, volume in columns
+    ]
+    table(panels, shown).save(path)
     return path
 
 

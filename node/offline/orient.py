@@ -176,6 +176,7 @@ def orient_file(
                 for i, (one, image) in enumerate(zip(conventions, images, strict=True))
             ],
             reference,
+            slices,
             scan.geometry,
         )
     return Findings(

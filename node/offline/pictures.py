@@ -186,7 +186,7 @@ def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
 
 
 def table(
-    columns: Sequence[tuple[str, Pixels]],
+    columns: Sequence[tuple[str, Pixels | Mapping[int, Pixels]]],
     slices: Sequence[int],
     *,
     side: int | None = None,

@@ -9,6 +9,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -456,3 +457,42 @@ def test_directions_are_named_as_dicom_names_them() -> None:
     assert direction((1.0, 0.0, 0.0)) == "L"
     assert direction((0.0, -1.0, 0.0)) == "A"
     assert direction((0.1, 0.5, -0.85)) == "FP"
+
+
+def likeness_to(objects: Path, blobs: Blobs, axes: tuple) -> float:
+    """Lowest correlation of the delivered images with the truth at the places that they state."""
+    read, phase, normal = (np.array(axis) for axis in axes)
+    found = []
+    for path in sorted(objects.glob("*.dcm")):
+        image = pydicom.dcmread(path)
+        row, column = np.array(image.ImageOrientationPatient, dtype=float).reshape(2, 3)
+        down, right = image.PixelSpacing
+        y, x = np.indices((image.Rows, image.Columns))
+        corner = np.array(image.ImagePositionPatient, dtype=float) - CENTRE
+        points = corner + x[..., None] * right * row + y[..., None] * down * column
+        expected = np.abs(blobs.image(points @ read, points @ phase, float(corner @ normal)))
+        found.append(np.corrcoef(image.pixel_array.ravel(), expected.ravel())[0, 1])
+    assert len(found) == len(OFFSETS_MM)
+    return float(min(found))
+
+
+def test_reconstruct_with_the_printed_lines_puts_the_anatomy_in_its_place_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    axes, blobs = AXES["double oblique"], Blobs.random(1)
+    path = write_scan(tmp_path / "scan.h5", blobs, axes, Written(sign=1, turn_phase=-1))
+    like = scanner_slices(tmp_path / "scanner", blobs.other_contrast(2), axes)
+    lines = orient_file(path, like, None, DEFAULTS, "MR1").to_json()["config"]
+    (tmp_path / "config.toml").write_text(f"{lines}\n")
+    answers = {}
+    for name in ("MR1", "MR2"):
+        arguments = ["reconstruct", str(path), "--out", str(tmp_path / name), "--method", "zero-filled"]
+        arguments += ["--config", str(tmp_path / "config.toml"), "--calling-ae", name, "--json"]
+        assert reported(lambda arguments=arguments: app(arguments, standalone_mode=False)) == 0
+        (answers[name],) = json.loads(capsys.readouterr().out)["scans"]
+    assert likeness_to(tmp_path / "MR1", blobs, axes) > 0.95
+    assert likeness_to(tmp_path / "MR2", blobs, axes) < 0.8
+    assert answers["MR1"]["flips"] == ["flip_readout"]
+    assert answers["MR1"]["orientation_verified"] == date.today().isoformat()
+    assert answers["MR2"]["orientation_verified"] is None
+    assert "not verified" in answers["MR2"]["orientation"]
