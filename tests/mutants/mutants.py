@@ -37,11 +37,11 @@ def mutated(mutant: Mutant, text: str) -> str:
     return text.replace(mutant.old, mutant.new)
 
 
-SENSE, METHOD = "tests/recon/sense/", "tests/recon/method/"
+SENSE, METHOD, MRD = (f"tests/recon/{room}/" for room in ("sense", "method", "mrd"))
 STAGE = (METHOD + "test_cascade.py::TestStage",)
-POINTS = ("tests/recon/mrd/test_geometry_points.py",)
-VOXELS = ("tests/recon/mrd/test_geometry.py::test_voxel_centres_are_those_worked_out_by_hand",)
-MEASUREMENT = ("tests/recon/mrd/test_measurement.py",)
+POINTS = (MRD + "test_geometry_points.py::test_point_source_is_reconstructed_where_it_is",)
+TURNED = (MRD + "test_geometry_points.py::test_gateway_settings_move_the_image_and_not_the_geometry",)
+VOXELS = (MRD + "test_geometry.py::test_voxel_centres_are_those_worked_out_by_hand",)
 VERDICT = ("tests/recon/trust/test_verdict.py",)
 OBJECTS = "tests/dicom_io/objects/"
 IMAGES = (OBJECTS + "test_geometry_of_objects.py::test_single_frame_images_lie_where_the_hand_says",)
@@ -82,7 +82,7 @@ MUTANTS = (
         file="recon/method/cascade.py",
         old="suspected = torch.sigmoid(logits) >= self.gate",
         new="suspected = torch.sigmoid(logits) < self.gate",
-        tests=(METHOD + "test_cascade.py::TestLesionTerm",),
+        tests=(METHOD + "test_cascade.py::TestLesionTerm::test_below_the_gate_a_slice_is_its_own_reference",),
         breaks="slices without a suspicion are changed, slices with one are not",
     ),
     Mutant(
@@ -98,7 +98,7 @@ MUTANTS = (
         file="recon/method/modelcard.py",
         old="if digest.hexdigest() != card.sha256 or (sha256 is not None",
         new="if (sha256 is not None",
-        tests=(METHOD + "test_weights.py",),
+        tests=(METHOD + "test_weights.py::test_one_changed_byte",),
         breaks="altered weights reconstruct patients",
     ),
     # Parallel imaging: operators and transforms.
@@ -107,7 +107,7 @@ MUTANTS = (
         file="recon/sense/operators.py",
         old="return (self.maps.conj() * ifft_centred(self.mask * y)).sum(1)",
         new="return (self.maps * ifft_centred(self.mask * y)).sum(1)",
-        tests=(SENSE + "test_operators.py",),
+        tests=(SENSE + "test_operators.py::TestSenseOp::test_adjoint",),
         breaks="coils are combined with the wrong phase",
     ),
     Mutant(
@@ -115,7 +115,7 @@ MUTANTS = (
         file="recon/sense/operators.py",
         old='norm="ortho") * self._mask_rolled',
         new='norm="ortho")',
-        tests=(SENSE + "test_operators.py",),
+        tests=(SENSE + "test_operators.py::TestSenseOp::test_gram_is_adjoint_after_forward",),
         breaks="every reconstruction solves the system of a fully sampled scan",
     ),
     Mutant(
@@ -148,7 +148,7 @@ MUTANTS = (
         file="recon/mrd/readout.py",
         old="return (2 * (self.n // 2) - index) % self.n if self.reverse else index",
         new="return self.n - 1 - index if self.reverse else index",
-        tests=POINTS,
+        tests=TURNED,
         breaks="the phase of an image whose phase direction is turned; its magnitude does not tell",
     ),
     Mutant(
@@ -156,7 +156,7 @@ MUTANTS = (
         file="recon/mrd/readout.py",
         old="center[turned] = n_samples - 1 - center[turned]",
         new="center[turned] = n_samples - center[turned]",
-        tests=MEASUREMENT,
+        tests=(MRD + "test_measurement.py::test_backward_readouts_meet_the_forward_ones",),
         breaks="every second line of an EPI scan is shifted: ghosts",
     ),
     Mutant(
@@ -164,7 +164,7 @@ MUTANTS = (
         file="recon/mrd/slices.py",
         old="total /= np.maximum(counts, 1).astype(np.float32)[:, None, None]",
         new="",
-        tests=MEASUREMENT,
+        tests=(MRD + "test_measurement.py::test_lines_averaged_unequally_are_each_their_own_mean",),
         breaks="lines that were averaged twice count twice",
     ),
     Mutant(
@@ -172,7 +172,7 @@ MUTANTS = (
         file="recon/mrd/readout.py",
         old="return lines if self.whitening is None else np.matmul(self.whitening, lines)",
         new="return lines",
-        tests=MEASUREMENT,
+        tests=(MRD + "test_measurement_scans.py::test_channels_are_whitened_by_the_noise_measurement",),
         breaks="noisy coils spoil the image and the gate measures the wrong noise",
     ),
     Mutant(
@@ -180,7 +180,7 @@ MUTANTS = (
         file="recon/mrd/whitening.py",
         old="wide @ wide.conj().T / noise.shape[1]",
         new="wide @ wide.T / noise.shape[1]",
-        tests=("tests/recon/mrd/test_whitening.py",),
+        tests=(MRD + "test_whitening.py",),
         breaks="correlated coils stay correlated",
     ),
     Mutant(
@@ -437,7 +437,7 @@ MUTANTS = (
         file="node/backoff.py",
         old="return min(self.base_s * 2.0**doublings, self.cap_s)",
         new="return self.base_s * 2.0**doublings",
-        tests=("tests/node/jobs/test_job.py",),
+        tests=("tests/node/jobs/test_job.py::test_backoff_doubles_up_to_its_cap_for_ever",),
         breaks="a job waits for days after a long outage",
     ),
     # Orientation: sign and flips, and what proves them.
