@@ -58,13 +58,16 @@ SeedOption = Annotated[int, typer.Option(help="Seed of all that is drawn.")]
 WeightsOption = Annotated[
     Path, typer.Option(exists=True, dir_okay=False, help="*.safetensors with its card.")
 ]
+RunArgument = Annotated[str, typer.Argument(help="Name of a run: a folder below --runs.")]
+OutOption = Annotated[Path, typer.Option(file_okay=False, help="Folder of what is written.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable answer on stdout.")]
 ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads of a process on the CPU.")]
 
 
 @app.command("check-data")
 def check_data_command(
     folder: Folder,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable answer on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """What of fastMRI, fastMRI+ and SKM-TEA a folder holds, what is missing, and the licences."""
     from lfmri_node.recon.train.check_data import check_data
@@ -86,7 +89,7 @@ def stand_in(
 
 @app.command()
 def recipes(
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable answer on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """All recipes: one for each published experiment, and the shipped weights."""
     from lfmri_node.recon.train.recipes import all_recipes
@@ -160,7 +163,7 @@ def train(
 def evaluate(
     data: DataOption,
     runs: RunsOption = Path("runs/lab"),
-    out: Annotated[Path, typer.Option(help="Folder of tables, figures and report.")] = Path("runs/report"),
+    out: OutOption = Path("runs/report"),
     slices: Annotated[int, typer.Option(min=1, help="Simulated slices for each acceleration.")] = 48,
     strokes: Annotated[int, typer.Option(min=0, help="Test patients with a stroke.")] = 48,
     masks: Annotated[int, typer.Option(min=1, help="Masks of the measured brain.")] = 10,
@@ -197,12 +200,10 @@ def evaluate(
 
 @app.command()
 def curve(
-    run: Annotated[str, typer.Argument(help="A run with weights kept along its training.")],
+    run: RunArgument,
     data: DataOption,
     runs: RunsOption = Path("runs/lab"),
-    out: Annotated[Path, typer.Option(help="Folder for curve-RUN.csv and curve-RUN.png.")] = Path(
-        "runs/report"
-    ),
+    out: OutOption = Path("runs/report"),
     slices: Annotated[int, typer.Option(min=1, help="Simulated slices of tuning subjects, each way.")] = 6,
     seed: SeedOption = 0,
     threads: ThreadsOption = 2,
@@ -218,7 +219,7 @@ def curve(
 
 @app.command("scan-mu")
 def scan_mu_command(
-    run: Annotated[str, typer.Argument(help="A finished LF-MRI run.")],
+    run: RunArgument,
     data: DataOption,
     runs: RunsOption = Path("runs/lab"),
     slices: Annotated[
@@ -263,14 +264,14 @@ def fallback_study(
 
 @app.command("judge-net-c")
 def judge_net_c(
-    run: Annotated[str, typer.Argument(help="A finished net-c run.")],
+    run: RunArgument,
     data: DataOption,
     runs: RunsOption = Path("runs/lab"),
     part: Annotated[Literal["tune", "test"], typer.Option(help="Whose images; choose on tune.")] = "test",
     images: Annotated[int, typer.Option(min=8, help="Images that lesions are inserted into.")] = 160,
     seed: SeedOption = 5,
     threads: ThreadsOption = 2,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Net_c alone: image AUC and pointing game on real strokes and on inserted lesions, offset of the map."""
     import torch
@@ -286,14 +287,14 @@ def judge_net_c(
 
 @app.command()
 def export(
-    run: Annotated[str, typer.Argument(help="A finished LF-MRI run.")],
+    run: RunArgument,
     data: DataOption,
     training: Annotated[
         Path, typer.Option(exists=True, dir_okay=False, help="JSON: data, licences, steps, commands.")
     ],
     name: Annotated[str, typer.Option(help="Name of the weights.")],
     runs: RunsOption = Path("runs/lab"),
-    out: Annotated[Path, typer.Option(help="Folder for weights and card.")] = Path("runs/export"),
+    out: OutOption = Path("runs/export"),
     seed: SeedOption = 0,
     threads: ThreadsOption = 2,
 ) -> None:
@@ -330,7 +331,7 @@ def measure_gate_command(
 def gate_study_command(
     weights: WeightsOption,
     data: DataOption,
-    out: Annotated[Path, typer.Option(help="Folder of gate-study.json and gate-study.md.")],
+    out: OutOption,
     slices: Annotated[int, typer.Option(min=4, help="Simulated scans of held-out subjects.")] = 100,
     masks: Annotated[int, typer.Option(min=1, help="Masks of each kind on the measured brain.")] = 3,
     seed: SeedOption = 0,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 from skimage.metrics import structural_similarity
 
 from lfmri_node.recon.types import Bool, Real
@@ -48,6 +49,12 @@ def points_at(activation: Real, lesion: Bool) -> bool:
     """Pointing game: the peak of ``activation`` f32 (r, p) lies within 4 pixels of ``lesion`` bool (r, p)."""
     peak = np.unravel_index(int(activation.argmax()), activation.shape)
     return bool(np.hypot(*(np.argwhere(lesion) - np.array(peak)).T).min() <= POINTING_TOLERANCE_PX)
+
+
+def pointing_chance(inside: Bool, lesion: Bool) -> float:
+    """How often a peak put anywhere in ``inside`` bool (r, p) would point at ``lesion`` bool (r, p)."""
+    near = ndimage.distance_transform_edt(~lesion) <= POINTING_TOLERANCE_PX
+    return float(near[inside].mean()) if inside.any() else 0.0
 
 
 def area_under_curve(scores: Sequence[float], labels: Sequence[bool]) -> float:

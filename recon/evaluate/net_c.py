@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
-from torch import nn
+from torch import Tensor, nn
 
 from lfmri_node.recon.evaluate.statistics import ScoredPairs, Summary, area_with_interval, summarise
 from lfmri_node.recon.method.lesion import STRIDE, activation_map, tissue
-from lfmri_node.recon.metrics import POINTING_TOLERANCE_PX, points_at
+from lfmri_node.recon.metrics import pointing_chance, points_at
 from lfmri_node.recon.phantom.body import LESION_KINDS, insert_lesion, phantom_volume
 from lfmri_node.recon.train.images import degrade
 from lfmri_node.recon.train.lesion_images import healthy_images
@@ -88,15 +87,20 @@ def judge(network: nn.Module, data: Path, part: Part, n: int, seed: int) -> dict
 def answer(network: nn.Module, image: Real, lesion: Bool | None) -> tuple[float, bool, float]:
     """Score of an image f32 (r, p); with a lesion bool (r, p) whether the map points at it; its chance."""
     magnitude = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None, None]
+    score, activation = _look(network, magnitude)
+    if lesion is None:
+        return score, False, 0.0
+    cells = tissue(magnitude).cells[0, 0].numpy()
+    inside = np.kron(cells, np.ones((STRIDE, STRIDE), dtype=bool))[: image.shape[0], : image.shape[1]]
+    return score, points_at(activation, lesion), pointing_chance(inside, lesion)
+
+
+def _look(network: nn.Module, magnitude: Tensor) -> tuple[float, Real]:
+    """Largest slice logit, and activation map f32 (r, p), of a magnitude f32 (1, 1, r, p)."""
     with torch.inference_mode():
         logits, logit_map = network(magnitude)
-        activation = activation_map(logits, logit_map, (image.shape[0], image.shape[1]))[0].amax(0).numpy()
-        cells = tissue(magnitude).cells[0, 0].numpy()
-    if lesion is None:
-        return float(logits.max()), False, 0.0
-    inside = np.kron(cells, np.ones((STRIDE, STRIDE), dtype=bool))[: image.shape[0], : image.shape[1]]
-    near = ndimage.distance_transform_edt(~lesion) <= POINTING_TOLERANCE_PX
-    return float(logits.max()), points_at(activation, lesion), float(near[inside].mean())
+        activation = activation_map(logits, logit_map, (magnitude.shape[2], magnitude.shape[3]))
+    return float(logits.max()), activation[0].amax(0).numpy()
 
 
 def _on_strokes(
@@ -200,9 +204,7 @@ def _orientations() -> list[Callable[[Any], Any]]:
 
 def _offset(network: nn.Module, image: Real, lesion: Bool) -> NDArray[np.float64] | None:
     magnitude = torch.from_numpy(np.ascontiguousarray(image))[None, None]
-    with torch.inference_mode():
-        logits, logit_map = network(magnitude)
-        activation = activation_map(logits, logit_map, (image.shape[0], image.shape[1]))[0].amax(0).numpy()
+    _, activation = _look(network, magnitude)
     if not points_at(activation, lesion):
         return None
     peak = np.unravel_index(int(activation.argmax()), activation.shape)

@@ -12,23 +12,25 @@ from pathlib import Path
 import torch
 
 from lfmri_node.recon.errors import LabError
+from lfmri_node.recon.evaluate.diagnosis_table import table_7
 from lfmri_node.recon.evaluate.evidence import Evidence
 from lfmri_node.recon.evaluate.extent import Cases, Extent
 from lfmri_node.recon.evaluate.figures import make_figures
 from lfmri_node.recon.evaluate.learned import Runs, TruthMethod, read_runs, with_shipped
 from lfmri_node.recon.evaluate.lesion_tables import lesion_bins, lesion_term_table, table_2
+from lfmri_node.recon.evaluate.map_table import map_table
 from lfmri_node.recon.evaluate.measured import brain_sources, other_measured_sources
 from lfmri_node.recon.evaluate.measured_tables import brain_table, measured_table
 from lfmri_node.recon.evaluate.methods import Method
-from lfmri_node.recon.evaluate.more_tables import map_table, speed_table, table_7, table_9
 from lfmri_node.recon.evaluate.published import published_sources
 from lfmri_node.recon.evaluate.real_lesions import real_lesion_source
 from lfmri_node.recon.evaluate.report import write_report
 from lfmri_node.recon.evaluate.rows import Row, RowFile
 from lfmri_node.recon.evaluate.simulated import DISTURBED, HELD_OUT, UNSEEN, simulated_source
+from lfmri_node.recon.evaluate.speed_table import speed_table
 from lfmri_node.recon.evaluate.sweep import Bench, CaseSource, Regularisation, run
 from lfmri_node.recon.evaluate.table import Table, to_markdown, write_csv
-from lfmri_node.recon.evaluate.tables import ABLATIONS, ablation_table, shipped_table, table_1
+from lfmri_node.recon.evaluate.tables import ABLATIONS, ablation_table, shipped_table, table_1, table_9
 from lfmri_node.recon.train.recipes import Recipe, all_recipes
 
 UNSEEN_SHARE = 0.5

@@ -145,7 +145,8 @@ def _sums(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weighted sum of the values and sum of the weights of each subject."""
     group = np.unique(np.asarray(subjects), return_inverse=True)[1]
-    return np.bincount(group, values * weights), np.bincount(group, weights)
+    sums, totals = (np.bincount(group, given).astype(np.float64) for given in (values * weights, weights))
+    return sums, totals
 
 
 def _ratio(sums: NDArray[np.float64], totals: NDArray[np.float64], axis: int) -> NDArray[np.float64]:

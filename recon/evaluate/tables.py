@@ -1,4 +1,4 @@
-"""Table 1, the weights of the node, and the ablations (3 to 6, 8); what all tables of methods share."""
+"""Table 1, the weights of the node, ablations (3 to 6, 8), field strength (9); what all such tables share."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from lfmri_node.recon.evaluate.aggregate import (
     summary,
 )
 from lfmri_node.recon.evaluate.evidence import SHIPPED, SIMULATED, Evidence
+from lfmri_node.recon.evaluate.measured import BRAIN, BRAIN_EQUISPACED, LOW_FIELD
 from lfmri_node.recon.evaluate.published import FASTMRI, SKM_TEA
 from lfmri_node.recon.evaluate.real_lesions import REAL
 from lfmri_node.recon.evaluate.rows import Row
@@ -220,4 +221,44 @@ def ablation_table(evidence: Evidence, number: int) -> Table:
         columns=tuple(columns),
         rows=tuple(made),
         notes=(INTERVALS, *evidence.origin(every)),
+    )
+
+
+def table_9(evidence: Evidence) -> Table:
+    """Every method by the field strength that the source of the data states."""
+    datasets = (HELD_OUT, DISTURBED, REAL, LOW_FIELD, BRAIN, BRAIN_EQUISPACED, FASTMRI, SKM_TEA)
+    methods = evidence.titles(9, classical=True)
+    groups = sorted(
+        {(r.field_strength_t, r.acceleration) for r in evidence.rows if r.dataset in datasets},
+        key=lambda group: (group[0] is None, group[0] or 0.0, group[1]),
+    )
+    metrics = (PSNR, SSIM, LF_PSNR, LF_SSIM)
+    made: list[TableRow] = []
+    every: list[Row] = []
+    for strength, acceleration in groups:
+        name = "field strength not stated" if strength is None else f"{strength:g} T"
+        group = f"{name}, {acceleration:g}x"
+
+        def chosen(row: Row, strength: float | None = strength) -> bool:
+            return row.field_strength_t == strength
+
+        for method in methods:
+            mine = evidence.of(method, datasets, acceleration, chosen)
+            if not mine:
+                made.append(missing_row(method, len(metrics), group))
+                continue
+            cells = [summary_cell(summary(mine, metric), metric.digits) for metric in metrics]
+            made.append(data_row(method, cells, mine, group))
+            every += mine
+    return Table(
+        name="table-9",
+        title="Table 9. Field strength",
+        columns=("method", *(metric.heading for metric in metrics)),
+        rows=tuple(made),
+        notes=(
+            INTERVALS,
+            "The 3 T rows are simulated measurements of 3 T magnitude images; 0.055 T is measured with one "
+            "coil.",
+            *evidence.origin(every),
+        ),
     )

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from lfmri_node.recon.phantom.coils import normalise_maps
-from lfmri_node.recon.sense.coilmaps import CoarseMaps, calibrate, interpolate, resample
+from lfmri_node.recon.sense.coilmaps import estimate, resample
 from lfmri_node.recon.sense.fourier import fft_axis, ifft_axis
 from lfmri_node.recon.train.masks import draw_mask, draw_points
 from lfmri_node.recon.train.samples import Sample, estimated_maps
@@ -122,9 +122,9 @@ class Measured:
         sampled = self.mask
         if sampled is None:
             sampled = draw_mask(rng, self.n_centre, self.acceleration, shape[1])
-        coarse = self.coil_maps(sampled)
+        maps = estimate(KSpace(data=self.kspace * sampled, sampled=sampled)).maps
         images = ifft_axis(ifft_axis(self.kspace, -2), -1)
-        target = (interpolate(coarse, shape).maps.conj() * images).sum(0)
+        target = (maps.conj() * images).sum(0)
         nothing = np.zeros(shape, dtype=bool)
         rows = slice(0, shape[0]) if n_rows is None or self.mask is not None else strip(rng, nothing, n_rows)
         cut = fft_axis(ifft_axis(self.kspace, -2)[:, rows], -2)
@@ -132,7 +132,7 @@ class Measured:
         return Example(
             full=cut.astype(np.complex64),
             sampled=sampled,
-            maps=np.ascontiguousarray(interpolate(coarse, shape).maps[:, rows]),
+            maps=np.ascontiguousarray(maps[:, rows]),
             target=target[rows].astype(np.complex64),
             noise=float(np.sqrt(np.mean(noise**2))),
             level=max(float(np.percentile(np.abs(target), 99.5)), 1e-12),
@@ -141,9 +141,6 @@ class Measured:
             lesion_kind="",
             counted=False,
         )
-
-    def coil_maps(self, sampled: Bool) -> CoarseMaps:
-        return calibrate(KSpace(data=self.kspace * sampled, sampled=sampled))
 
 
 def strip(rng: np.random.Generator, lesion: Bool, n_rows: int) -> slice:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
 
 from lfmri_node.recon.method.weights import Model
-from lfmri_node.recon.metrics import POINTING_TOLERANCE_PX, area_under_curve, points_at
+from lfmri_node.recon.metrics import area_under_curve, pointing_chance, points_at
 from lfmri_node.recon.reconstruct import run_network
-from lfmri_node.recon.sense.coilmaps import calibrate, interpolate
+from lfmri_node.recon.sense.coilmaps import estimate
 from lfmri_node.recon.train.data import SIZE, GivenImage, LabelledImage, augment, real_lesion
 from lfmri_node.recon.train.samples import SimulatedScan, draw_scan
 from lfmri_node.recon.train.strokes import Stroke
 from lfmri_node.recon.train.visibility import VISIBLE
-from lfmri_node.recon.types import Bool, Complex, Real
+from lfmri_node.recon.types import Complex
 
 SMALLEST_PX = 30
 N_COILS = 8
@@ -51,13 +50,12 @@ def real_figures(scans: Sequence[SimulatedScan], model: Model) -> dict[str, floa
     scores, labels, hits, chances = [], [], [], []
     for scan in scans:
         kspace = scan.kspace
-        maps = interpolate(calibrate(kspace), (kspace.data.shape[1], kspace.data.shape[2]))
-        result = run_network(model, kspace, maps)
+        result = run_network(model, kspace, estimate(kspace))
         scores.append(float(result.scores.max()))
         labels.append(scan.entry.label)
         if scan.entry.lesion is not None:
             hits.append(points_at(result.activation, scan.entry.lesion.mask))
-            chances.append(chance(scan.entry.image, scan.entry.lesion.mask))
+            chances.append(pointing_chance(scan.entry.image > _TISSUE, scan.entry.lesion.mask))
     return {
         "image_auc": area_under_curve(scores, labels),
         "pointing_game": float(np.mean(hits)),
@@ -65,10 +63,3 @@ def real_figures(scans: Sequence[SimulatedScan], model: Model) -> dict[str, floa
         "n_images": len(labels),
         "n_lesions": len(hits),
     }
-
-
-def chance(image: Real, mask: Bool) -> float:
-    """Share of the tissue of ``image`` f32 (r, p) in which a peak would count as a hit of ``mask``."""
-    tissue = image > _TISSUE
-    near = ndimage.distance_transform_edt(~mask) <= POINTING_TOLERANCE_PX
-    return float((near & tissue).sum() / max(int(tissue.sum()), 1))

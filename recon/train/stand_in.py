@@ -19,6 +19,8 @@ from lfmri_node.recon.train.visibility import contrast_to_noise
 from lfmri_node.recon.types import Real
 
 N_SLICES, SIDE, COIL_SIDE, N_COILS = 4, 160, 64, 32
+N_LESIONED = 1
+"""Slices of a volume with real lesions: every one of them is a case of the evaluation."""
 _CONTRASTS = ("T1w", "T2w", "FLAIR")
 _BOX = "0.40,0.40,0.60,0.60"
 N_STROKES, STROKE_SHAPE = 40, (112, 96)
@@ -30,9 +32,9 @@ def write_stand_in(folder: Path, seed: int = 0) -> None:
     """Write phantoms under the names of the magnitude data sets, and loop coils, into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
 
-    def volume(index: int) -> Real:
+    def volume(index: int, n: int = N_SLICES) -> Real:
         rng = np.random.default_rng([seed, index])
-        return np.asarray(1000 * phantom_volume(N_SLICES, (SIDE, SIDE), rng))
+        return np.asarray(1000 * phantom_volume(n, (SIDE, SIDE), rng))
 
     np.savez(folder / "knee_mese.npz", images=np.stack([volume(0), volume(0) ** 0.8]), te_ms=[10.0, 40.0])
     np.savez(folder / "legs.npz", thigh=volume(1), calf=volume(2))
@@ -40,16 +42,18 @@ def write_stand_in(folder: Path, seed: int = 0) -> None:
     _write(folder / "brainchop_t1" / "t1_crop.npz", T1=volume(18))
     np.savez(folder / "brain_stroke.npz", T1=volume(4), T2=volume(5))
     brains = {
-        f"{patient}_3T_{contrast}": volume(6 + 3 * p + c)
+        f"{patient}_3T_{contrast}": volume(6 + 3 * p + c, N_LESIONED)
         for p, patient in enumerate(("F6A", "F6B", "F7A", "S6A"))
         for c, contrast in enumerate(_CONTRASTS)
     }
     np.savez(folder / "brain_3T_lesions.npz", **brains)  # type: ignore[arg-type]
-    rows = [f"{patient},{s},{_BOX}" for patient in ("F6A", "F7A", "S6A") for s in range(N_SLICES)]
+    rows = [f"{patient},{s},{_BOX}" for patient in ("F6A", "F7A", "S6A") for s in range(N_LESIONED)]
     (folder / "brain_3T_boxes.csv").write_text("\n".join(["patient,slice,x0,y0,x1,y1", *rows]) + "\n")
-    lesion = np.zeros((N_SLICES, SIDE, SIDE), dtype=np.uint8)
+    lesion = np.zeros((N_LESIONED, SIDE, SIDE), dtype=np.uint8)
     lesion[:, 70:82, 60:76] = 1
-    contrasts = {name: volume(19 + c) * (1 + 0.5 * lesion) for c, name in enumerate(("FLAIR", "T2"))}
+    contrasts = {
+        name: volume(19 + c, N_LESIONED) * (1 + 0.5 * lesion) for c, name in enumerate(("FLAIR", "T2"))
+    }
     _write(folder / "openms_cross" / "patient07.npz", mask=lesion, **contrasts)
     for i, name in enumerate(LABEL_MAPS):
         _write_labels(folder / "synthseg_labels" / f"{name}.npz", np.random.default_rng([seed, 40 + i]))

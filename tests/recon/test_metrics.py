@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lfmri_node.recon.metrics import area_under_curve, compare, points_at
+from lfmri_node.recon.metrics import area_under_curve, compare, pointing_chance, points_at
 
 
 def test_psnr_and_nmse_of_a_constant_error():
@@ -46,3 +46,13 @@ def test_the_pointing_game_allows_four_pixels(row, column, hit):
     lesion[8:11, 8:11] = True
     activation[row, column] = 1.0
     assert points_at(activation, lesion) is hit
+
+
+def test_the_chance_of_the_pointing_game_is_the_share_of_the_places_that_would_hit():
+    """49 places of the grid lie within four pixels of one pixel; half a plane holds 29 of them."""
+    lesion = np.zeros((32, 40), bool)
+    lesion[16, 20] = True
+    assert pointing_chance(np.ones_like(lesion), lesion) == pytest.approx(49 / (32 * 40))
+    below = np.arange(32)[:, None] >= np.full(40, 16)
+    assert pointing_chance(below, lesion) == pytest.approx(29 / (16 * 40))
+    assert pointing_chance(np.zeros_like(lesion), lesion) == 0.0
