@@ -12,6 +12,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from functools import cache
 from io import BytesIO
 from time import monotonic
 
@@ -149,11 +150,14 @@ def many_elements(connection: socket.socket, over: threading.Event, in_place: Ca
     in_place()
     if not established(connection):
         return
-    connection.sendall(store_request())
-    for first in range(0, 1_000_000, 1600):
-        connection.sendall(fragment(_elements(first, 1600), control=0x00))
-    connection.sendall(fragment(b"", control=0x02))
+    connection.sendall(store_request() + _a_million_elements())
     over.wait()
+
+
+@cache
+def _a_million_elements() -> bytes:
+    pieces = (fragment(_elements(first, 1600), control=0x00) for first in range(0, 1_000_000, 1600))
+    return b"".join((*pieces, fragment(b"", control=0x02)))
 
 
 def _elements(first: int, n_elements: int) -> bytes:
