@@ -125,25 +125,26 @@ class Campaign:
 
     Parameters
     ----------
-    kind
-        ``light`` or ``real``, see `Node`.
+    name
+        Begins with the kind of node: ``light`` or ``real``, see `Node`.
     seed
         Of every random choice. Moments depend on the machine as well.
     """
 
-    def __init__(self, folder: Path, *, kind: str, seed: int, show: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, *, name: str, seed: int, show: Callable[[str], None]) -> None:
         self.verdict = Verdict()
         self.acknowledged: set[int] = set()
-        self._rng = random.Random(f"{seed} {kind}")
+        self._rng = random.Random(f"{seed} {name}")
         self._folder = folder
-        self._kind = kind
+        self._name = name
+        self._kind = name.partition(" ")[0]
         self._show = show
         self._turn = threading.Lock()
         self._number = 0
         self._start_s = 5.0
 
-    def run(self, kills: int) -> Verdict:
-        """So many kills with the other faults among them, then peace, then the count."""
+    def run(self, kills: int, until: float) -> Verdict:
+        """So many kills with the other faults among them (none after ``until``), then peace and the count."""
         begun = monotonic()
         faults = {
             "kill": self._kill,
@@ -159,7 +160,9 @@ class Campaign:
             for gateway in gateways:
                 gateway.start()
             for number, fault in enumerate(self._plan(kills), start=1):
-                self._show(f"{self._kind} {number}: {fault}, {len(self.acknowledged)} scans acknowledged")
+                if monotonic() > until:
+                    break
+                self._show(f"{self._name}: {number} {fault}, {len(self.acknowledged)} scans acknowledged")
                 self.verdict.faults[fault] += 1
                 name, _, how = fault.partition(" ")
                 if not self.node.alive:

@@ -14,9 +14,11 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from dataclasses import asdict
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from math import inf
 from pathlib import Path
+from time import monotonic
 
 from campaign import Campaign, Verdict
 
@@ -34,11 +36,11 @@ def report_of(verdicts: dict[str, Verdict], seed: int) -> dict[str, object]:
     return {
         **sums,
         "seed": seed,
-        "seconds": round(sum(verdict.seconds for verdict in parts)),
+        "seconds": round(max(verdict.seconds for verdict in parts)),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "faults": dict(sum((verdict.faults for verdict in parts), Counter())),
         "parts": {
-            name: {**asdict(verdict), "seconds": round(verdict.seconds)} for name, verdict in verdicts.items()
+            name: {**vars(verdict), "seconds": round(verdict.seconds)} for name, verdict in verdicts.items()
         },
     }
 
@@ -55,26 +57,39 @@ def show(text: str) -> None:
     print(text, flush=True)
 
 
+def split(kills: int, real_share: float, side_by_side: int) -> dict[str, int]:
+    """Name of each part -> its kills; the parts run at the same time, each with a node of its own."""
+    n_real = round(kills * real_share)
+    n_light = kills - n_real
+    shares = {f"light {i + 1}": n_light // side_by_side for i in range(side_by_side)}
+    shares["light 1"] += n_light % side_by_side
+    return {name: n for name, n in {**shares, "real": n_real}.items() if n}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--real-share", type=float, default=REAL_SHARE, help="of the kills, on the real worker"
-    )
+    parser.add_argument("--real-share", type=float, default=REAL_SHARE, help="of the kills, on real numerics")
+    parser.add_argument("--side-by-side", type=int, default=2, help="nodes with light numerics at a time")
+    parser.add_argument("--minutes", type=float, default=inf, help="no more faults after so long")
     parser.add_argument("--out", type=Path, default=Path("faults-out/fault-report.json"))
     parser.add_argument("--keep", type=Path, help="folder for logs and data; a temporary one without it")
     given = parser.parse_args()
     warnings.simplefilter(
         "ignore", ResourceWarning
     )  # shown because of ismrmrd.image; pynetdicom leaves sockets
-    n_real = round(given.kills * given.real_share)
     folder = given.keep or Path(tempfile.mkdtemp(prefix="lfmri-faults-"))
-    verdicts = {}
+    parts = split(given.kills, given.real_share, given.side_by_side)
+    campaigns = {
+        name: Campaign(folder / name.replace(" ", "-"), name=name, seed=given.seed, show=show)
+        for name in parts
+    }
     try:
-        for kind, kills in (("light", given.kills - n_real), ("real", n_real)):
-            if kills:
-                verdicts[kind] = Campaign(folder / kind, kind=kind, seed=given.seed, show=show).run(kills)
+        with ThreadPoolExecutor(len(parts)) as pool:
+            until = monotonic() + 60.0 * given.minutes
+            runs = {name: pool.submit(campaigns[name].run, kills, until) for name, kills in parts.items()}
+            verdicts = {name: run.result() for name, run in runs.items()}
     finally:
         if given.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
