@@ -39,7 +39,6 @@ _BACKLOG = 3
 _AGAIN_SHARE = 0.2
 _STARVED_S = 90.0
 _PEACE_S = 300.0
-_SECOND_S = 60.0
 _CLOCK_STEPS_S = (-86_400, 3_600, -3_600, 86_400, 0)
 
 
@@ -56,7 +55,7 @@ class Verdict:
     turned_away
         Times that a scan without fault was answered with a status that tells the sender to give up.
     starved
-        Times that the healthy PACS got nothing for 90 s.
+        Times that the healthy PACS got nothing for 90 s, or for five starts of the node on a slow machine.
     second_nodes
         Times that a second node was let in on the same folder.
     own_exits
@@ -221,9 +220,14 @@ class Campaign:
         begun = monotonic()
         while not self.node.start():
             self.verdict.own_exits += 1
-            if monotonic() - begun > _STARVED_S:
+            if monotonic() - begun > _PEACE_S:
                 raise RuntimeError(f"the node does not start: see {self.node.log}")
         self._start_s = monotonic() - begun
+
+    @property
+    def _patience_s(self) -> float:
+        """How long something may take that has to happen; a slow machine gets more."""
+        return max(_STARVED_S, 5 * self._start_s)
 
     def _some_time(self, longest_s: float) -> None:
         threading.Event().wait(self._rng.uniform(0.0, longest_s))
@@ -250,13 +254,13 @@ class Campaign:
         """Not twice without a scan in between: that would be a scan that kills its worker."""
         self._wait_arrivals(1, "before a worker was to be killed")
         self._some_time(1.0)
-        wait_until(self.node.kill_worker, _STARVED_S)
+        wait_until(self.node.kill_worker, self._patience_s)
 
     def _wait_arrivals(self, n_scans: int, when: str) -> None:
         wanted = self.healthy.n_studies() + n_scans
-        if not wait_until(lambda: self.healthy.n_studies() >= wanted, _STARVED_S, every_s=0.5):
+        if not wait_until(lambda: self.healthy.n_studies() >= wanted, self._patience_s, every_s=0.5):
             self.verdict.starved += 1
-            self.verdict.remarks.append(f"the healthy PACS got nothing for {_STARVED_S:.0f} s, {when}")
+            self.verdict.remarks.append(f"the healthy PACS got nothing for {self._patience_s:.0f} s, {when}")
 
     def _silent(self, _how: str) -> None:
         """One PACS takes connections and says nothing; scans go on arriving in the other one."""
@@ -281,7 +285,7 @@ class Campaign:
             text = config.read_text(encoding="utf-8")
             config.write_text(text.replace("[node]", '[node]\nexecutor_id = "node-2"'), encoding="utf-8")
         second = self.node.launch(config)
-        if not wait_until(lambda: second.poll() is not None, _SECOND_S):
+        if not wait_until(lambda: second.poll() is not None, self._patience_s):
             self.verdict.second_nodes += 1
             self.verdict.remarks.append(f"a second node on the same folder was let in ({how or 'same name'})")
             second.kill()

@@ -29,6 +29,7 @@ from time import monotonic
 import numpy as np
 import psutil
 from orthanc_api_client import OrthancApiClient
+from orthanc_api_client.exceptions import OrthancApiException
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, RawDataStorage
@@ -44,7 +45,7 @@ from lfmri_node.recon.sense.fourier import fft_axis
 from lfmri_node.recon.types import SequenceInfo
 
 HERE = Path(__file__).parent
-READY_LIMIT_S = 120.0
+READY_LIMIT_S = 600.0
 
 Identity = tuple[str, int, int]
 """Study Instance UID, Series Number, Instance Number: what an object is, whatever its own UID."""
@@ -418,6 +419,7 @@ class Orthanc:
     def __init__(self, server: OrthancServer) -> None:
         self._server = server
         self._client = OrthancApiClient(server.url, user=USER, pwd=server.password)
+        self._n_studies = 0
 
     @property
     def environment(self) -> dict[str, str]:
@@ -430,7 +432,10 @@ class Orthanc:
         )
 
     def n_studies(self) -> int:
-        return int(self._client.get_json("/statistics")["CountStudies"])
+        """Of the last answer where none comes: a busy machine is no failure of the node."""
+        with contextlib.suppress(OrthancApiException):
+            self._n_studies = int(self._client.get_json("/statistics")["CountStudies"])
+        return self._n_studies
 
     def held(self) -> list[Held]:
         names = self._client.get_json("/instances")
