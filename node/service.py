@@ -35,8 +35,8 @@ from lfmri_node.node.worker.process import TimeLimit, WorkerProcess
 Receiver = Callable[[ReceivedMeasurement], None]
 
 _DRAIN_STEP_S = 0.1
-_GRACE = 0.8
-"""Part of ``node.drain_s`` that work under way has to end; the rest is for leaving in order."""
+_GRACE, _GIVE_BACK = 0.8, 0.05
+"""Parts of ``node.drain_s``: for work under way to end, and to be given back; the rest is for leaving."""
 
 
 def worker_command(config: Config) -> list[str]:
@@ -171,7 +171,7 @@ class Service:
             pass
         drain.grace_over = True
         worker.stop()
-        if not drain.wait_idle(_DRAIN_STEP_S):
+        if not drain.wait_idle(self._config.node.drain_s * _GIVE_BACK):
             logs.event("service.undrained", level=logging.WARNING)
 
 

@@ -222,7 +222,9 @@ class Engine:
 
     def _retry_body(self) -> Callable[[str], None]:
         def retry(key: str) -> None:
-            for work in self._store.works(key):
+            works = [Work(kind=Kind.ADMIT, key=key), Work(kind=Kind.COMPUTE, key=key)]
+            works += [Work(kind=Kind.DELIVER, key=key, destination=name) for name in self._destinations]
+            for work in works:  # of which those are started that are left to do
                 self._asked.put(_Request(work=work, reopened=True))
 
         return retry
@@ -276,9 +278,8 @@ class Engine:
         Drained
             In place of an exception that heals: the workflow stays pending and is resumed.
         """
-        if kind is None:
-            if self._runner.needs(work):  # it was opened again behind the back of the last step
-                self._asked.put(_Request(work=work, reopened=True))
+        if kind is None:  # the row may have been opened again behind the back of the last step
+            self._asked.put(_Request(work=work, reopened=True))
         elif issubclass(kind, _HEALS):
             self._asked.put(_Request(work=work, broken_off=True))
             raise Drained

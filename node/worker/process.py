@@ -26,7 +26,7 @@ PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 this halved the CPU time of a reconstruction; the environment of the service wins over it."""
 
 _LOG_LIMIT_BYTES = 10_000_000
-_WARM_UP_LIMIT_S = 300.0
+_WARM_UP_LIMIT_S = 600.0
 _LEAVE_S = 2.0
 
 

@@ -433,6 +433,51 @@ MUTANTS = (
         breaks="nobody is told that the PACS will never take the object",
     ),
     Mutant(
+        name="engine: nothing is handed over",
+        file="node/jobs/engine.py",
+        old="DBOS.enqueue_workflow(work.queue, self._functions[work.kind], *work.arguments())",
+        new="pass",
+        tests=("tests/node/test_service.py::test_one_scan_in_its_objects_in_the_pacs",),
+        breaks="every scan is acknowledged and none is reconstructed",
+    ),
+    Mutant(
+        name="engine: what has ended is never begun again",
+        file="node/jobs/engine.py",
+        old="                DBOS.rewind_workflow(work.id, queue_name=work.queue)\n",
+        new="                pass\n",
+        tests=("tests/node/jobs/test_databases.py::test_an_older_job_table_is_restored",),
+        breaks="a retry, or a restored job table, leaves scans lying for ever",
+    ),
+    Mutant(
+        name="objects leave without being compared",
+        file="node/delivery/deliver.py",
+        old='            return hashlib.file_digest(file, "sha256").hexdigest() == item.sha256\n',
+        new="            return bool(file)\n",
+        tests=(
+            "tests/node/delivery/test_destinations.py"
+            "::test_objects_that_are_not_what_was_written_are_made_again_and_never_leave[foreign]",
+        ),
+        breaks="another scan's file in the place of this one's is delivered",
+    ),
+    Mutant(
+        name="one crash more than allowed",
+        file="node/jobs/runner.py",
+        old="if self._store.crashes(key, stage) >= self._max_crashes:",
+        new="if self._store.crashes(key, stage) > self._max_crashes:",
+        tests=(
+            "tests/node/jobs/test_outages.py::test_a_bad_scan_is_quarantined_and_does_not_stop_the_others",
+        ),
+        breaks="a bad scan ends the worker once more than the setting says",
+    ),
+    Mutant(
+        name="rows are promised before they are on the disk",
+        file="node/jobs/store.py",
+        old="PRAGMA synchronous=FULL",
+        new="PRAGMA synchronous=OFF",
+        tests=("tests/node/jobs/test_store.py::test_a_row_is_on_the_disk_before_it_is_promised",),
+        breaks="a power cut takes a scan that was acknowledged",
+    ),
+    Mutant(
         name="backoff without its cap",
         file="node/backoff.py",
         old="return min(self.base_s * 2.0**doublings, self.cap_s)",

@@ -114,6 +114,8 @@ def test_a_bad_scan_is_quarantined_and_does_not_stop_the_others(node, pacs, make
     (held,) = (job for job in jobs if job.failure)
     assert held.failure.code == "LF-JOB-015"
     assert held.resume is Stage.CALIBRATED
+    tries = [t.outcome for t in Ledger(node.layout.job_table).timings(held.key)]
+    assert tries == ["done", "LF-JOB-011", "LF-JOB-011", "LF-JOB-011"]
     trap.unlink()
     retry_jobs(load(node.config), held.name)
     node.wait_finished(2)
@@ -319,6 +321,17 @@ def test_pacs_that_never_answers_does_not_keep_others_waiting(node, pacs, make_s
     )
     assert "'away'" in job.failure.message
     assert Ledger(node.layout.job_table).missing(job.key, "pacs") == []
+
+
+def test_a_start_on_a_full_disk_ends_with_a_code(node, small_disk: Path) -> None:
+    fill(small_disk)
+    node.launch_command()
+    assert node.stop_waiting() == 1
+    text = "".join(node.lines)
+    assert "LF-JOB-041" in text or "LF-CFG-010" in text
+    assert "Traceback" not in text
+    (small_disk / "ballast").unlink()
+    node.start()
 
 
 def test_two_threads_cannot_hold_one_worker(node, pacs, make_scan) -> None:

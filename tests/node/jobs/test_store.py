@@ -118,6 +118,11 @@ def test_everything_survives_reopening(store: Store, table: Path) -> None:
     assert (job.attempts, job.failure, job.next_try_at) == (1, FAILURE, shipment.next_try_at)
 
 
+def test_a_row_is_on_the_disk_before_it_is_promised(store: Store) -> None:
+    """SQLite syncs at every commit (2 is FULL): success is answered to a gateway on the strength of it."""
+    assert store._connection.execute("PRAGMA synchronous").fetchone()[0] == 2
+
+
 def test_reading_while_another_connection_writes(store: Store, table: Path) -> None:
     received(store)
     reader = Ledger(table)
