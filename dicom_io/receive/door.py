@@ -59,7 +59,7 @@ class DoorRules:
     give_way_s: float
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Visitor:
     """A connection without association; ``needed`` bytes of its request are waited for."""
 
@@ -128,23 +128,30 @@ class Door:
         """Let nobody in any more; associations go on."""
         self._button.close()
         self._thread.join()
-        self._server.server_close()
         for visitor in self._visitors:
             visitor.connection.close()
         self._selector.close()
         self._bell.close()
 
     def _watch(self) -> None:
-        while True:
-            for key, _ in self._selector.select(self._patience_s()):
-                if key.fileobj is self._bell:
-                    return
-                if key.data is None:
-                    self._accept()
-                else:
-                    self._look(key.data)
-            self._admit()
-            self._send_away_overdue()
+        try:
+            while self._turn():
+                pass
+        finally:
+            self._server.server_close()  # also after a defect: a closed port is noticed, a deaf one is not
+
+    def _turn(self) -> bool:
+        """Wait for something to happen, and see to it; False when the door is to be closed."""
+        for key, _ in self._selector.select(self._patience_s()):
+            if key.fileobj is self._bell:
+                return False
+            if key.data is None:
+                self._accept()
+            else:
+                self._look(key.data)
+        self._admit()
+        self._send_away_overdue()
+        return True
 
     def _patience_s(self) -> float | None:
         """Until somebody's time is up; a short while where somebody waits for a place."""
@@ -180,6 +187,8 @@ class Door:
 
     def _look(self, visitor: _Visitor) -> None:
         """Enough bytes have come, or the end: is the request complete?"""
+        if visitor not in self._visitors:
+            return  # sent away a moment ago, to make room for another
         if len(visitor.peek()) < visitor.needed:
             self._forget(visitor)
             return

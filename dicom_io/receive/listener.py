@@ -39,6 +39,7 @@ from lfmri_node.dicom_io.status import Status
 _LOG = logging.getLogger(__name__)
 _DRAIN_POLL_S = 0.02
 _END_S = 2.0
+_HANDSHAKE_S = 2.0  # the whole request is there already; one that cannot be decoded holds its place so long
 _LISTED = 4
 
 
@@ -131,7 +132,7 @@ class Listener:
         entity = AE(settings.ae_title)
         entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
         entity.maximum_associations = settings.max_associations
-        entity.acse_timeout = settings.request_timeout_s
+        entity.acse_timeout = _HANDSHAKE_S
         entity.network_timeout = settings.network_timeout_s
         entity.add_supported_context(Verification, list(TRANSFER_SYNTAXES))
         entity.add_supported_context(RawDataStorage, list(TRANSFER_SYNTAXES))
@@ -185,8 +186,8 @@ class Listener:
         self.stop()
 
     def _opened(self, event: evt.Event) -> None:
-        tune_connection(event.assoc, self._settings.network_timeout_s)
         event.assoc.dimse = ReceivingDimse(event.assoc, self.spool.begin)
+        tune_connection(event.assoc, self._settings.network_timeout_s)
 
     def _requested(self, event: evt.Event) -> None:
         """An association request: let in or reject."""

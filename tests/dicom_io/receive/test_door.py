@@ -4,6 +4,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -209,6 +210,17 @@ def test_more_connections_than_can_wait(start_node, peers, store, wrapped: Path)
     for _ in range(300):
         peers(node.port)
     assert first.answer() == (0, b""), "the oldest silent one makes room"
+    assert store(node.port, wrapped) == [Status.SUCCESS]
+
+
+def test_those_who_are_sent_away_speak_at_the_same_moment(start_node, peers, store, wrapped: Path) -> None:
+    node = start_node(request_timeout_s=600)
+    crowd = [peers(node.port) for _ in range(256)]
+    for _ in range(5):
+        for peer in crowd:
+            with suppress(OSError):
+                peer.say(b"\x01\0\0\0\0\x10")
+        crowd += [peers(node.port) for _ in range(50)]
     assert store(node.port, wrapped) == [Status.SUCCESS]
 
 
