@@ -59,11 +59,11 @@ LEVEL_ITERATIONS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Coil maps and indicators of every slice, and the sampling of the scan."""
+    """Coil maps, indicators and sampling, bool (p,) or (r, p), of every slice."""
 
     slices: tuple[CoarseMaps, ...]
     indicators: tuple[Indicators, ...]
-    sampled: Bool
+    sampled: tuple[Bool, ...]
 
     def save(self, path: Path) -> None:
         """Write as npz without pickle."""
@@ -73,7 +73,7 @@ class Calibration:
             maps=np.stack([entry.maps for entry in self.slices]),
             eigenvalue=np.stack([entry.eigenvalue for entry in self.slices]),
             side=np.array([entry.side for entry in self.slices]),
-            sampled=self.sampled,
+            sampled=np.stack(self.sampled),
             names=np.array(names),
             indicators=np.array([[entry.as_dict()[name] for name in names] for entry in self.indicators]),
         )
@@ -92,7 +92,7 @@ class Calibration:
                     Indicators(**dict(zip(names, (float(v) for v in row), strict=True)))
                     for row in f["indicators"]
                 ),
-                sampled=f["sampled"],
+                sampled=tuple(f["sampled"]),
             )
 
 
@@ -136,17 +136,16 @@ def calibrate(
     Raises ReconError as `RawScan.load` and `coilmaps.calibrate` do.
     """
     settings = settings or ReconSettings()
-    maps, indicators, sampled = [], [], None
+    maps, indicators, sampled = [], [], []
     for s in range(scan.n_slices):
         kspace = _load(scan, s, settings)
         coarse = calibrate_slice(kspace)
         maps.append(coarse)
         indicators.append(measure_slice(kspace, coarse))
-        sampled = kspace.sampled if sampled is None else sampled | kspace.sampled
+        sampled.append(kspace.sampled)
         if progress:
             progress(s + 1, scan.n_slices)
-    assert sampled is not None  # a RawScan has at least one slice
-    return Calibration(slices=tuple(maps), indicators=tuple(indicators), sampled=sampled)
+    return Calibration(slices=tuple(maps), indicators=tuple(indicators), sampled=tuple(sampled))
 
 
 def _maps_of(coarse: CoarseMaps, kspace: KSpace) -> CoilMaps:
@@ -329,7 +328,7 @@ def _assemble(
         lesion=_lesion_map(scan, model, volumes) if trusted and model is not None else None,
         quality=Quality(
             verdict=Verdict.TRUSTED if trusted else Verdict.FALLBACK,
-            acceleration=acceleration(calibration.sampled),
+            acceleration=acceleration(np.stack(calibration.sampled)),
             data_residual=volumes.residual(),
             reasons=reasons,
         ),

@@ -358,7 +358,7 @@ class Quality:
     Parameters
     ----------
     acceleration
-        Phase-encode lines (or points) of the full grid over those measured.
+        Phase-encode lines (or points) of the full grid over those measured, all slices together.
     data_residual
         norm(A x - y) / norm(y) on the sampled points of the delivered image, all slices together.
     reasons

@@ -62,7 +62,7 @@ def judge(kspace: KSpace, model: Model) -> Judgement:
     size = (kspace.data.shape[1], kspace.data.shape[2])
     coarse = calibrate(kspace)
     maps, found = interpolate(coarse, size), measure_slice(kspace, coarse)
-    reasons = quality.scan_reasons(kspace.sampled, kspace.data.shape[0], size, ReconSettings(), model.card)
+    reasons = quality.scan_reasons([kspace.sampled], kspace.data.shape[0], size, ReconSettings(), model.card)
     reasons += quality.slice_reasons([found], model.card)
     image, residual = None, 1.0
     if found.signal > 0:

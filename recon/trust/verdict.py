@@ -14,7 +14,10 @@ tenth of the slices with signal are outside.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
+
+import numpy as np
 
 from lfmri_node.recon.method.modelcard import ModelCard
 from lfmri_node.recon.sense.sampling import acceleration
@@ -44,25 +47,37 @@ def limit_name(name: str, calibration_side: float) -> str:
 
 
 def scan_reasons(
-    sampled: Bool, n_coils: int, size: tuple[int, int], settings: ReconSettings, card: ModelCard | None
+    sampled: Sequence[Bool],
+    n_coils: int,
+    size: tuple[int, int],
+    settings: ReconSettings,
+    card: ModelCard | None,
 ) -> tuple[Reason, ...]:
     """Reasons that follow from the acquisition itself.
 
-    LF-QUA-100 the site's settings ask for another method, or no weights are loaded; 101 acceleration;
-    102 number of coils; 103 image size; 104 sampling in two phase directions without a training for it.
+    LF-QUA-100 the site's settings ask for another method, or no weights are loaded; 101 acceleration of
+    a slice; 102 number of coils; 103 image size; 104 sampling in two phase directions without a training
+    for it; 106 a slice lacks lines that others have.
+
+    Parameters
+    ----------
+    sampled
+        bool (p,) or (r, p) of every slice.
     """
+    incomplete = _incomplete(sampled)
     if settings.method is not Method.LF_MRI:
-        return (Reason(code="LF-QUA-100", message=f"configuration asks for {settings.method}"),)
+        return (Reason(code="LF-QUA-100", message=f"configuration asks for {settings.method}"), *incomplete)
     if card is None:
-        return (Reason(code="LF-QUA-100", message="no weights are loaded"),)
-    reasons = []
-    points = sampled.ndim == 2
+        return (Reason(code="LF-QUA-100", message="no weights are loaded"), *incomplete)
+    reasons = [*incomplete]
+    points = sampled[0].ndim == 2
     if points and "points" not in card.limits:
         reasons.append(
             Reason(code="LF-QUA-104", message="sampling in two phase directions; trained on line sampling")
         )
+    name = "points" if points and "points" in card.limits else "acceleration"
+    reasons += _outside_acceleration(sampled, name, card)
     checks = (
-        ("points" if points and not reasons else "acceleration", "LF-QUA-101", (acceleration(sampled),)),
         ("n_coils", "LF-QUA-102", (float(n_coils),)),
         ("size", "LF-QUA-103", (float(size[0]), float(size[1]))),
     )
@@ -74,6 +89,38 @@ def scan_reasons(
                 reasons.append(Reason(code=code, message=text))
                 break
     return tuple(reasons)
+
+
+def _incomplete(sampled: Sequence[Bool]) -> tuple[Reason, ...]:
+    """Slices whose points are a part of those of another slice: the rest was lost.
+
+    Slices with masks of their own, none of which holds another, are as they were meant.
+    """
+    kinds, kind_of = np.unique(np.stack([mask.ravel() for mask in sampled]), axis=0, return_inverse=True)
+    held = (kinds[:, None] & kinds[None]).sum(axis=2) == kinds.sum(axis=1)[:, None]
+    missing = np.where(held, kinds.sum(axis=1)[None] - kinds.sum(axis=1)[:, None], 0).max(axis=1)
+    lost = missing[kind_of.ravel()]
+    slices = tuple(np.flatnonzero(lost).tolist())
+    if not slices:
+        return ()
+    worst = int(np.argmax(lost))
+    text = (
+        f"incomplete: {lost[worst]} lines or points are missing that another slice has"
+        f" (acceleration {acceleration(sampled[worst]):.3g} there)"
+    )
+    return (Reason(code="LF-QUA-106", message=text, slices=slices),)
+
+
+def _outside_acceleration(sampled: Sequence[Bool], name: str, card: ModelCard) -> list[Reason]:
+    found = [
+        entry
+        for entry in (_Outside(i, acceleration(mask), *card.limits[name]) for i, mask in enumerate(sampled))
+        if not entry.low <= entry.value <= entry.high
+    ]
+    if not found:
+        return []
+    reason = _reason("LF-QUA-101", _SHOWN.get(name, name), found)
+    return [replace(reason, slices=()) if len(found) == len(sampled) else reason]
 
 
 def slice_reasons(indicators: Sequence[Indicators], card: ModelCard) -> tuple[Reason, ...]:

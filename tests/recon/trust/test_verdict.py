@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lfmri_node.recon.method.modelcard import read_card
+from lfmri_node.recon.method.modelcard import ModelCard, read_card
 from lfmri_node.recon.trust.indicators import Indicators
 from lfmri_node.recon.trust.verdict import network_reasons, scan_reasons, slice_reasons
 from lfmri_node.recon.types import Method, ReconSettings
@@ -51,13 +51,13 @@ def codes(reasons) -> list[str]:
     ],
 )
 def test_properties_of_the_scan(card, sampled, n_coils, size, expected):
-    assert codes(scan_reasons(sampled, n_coils, size, ReconSettings(), card)) == expected
+    assert codes(scan_reasons([sampled], n_coils, size, ReconSettings(), card)) == expected
 
 
 def test_no_weights_or_another_method(card):
     settings = ReconSettings(method=Method.CG_SENSE)
-    assert codes(scan_reasons(FOUR, 8, (160, 160), settings, card)) == ["LF-QUA-100"]
-    assert codes(scan_reasons(FOUR, 8, (160, 160), ReconSettings(), None)) == ["LF-QUA-100"]
+    assert codes(scan_reasons([FOUR], 8, (160, 160), settings, card)) == ["LF-QUA-100"]
+    assert codes(scan_reasons([FOUR], 8, (160, 160), ReconSettings(), None)) == ["LF-QUA-100"]
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,37 @@ def test_a_network_that_does_not_explain_the_data_is_not_believed(card):
 def test_points_are_measured_against_the_points_of_the_training(card):
     points = np.tile(FOUR, (160, 1))
     trained = dataclasses.replace(card, limits={**card.limits, "points": (3.0, 9.0)})
-    assert scan_reasons(points, 8, (160, 160), ReconSettings(), trained) == ()
+    assert scan_reasons([points], 8, (160, 160), ReconSettings(), trained) == ()
     narrow = dataclasses.replace(card, limits={**card.limits, "points": (5.0, 9.0)})
-    (reason,) = scan_reasons(points, 8, (160, 160), ReconSettings(), narrow)
+    (reason,) = scan_reasons([points], 8, (160, 160), ReconSettings(), narrow)
     assert reason.code == "LF-QUA-101"
     assert "two phase directions" in reason.message
+
+
+def test_a_slice_that_lost_lines_is_named_whatever_the_method(card: ModelCard) -> None:
+    whole = np.arange(160) % 4 == 0
+    whole[72:88] = True
+    lost = whole.copy()
+    lost[84:88] = False
+    for settings, known in ((ReconSettings(), card), (ReconSettings(method=Method.CG_SENSE), None)):
+        reasons = scan_reasons([whole, whole, lost, whole], 8, (160, 160), settings, known)
+        (reason,) = [reason for reason in reasons if reason.code == "LF-QUA-106"]
+        assert reason.slices == (2,)
+        assert "4 lines" in reason.message
+        assert f"{160 / 48:.3g}" in reason.message
+
+
+def test_slices_with_masks_of_their_own_are_complete_and_each_accelerated(card: ModelCard) -> None:
+    """Twelve slices of a twelfth of the lines each: together they are all lines."""
+    masks = [np.arange(240) % 12 == s for s in range(12)]
+    reasons = scan_reasons(masks, 8, (160, 160), ReconSettings(), card)
+    (reason,) = [reason for reason in reasons if reason.code == "LF-QUA-101"]
+    assert "12" in reason.message
+    assert reason.slices == ()
+    assert "LF-QUA-106" not in codes(reasons)
+
+
+def test_one_slice_of_another_acceleration_is_named(card: ModelCard) -> None:
+    few = np.arange(160) % 40 == 1
+    (reason,) = scan_reasons([FOUR, few, FOUR], 8, (160, 160), ReconSettings(), card)
+    assert (reason.code, reason.slices) == ("LF-QUA-101", (1,))
