@@ -215,6 +215,9 @@ def convert(
 @app.command()
 def status(
     job: Annotated[str | None, typer.Argument(help="First digits of a job; all jobs without it.")] = None,
+    last: Annotated[
+        int, typer.Option(min=0, help="How many jobs: unfinished before finished, the latest; 0 all.")
+    ] = 100,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -236,10 +239,10 @@ def status(
         else:
             views.print_job(ledger, found, serving=process is not None)
     elif json:
-        document = views.status_document(ledger, process=process, port=settings.listener.port)
+        document = views.status_document(ledger, process=process, port=settings.listener.port, most=last)
         print_json(document | {"incomplete": views.incomplete_document(layout.spool)})
     else:
-        views.print_status(ledger, process=process)
+        views.print_status(ledger, process=process, most=last)
         views.print_incomplete(layout.spool)
 
 
@@ -255,6 +258,24 @@ def retry(
 
     for name in retry_jobs(_config(config), job):
         typer.echo(f"{name}: back to work")
+
+
+@app.command()
+def purge(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go, and why.")] = False,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Delete what the limits of [retention] give free; the service does the same every hour."""
+    from lfmri_node.node import views
+    from lfmri_node.node.console import print_json
+    from lfmri_node.node.retention.command import purge_now
+
+    purges, refused = purge_now(_config(config), dry_run=dry_run)
+    if json:
+        print_json(views.purge_document(purges, refused, dry_run=dry_run))
+    else:
+        views.print_purges(purges, refused, dry_run=dry_run)
 
 
 @app.command()

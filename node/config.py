@@ -85,6 +85,7 @@ AeTitle = Annotated[str, AfterValidator(_ae_title)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Host = Annotated[str, Field(min_length=1), AfterValidator(_host)]
 Seconds = Annotated[float, Field(ge=0.001, le=_LONGEST_S, allow_inf_nan=False)]
+Days = Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
@@ -258,11 +259,24 @@ class RetrySection(Section):
         return Backoff(base_s=self.base_s, cap_s=self.cap_s)
 
 
+class RetentionSection(Section):
+    """How long what is kept; without a limit nothing of a scan is ever deleted."""
+
+    raw_days: Days | None = None
+    results_days: Days | None = None
+    quarantined_days: Days | None = None
+    records_days: Days | None = None
+    max_total_gb: Annotated[float, Field(gt=0, le=_MOST_GB, allow_inf_nan=False)] | None = None
+    workflows_days: Days = 30.0
+
+
 class LoggingSection(Section):
-    """How much is logged; stderr always, a file where one is named."""
+    """How much is logged; stderr always, a file where one is named, renamed when it is full."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     file: FilePath | None = None
+    max_mb: Annotated[float, Field(ge=0.01, le=_MOST_GB, allow_inf_nan=False)] = 10.0
+    keep: Annotated[int, Field(ge=1, le=1000)] = 5
 
 
 class Config(Section):
@@ -276,6 +290,7 @@ class Config(Section):
     destinations: tuple[DestinationSection, ...] = Field(default=(), strict=False)
     retry: RetrySection = RetrySection()
     logging: LoggingSection = LoggingSection()
+    retention: RetentionSection = RetentionSection()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Config:

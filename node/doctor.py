@@ -235,7 +235,7 @@ def _latest_change(layout: Layout) -> datetime | None:
     if not layout.job_table.exists():
         return None
     with closing(Ledger(layout.job_table)) as ledger:
-        return max((job.updated_at for job in ledger.jobs()), default=None)
+        return ledger.latest_change()
 
 
 def _port(config: Config, layout: Layout) -> Iterator[Finding]:
@@ -306,18 +306,18 @@ def _jobs(_config: Config, layout: Layout) -> Iterator[Finding]:
         yield _ok("jobs", "no job table yet")
         return
     with closing(Ledger(layout.job_table)) as ledger:
-        jobs = ledger.jobs()
-    held = [job for job in jobs if job.stage is Stage.QUARANTINED]
-    if held:
+        counts = ledger.stage_counts()
+    n_jobs, n_held = sum(counts.values()), counts.get(Stage.QUARANTINED, 0)
+    if n_held:
         yield Finding(
             check="jobs",
             state=State.WARNING,
-            message=f"{len(held)} of {len(jobs)} in quarantine",
+            message=f"{n_held} of {n_jobs} in quarantine",
             code="LF-DOC-010",
             hint="`lfmri-node status` names the reasons; `lfmri-node retry` puts them back to work",
         )
     else:
-        yield _ok("jobs", f"{len(jobs)} on record, none in quarantine")
+        yield _ok("jobs", f"{n_jobs} on record, none in quarantine")
 
 
 def _parts(config: Config, layout: Layout) -> Iterator[Finding]:

@@ -41,6 +41,24 @@ class Layout:
     def worker_log(self) -> Path:
         return self.logs / "worker.log"
 
+    @property
+    def raw(self) -> Path:
+        """Where the spool keeps what it has accepted."""
+        return self.spool / "objects"
+
+    @property
+    def trash(self) -> Path:
+        """What retention has taken and nobody needs; emptied without looking."""
+        return self.root / "trash"
+
+    def works(self) -> list[Path]:
+        """Every folder of intermediate results."""
+        return [path for path in self.root.glob("work/*") if path.is_dir()]
+
+    def refused(self) -> list[Path]:
+        """Raw Data objects that contradict what is kept; see `dicom_io.receive.spool`."""
+        return [path for path in self.spool.glob("quarantine/*") if path.is_file()]
+
     def work(self, key: str) -> Path:
         """Intermediate results of a job."""
         return self.root / "work" / key[:32]

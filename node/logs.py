@@ -8,11 +8,14 @@ they report: their texts quote DICOM values.
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import sys
 import threading
 import traceback
 import warnings
 from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -36,6 +39,7 @@ FIELDS = frozenset(
         "verdict",
         "calling_ae",
         "bytes",
+        "what",
         "part",
         "n_parts",
         "port",
@@ -130,13 +134,19 @@ def silence_texts(stream: TextIO) -> None:
     threading.excepthook = thread_crashed
 
 
-def configure(level: str, file: Path | None = None) -> None:
-    """Send our lines and the libraries' warnings to stderr, and to ``file`` where one is given."""
+def configure(level: str, file: Path | None = None, *, max_mb: float = 10.0, keep: int = 5) -> None:
+    """Send our lines and the libraries' warnings to stderr, and to ``file`` where one is given.
+
+    The file is renamed to ``<file>.1`` and begun anew before it grows beyond ``max_mb``; ``keep`` old ones
+    stay. This process is its only writer.
+    """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(file, encoding="utf-8"))
-        take_from_others([file])
+        handlers.append(
+            RotatingFileHandler(file, maxBytes=int(max_mb * 1e6), backupCount=keep, encoding="utf-8")
+        )
+        take_from_others(file.parent.glob(f"{file.name}*"))
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
@@ -153,3 +163,13 @@ def configure(level: str, file: Path | None = None) -> None:
         logger.propagate = True
         logger.setLevel(logging.ERROR)
     silence_texts(sys.stderr)
+
+
+def cut(file: Path, *, max_mb: float) -> None:
+    """Copy a file that another process appends to into ``<file>.1`` and empty it, once it is too long.
+
+    The writer keeps its open file; what it writes between copy and cut is lost.
+    """
+    if file.exists() and file.stat().st_size > max_mb * 1e6:
+        shutil.copyfile(file, file.with_name(f"{file.name}.1"))
+        os.truncate(file, 0)

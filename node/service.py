@@ -30,6 +30,7 @@ from lfmri_node.node.jobs.runner import Runner
 from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import DataLock
+from lfmri_node.node.retention.command import Housekeeper
 from lfmri_node.node.worker.process import TimeLimit, WorkerProcess
 
 Receiver = Callable[[ReceivedMeasurement], None]
@@ -98,8 +99,10 @@ class Service:
                 stack.enter_context(engine)
             stack.callback(self._drain, drain, worker, hurry)
             listener = self._listen(store, engine)
+            housekeeper = Housekeeper(self._config, stop.is_set)
+            housekeeper.keep()
             while not stop.wait(self._config.node.housekeeping_s):
-                pass  # HOUSEKEEPING
+                housekeeper.keep()
             logs.event("service.draining")
             drain.begin()
             closing = threading.Thread(target=listener.stop, name="listener-stop", daemon=True)
@@ -194,7 +197,8 @@ def _named_errors() -> Iterator[None]:
 
 def serve_until_signalled(config: Config) -> None:
     """Serve until SIGTERM or Ctrl-C; a second one cuts the grace time short."""
-    logs.configure(config.logging.level, config.logging.file)
+    section = config.logging
+    logs.configure(section.level, section.file, max_mb=section.max_mb, keep=section.keep)
     run_until_signalled(Service(config))
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from lfmri_node.dicom_io.receive.incomplete import incomplete_scans
 from lfmri_node.node.console import print_pairs, print_table
-from lfmri_node.node.jobs.job import Job, Stage
+from lfmri_node.node.jobs.job import Job
 from lfmri_node.node.jobs.ledger import Ledger
+from lfmri_node.node.retention.plan import Purge
 
 
 def job_document(ledger: Ledger, job: Job) -> dict[str, object]:
@@ -54,6 +56,7 @@ def job_document(ledger: Ledger, job: Job) -> dict[str, object]:
             for timing in ledger.timings(job.key)
         ],
         "objects": len(ledger.objects(job.key)),
+        "purged": {what: _text(at) for what, at in ledger.purged(job.key).items()},
         "receipts": [
             {
                 "destination": stored.receipt.destination,
@@ -70,29 +73,31 @@ def job_document(ledger: Ledger, job: Job) -> dict[str, object]:
     }
 
 
-def status_document(ledger: Ledger, *, process: int | None, port: int) -> dict[str, object]:
-    """The node and all its jobs, JSON-able."""
-    jobs = ledger.jobs()
+def status_document(ledger: Ledger, *, process: int | None, port: int, most: int) -> dict[str, object]:
+    """The node and the ``most`` latest of its jobs (0: all), JSON-able."""
+    counts = ledger.stage_counts()
+    jobs = ledger.latest(most)
     return {
         "serving": process is not None,
         "process": process,
         "port": port,
-        "stages": dict(Counter(job.stage.value for job in jobs)),
-        "unfinished": sum(job.finished_at is None and job.stage is not Stage.QUARANTINED for job in jobs),
+        "stages": {stage.value: n for stage, n in counts.items()},
+        "unfinished": ledger.n_unfinished(),
+        "n_jobs": sum(counts.values()),
         "jobs": [job_document(ledger, job) for job in jobs],
     }
 
 
-def print_status(ledger: Ledger, *, process: int | None) -> None:
-    """Tables of the jobs by stage, of each job, and of what failed."""
-    jobs = ledger.jobs()
+def print_status(ledger: Ledger, *, process: int | None, most: int) -> None:
+    """Tables of the jobs by stage, of the ``most`` latest jobs (0: all), and of what failed."""
     serving = f"serving, process {process}" if process is not None else "not serving"
-    counts = Counter(job.stage for job in jobs)
-    print_pairs(f"node: {serving}", {stage.value: counts[stage] for stage in Stage if counts[stage]})
+    counts = ledger.stage_counts()
+    print_pairs(f"node: {serving}", {stage.value: n for stage, n in counts.items()})
+    jobs, n_jobs = ledger.latest(most), sum(counts.values())
     if not jobs:
         return
     print_table(
-        "jobs",
+        "jobs" if len(jobs) == n_jobs else f"{len(jobs)} of {n_jobs} jobs (all of them: --last 0)",
         ("job", "stage", "now", "verdict", "delivered", "tries", "next try", "code"),
         [_row(ledger, job, serving=process is not None) for job in jobs],
         right=("tries",),
@@ -148,7 +153,9 @@ def print_job(ledger: Ledger, job: Job, *, serving: bool) -> None:
         **{name: value for name, value in job.summary.items() if not isinstance(value, list)},
         **{f"reason {reason['code']}": reason["message"] for reason in _reasons(job)},
     }
-    if objects:
+    if purged := ledger.purged(job.key):
+        pairs["deleted by [retention]"] = ", ".join(purged)
+    if objects and "results" not in purged:
         pairs["objects in"] = objects[0].path.parent
     if failure is not None:
         pairs |= {"code": failure.code, "what": failure.message, "hint": failure.hint}
@@ -209,6 +216,41 @@ def _row(ledger: Ledger, job: Job, *, serving: bool) -> tuple[object, ...]:
         job.next_try_at.strftime("%H:%M:%S") if job.next_try_at else None,
         job.failure.code if job.failure else None,
     )
+
+
+def purge_document(purges: Sequence[Purge], refused: Sequence[Path], *, dry_run: bool) -> dict[str, object]:
+    """What retention deletes and why, JSON-able; ``refused`` are files of the spool's quarantine."""
+    return {
+        "dry_run": dry_run,
+        "bytes": sum(purge.n_bytes for purge in purges),
+        "purges": [
+            {
+                "measurement": purge.key,
+                "what": purge.what.value,
+                "reason": purge.reason,
+                "bytes": purge.n_bytes,
+                "paths": [str(path) for path in purge.paths],
+            }
+            for purge in purges
+        ],
+        "refused": [str(path) for path in refused],
+    }
+
+
+def print_purges(purges: Sequence[Purge], refused: Sequence[Path], *, dry_run: bool) -> None:
+    """Table of what retention deletes and why, and the sum."""
+    rows = [(purge.key[:12], purge.what, _size(purge.n_bytes), purge.reason) for purge in purges]
+    rows += [(path.name, "refused", _size(path.stat().st_size), "refused long ago") for path in refused]
+    total = _size(sum(purge.n_bytes for purge in purges))
+    title = f"{'would delete' if dry_run else 'deleting'} {len(rows)} thing(s), {total}"
+    if not rows:
+        print_pairs("nothing to delete: no limit of [retention] is reached", {})
+    else:
+        print_table(title, ("measurement", "what", "size", "why"), rows, right=("size",))
+
+
+def _size(n_bytes: float) -> str:
+    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
 
 
 def _text(moment: datetime | None) -> str | None:

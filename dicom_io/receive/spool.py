@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 import threading
 import uuid
@@ -162,7 +163,7 @@ class Spool:
         What is kept: the object, or the one that had been kept before it with the same content.
         """
         known = self._kept.get(header.sop_instance_uid)
-        if known is not None and known.path.exists():
+        if known is not None and _touched(known.path):
             if _fingerprint(known) == _fingerprint(header):
                 return known
             raise self._quarantined(
@@ -259,6 +260,15 @@ def _synced_and_verified(incoming: IncomingObject) -> PayloadHeader:
         verify_part(header)
         synced.result()
     return header
+
+
+def _touched(path: Path) -> bool:
+    """Whether a file is there; if so its time says that somebody counts on it, and retention leaves it."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _scan_key(header: PayloadHeader) -> tuple[str, tuple[str, str], str]:

@@ -127,6 +127,35 @@ class Ledger:
         )
         return [schema.as_job(row) for row in self._rows(query)]
 
+    def stage_counts(self) -> dict[Stage, int]:
+        """How many of `jobs` are at each stage, in the order of the stages."""
+        query = (
+            "SELECT stage, count(*) AS n FROM jobs WHERE contrast IS NOT NULL OR stage != 'decoded'"
+            " GROUP BY stage"
+        )
+        counts = {Stage(row["stage"]): row["n"] for row in self._rows(query)}
+        return {stage: counts[stage] for stage in Stage if stage in counts}
+
+    def n_unfinished(self) -> int:
+        """How many jobs, measurements included, are neither finished nor in quarantine."""
+        query = "SELECT count(*) AS n FROM jobs WHERE finished_at IS NULL AND stage != 'quarantined'"
+        return int(self._rows(query)[0]["n"])
+
+    def latest(self, most: int) -> list[Job]:
+        """The ``most`` jobs that people ask for, oldest first: unfinished ones before finished ones, of each
+        the latest; 0: all."""
+        if most == 0:
+            return self.jobs()
+        chosen: list[Job] = []
+        for finished in ("finished_at IS NULL", "finished_at IS NOT NULL AND contrast IS NOT NULL"):
+            query = f"SELECT * FROM jobs WHERE {finished} ORDER BY received_at DESC LIMIT ?"
+            chosen += [schema.as_job(row) for row in self._rows(query, most - len(chosen))]
+        return sorted(chosen, key=lambda job: job.received_at)
+
+    def latest_change(self) -> datetime | None:
+        """When something was recorded last; None where nothing was."""
+        return schema.as_moment(self._rows("SELECT max(updated_at) AS at FROM jobs")[0]["at"])
+
     def scans(self, parent: str) -> list[Job]:
         """The jobs that came out of a measurement."""
         query = "SELECT * FROM jobs WHERE parent=? ORDER BY contrast, repetition"
@@ -179,6 +208,19 @@ class Ledger:
         names = [str(path.relative_to(self._base)) for path in paths]
         query = "SELECT count(*) AS n FROM sources WHERE path=?"
         return all(self._rows(query, name)[0]["n"] > 0 for name in names)
+
+    def purged(self, key: str) -> dict[str, datetime | None]:
+        """What of a measurement, or of the one that a scan came out of, retention took: ``raw``,
+        ``results``, with the time; None while it is being taken."""
+        query = (
+            "SELECT p.what, p.done_at FROM jobs j JOIN purges p ON p.job_key=coalesce(j.parent, j.key)"
+            " WHERE j.key=? ORDER BY p.what"
+        )
+        return {row["what"]: schema.as_moment(row["done_at"]) for row in self._rows(query, key)}
+
+    def is_purged(self, key: str, what: str) -> bool:
+        """Whether retention took ``what`` of a measurement, or is about to."""
+        return what in self.purged(key)
 
     def timings(self, key: str) -> list[Timing]:
         """Every try of every stage of a job, in order."""

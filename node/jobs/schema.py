@@ -16,7 +16,7 @@ CRASHES = ("LF-JOB-011", "LF-JOB-012")
 TABLES = """
 CREATE TABLE jobs (
     key TEXT PRIMARY KEY,
-    parent TEXT REFERENCES jobs(key),
+    parent TEXT REFERENCES jobs(key) ON DELETE CASCADE,
     contrast INTEGER,
     repetition INTEGER,
     source_sha256 TEXT NOT NULL,
@@ -37,8 +37,9 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_by_parent ON jobs(parent);
 CREATE INDEX jobs_by_time ON jobs(received_at);
 CREATE INDEX jobs_unfinished ON jobs(received_at) WHERE finished_at IS NULL;
+CREATE INDEX jobs_by_stage ON jobs(stage, contrast);
 CREATE TABLE sources (
-    job_key TEXT NOT NULL REFERENCES jobs(key),
+    job_key TEXT NOT NULL REFERENCES jobs(key) ON DELETE CASCADE,
     part INTEGER NOT NULL,
     path TEXT NOT NULL,
     PRIMARY KEY (job_key, part)
@@ -46,7 +47,7 @@ CREATE TABLE sources (
 CREATE INDEX sources_by_path ON sources(path);
 CREATE TABLE timings (
     id INTEGER PRIMARY KEY,
-    job_key TEXT NOT NULL REFERENCES jobs(key),
+    job_key TEXT NOT NULL REFERENCES jobs(key) ON DELETE CASCADE,
     stage TEXT NOT NULL,
     destination TEXT NOT NULL,
     attempt INTEGER NOT NULL,
@@ -56,7 +57,7 @@ CREATE TABLE timings (
 ) STRICT;
 CREATE INDEX timings_by_job ON timings(job_key);
 CREATE TABLE objects (
-    job_key TEXT NOT NULL REFERENCES jobs(key),
+    job_key TEXT NOT NULL REFERENCES jobs(key) ON DELETE CASCADE,
     position INTEGER NOT NULL,
     path TEXT NOT NULL,
     sha256 TEXT NOT NULL,
@@ -76,7 +77,7 @@ CREATE TABLE deliveries (
     PRIMARY KEY (job_key, destination)
 ) STRICT;
 CREATE TABLE receipts (
-    job_key TEXT NOT NULL REFERENCES jobs(key),
+    job_key TEXT NOT NULL REFERENCES jobs(key) ON DELETE CASCADE,
     destination TEXT NOT NULL,
     sop_instance_uid TEXT NOT NULL,
     dimse_status INTEGER,
@@ -87,6 +88,13 @@ CREATE TABLE receipts (
     answered_at TEXT NOT NULL,
     tries INTEGER NOT NULL,
     PRIMARY KEY (job_key, destination, sop_instance_uid)
+) STRICT;
+CREATE TABLE purges (
+    job_key TEXT NOT NULL REFERENCES jobs(key) ON DELETE CASCADE,
+    what TEXT NOT NULL,
+    marked_at TEXT NOT NULL,
+    done_at TEXT,
+    PRIMARY KEY (job_key, what)
 ) STRICT;
 """
 

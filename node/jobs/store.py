@@ -102,11 +102,25 @@ class Store(Ledger):
         recipe: Mapping[str, object],
         parts: Sequence[Path],
     ) -> Job:
-        """Record a received measurement; the row that is there already where it was received before."""
+        """Record a received measurement; the row that is there already where it was received before.
+
+        One whose raw data retention has taken begins anew, with time and settings of the first time: whoever
+        sends it again wants it again, and gets the same objects.
+
+        Raises
+        ------
+        FileNotFoundError
+            Retention took the files while they came in: they have to be sent once more.
+        """
         with self._change():
             known = self.find(key)
             if known is not None:
-                return known
+                if not self.is_purged(key, "raw"):
+                    return known
+                for path in parts:
+                    path.stat()
+                received_at, recipe = known.received_at, known.recipe
+                self._forget(key)
             job = Job(
                 key=key,
                 parent=None,
@@ -130,6 +144,10 @@ class Store(Ledger):
             self._write(job)
             self._add_sources(key, parts)
             return job
+
+    def _forget(self, key: str) -> None:
+        """Delete a measurement with its scans and everything about them."""
+        self._connection.execute("DELETE FROM jobs WHERE key=?", (key,))
 
     def _add_sources(self, key: str, parts: Sequence[Path]) -> None:
         rows = [(key, n, str(path.relative_to(self._base))) for n, path in enumerate(parts, start=1)]
@@ -265,6 +283,10 @@ class Store(Ledger):
         """
         with self._change():
             job = self.job(key)
+            if job.finished_at is None and self.is_purged(key, "raw"):
+                raise JobError(
+                    "LF-JOB-042", "[retention] has deleted the raw data of this job", "send it again"
+                )
             if job.running is not None and job.running is not Stage.SENT:
                 raise JobError("LF-JOB-007", "this job is being worked on", "wait, or stop the service first")
             self._write(retried(job, at=now()))

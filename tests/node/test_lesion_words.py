@@ -67,7 +67,7 @@ def test_status_says_it_of_every_job_with_a_map_and_of_one_job(
         for stage in (Stage.CALIBRATED, Stage.RECONSTRUCTED):
             store.begin(job.key, stage)
             store.finish(job.key, stage, seconds=0.1, learned=findings(made))
-    views.print_status(store, process=None)
+    views.print_status(store, process=None, most=0)
     table = capsys.readouterr().out.partition("lesion maps")[2]
     said = {line.split()[1]: line for line in table.splitlines() if "NOT VALIDATED" in line}
     assert set(said) == {empty.name, marked.name}

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -59,7 +60,7 @@ def test_exceptions_of_libraries_are_reduced_to_type_and_place() -> None:
 
 
 def test_texts_of_dicom_io_are_kept() -> None:
-    assert 'dicom_io.listener message="LF-NET-001: rejected"' in line_of(
+    assert 'dicom_io.receive.listener message="LF-NET-001: rejected"' in line_of(
         record("lfmri_node.dicom_io.receive.listener", "%s: rejected", "LF-NET-001")
     )
 
@@ -99,3 +100,28 @@ def test_configured_logging_writes_the_file_too(tmp_path: Path) -> None:
         "warning loud job=abc",
         "error library at=pynetdicom:<string>:1",
     ]
+
+
+def test_the_log_file_is_renamed_when_it_is_full(tmp_path: Path) -> None:
+    file = tmp_path / "node.log"
+    code = (
+        "import sys, pathlib; from lfmri_node.node import logs\n"
+        "logs.configure('info', pathlib.Path(sys.argv[1]), max_mb=0.01, keep=2)\n"
+        "for n in range(1000): logs.event('stage.done', count=n)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(file)], check=True, stderr=subprocess.DEVNULL)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["node.log", "node.log.1", "node.log.2"]
+    assert all(path.stat().st_size <= 10_000 for path in tmp_path.iterdir())
+    assert file.read_text().splitlines()[-1].endswith("count=999")
+
+
+def test_a_file_that_another_process_appends_to_is_cut(tmp_path: Path) -> None:
+    file = tmp_path / "worker.log"
+    with file.open("ab", buffering=0) as writer:
+        writer.write(b"x" * 20_000)
+        logs.cut(file, max_mb=0.02)
+        assert file.stat().st_size == 20_000
+        logs.cut(file, max_mb=0.01)
+        writer.write(b"more")
+    assert file.read_bytes() == b"more"
+    assert (tmp_path / "worker.log.1").stat().st_size == 20_000

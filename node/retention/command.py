@@ -1,0 +1,100 @@
+"""Retention as the service does it every hour, and as ``lfmri-node purge`` does it now."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from lfmri_node.node import logs
+from lfmri_node.node.config import Config
+from lfmri_node.node.errors import JobError
+from lfmri_node.node.jobs.ended import forget_ended
+from lfmri_node.node.jobs.purges import Purges
+from lfmri_node.node.layout import Layout
+from lfmri_node.node.retention.plan import Purge
+from lfmri_node.node.retention.purge import alone, carry_out, decide, empty_trash, purge_refused, sweep
+
+_EVERY_S = 3600.0
+
+
+def purge_now(config: Config, *, dry_run: bool) -> tuple[list[Purge], list[Path]]:
+    """Delete what has to go, or only find it out.
+
+    Returns
+    -------
+    What goes of measurements, and which refused objects.
+
+    Raises
+    ------
+    JobError
+        LF-JOB-003 no job table, LF-JOB-004 of another version, LF-RET-002 another process is deleting.
+    """
+    layout = Layout(root=config.node.data_dir)
+    if not layout.job_table.exists():
+        raise JobError("LF-JOB-003", "this node has no job table yet", "start `lfmri-node serve` once")
+    with closing(Purges(layout.job_table)) as store:
+        purges = decide(store, config, datetime.now(UTC))
+        refused = purge_refused(layout, config.retention.quarantined_days)
+        if not dry_run:
+            _carry_out(store, config, layout, purges, refused, stop=lambda: False)
+    return purges, refused
+
+
+def _carry_out(
+    store: Purges,
+    config: Config,
+    layout: Layout,
+    purges: Sequence[Purge],
+    refused: Sequence[Path],
+    stop: Callable[[], bool],
+) -> None:
+    with alone(layout):
+        empty_trash(layout)
+        sweep(store, layout, keep_reconstructions=config.node.keep_reconstructions)
+        for path in refused:
+            path.unlink(missing_ok=True)
+        for purge in purges:
+            if stop():
+                return
+            carry_out(store, layout, purge)
+        before = datetime.now(UTC) - timedelta(days=config.retention.workflows_days)
+        forget_ended(layout.workflows, before, lambda keys: store.over_since(before, keys))
+
+
+class Housekeeper:
+    """Retention inside the service.
+
+    Parameters
+    ----------
+    stop
+        Whether the service is to end: nothing more is begun then.
+    """
+
+    def __init__(self, config: Config, stop: Callable[[], bool]) -> None:
+        self._config = config
+        self._layout = Layout(root=config.node.data_dir)
+        self._stop = stop
+        self._next = time.monotonic()
+
+    def keep(self) -> None:
+        """Keep the worker's log short; delete what has to go, at the first call and then once an hour."""
+        with suppress(OSError):
+            logs.cut(self._layout.worker_log, max_mb=self._config.logging.max_mb)
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _EVERY_S
+        layout, config = self._layout, self._config
+        try:
+            with closing(Purges(layout.job_table)) as store:
+                purges = decide(store, config, datetime.now(UTC))
+                refused = purge_refused(layout, config.retention.quarantined_days)
+                _carry_out(store, config, layout, purges, refused, self._stop)
+        except (OSError, sqlite3.Error, JobError) as error:
+            logs.event(
+                "retention.failed", level=logging.ERROR, code="LF-RET-001", message=type(error).__name__
+            )

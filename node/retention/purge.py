@@ -1,0 +1,163 @@
+"""Carries out what `plan` decided, and sweeps up what nobody needs any more; safe to be killed anywhere."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from lfmri_node.dicom_io.files import sync_directory
+from lfmri_node.node import logs
+from lfmri_node.node.config import Config
+from lfmri_node.node.errors import JobError
+from lfmri_node.node.jobs.purges import Holding, Purges, State, What
+from lfmri_node.node.layout import Layout
+from lfmri_node.node.retention.plan import Footprint, Purge, plan
+
+_SETTLED_S = 3600.0
+"""A file that came in, or came in again, more lately than this is left alone: its measurement may not be
+on record yet."""
+
+
+def decide(store: Purges, config: Config, at: datetime) -> list[Purge]:
+    """What has to go now."""
+    layout = Layout(root=config.node.data_dir)
+    holdings = store.holdings()
+    footprints = {holding.key: _footprint(layout, holding) for holding in holdings}
+    return plan(holdings, footprints, config.retention, at)
+
+
+def carry_out(store: Purges, layout: Layout, purge: Purge) -> bool:
+    """Delete one thing; False where it is needed again and stays.
+
+    The mark comes first, so that no retry counts on what goes. Files are moved into ``trash`` and
+    recorded as gone in one transaction, which excludes that the same measurement is recorded anew
+    meanwhile; what lies in ``trash`` is nobody's, whatever happened before.
+    """
+    if purge.what is What.RECORDS:
+        store.forget(purge.key)
+        return True
+    store.mark(purge.key, purge.what)
+    trash = layout.trash / f"{purge.key[:32]}-{purge.what}"
+    with store.carrying_out(purge.key, purge.what) as wanted:
+        if not wanted or not _moved(purge, trash):
+            return False
+    empty_trash(layout)
+    logs.event("retention.purged", job=purge.key[:12], what=purge.what, bytes=purge.n_bytes)
+    return True
+
+
+def _moved(purge: Purge, trash: Path) -> bool:
+    """Move the files away; all are back, and False, where one has just come in again."""
+    trash.mkdir(parents=True, exist_ok=True)
+    places = {path: trash / _name_in_trash(purge.what, path) for path in purge.paths if path.exists()}
+    for path, place in places.items():
+        path.rename(place)
+    if purge.what is What.RAW and any(_is_fresh(place) for place in places.values()):
+        for path, place in places.items():
+            place.rename(path)
+        return False
+    for folder in {path.parent for path in places}:
+        sync_directory(folder)
+    return True
+
+
+def _name_in_trash(what: What, path: Path) -> str:
+    """A raw file keeps its name, by which it finds back; folders of one job are called alike."""
+    return path.name if what is What.RAW else f"{path.parent.name}-{path.name}"
+
+
+def empty_trash(layout: Layout) -> None:
+    """Delete what purges, also those that were killed, have moved away.
+
+    A raw file that came in again at that very moment goes back: its sender was told success.
+    """
+    for path in layout.trash.glob(f"*-{What.RAW}/*"):
+        if _is_fresh(path) and not (layout.raw / path.name).exists():
+            path.rename(layout.raw / path.name)
+    with suppress(FileNotFoundError):
+        shutil.rmtree(layout.trash)
+
+
+@contextmanager
+def alone(layout: Layout) -> Iterator[None]:
+    """Be the only one that deletes.
+
+    Raises
+    ------
+    JobError
+        LF-RET-002 where another process does.
+    """
+    descriptor = os.open(layout.state / "purge.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise JobError("LF-RET-002", "another process is deleting already", "wait until it is done") from None
+    finally:
+        os.close(descriptor)
+
+
+def sweep(store: Purges, layout: Layout, *, keep_reconstructions: bool) -> int:
+    """Remove empty folders of intermediate results, and those of finished jobs; returns how many.
+
+    Those that changed lately stay: a worker may just have made them.
+    """
+    done = {
+        key[:32]
+        for holding in store.holdings()
+        if holding.state in (State.DELIVERED, State.KEPT)
+        for key in holding.keys
+    }
+    n = 0
+    for folder in layout.works():
+        if _is_fresh(folder):
+            continue
+        if folder.name in done and not keep_reconstructions:
+            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # not empty
+            folder.rmdir()
+        n += not folder.exists()
+    return n
+
+
+def purge_refused(layout: Layout, days: float | None) -> list[Path]:
+    """Raw Data objects that were refused longer ago than ``days``: their senders know that."""
+    if days is None:
+        return []
+    limit = time.time() - days * 86_400.0
+    return [path for path in layout.refused() if path.stat().st_mtime < limit]
+
+
+def _footprint(layout: Layout, holding: Holding) -> Footprint:
+    folders = [
+        folder
+        for key in holding.keys
+        for folder in (layout.objects(key), layout.work(key))
+        if folder.is_dir()
+    ]
+    files = [path for name in holding.raw for path in (name, name.with_suffix(".json")) if path.exists()]
+    return Footprint(
+        results={folder: sum(_sizes(folder)) for folder in folders},
+        raw={path: path.stat().st_size for path in files},
+        fresh=any(_is_fresh(path) for path in files),
+    )
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                yield Path(root, name).lstat().st_size
+
+
+def _is_fresh(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime < _SETTLED_S
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,75 @@
+"""How long ``lfmri-node status`` takes with a long job table: ``python tests/bench/status.py [jobs]``."""
+
+import resource
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from lfmri_node.node.jobs.store import Store
+
+N_OBJECTS, N_STAGES = 10, 6
+TEXT = {
+    "source_sha256": "0" * 64,
+    "calling_ae": "GATEWAY",
+    "recipe": "{}",
+    "summary": '{"verdict": "TRUSTED"}',
+}
+
+
+def insert(connection: sqlite3.Connection, table: str, rows: list[dict[str, object]]) -> None:
+    """Add rows; columns that a row does not name are empty, or 0 or "" where they must not be."""
+    columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
+    empty = {name: ("" if kind == "TEXT" else 0) if must else None for _, name, kind, must, _, _ in columns}
+    marks = ", ".join("?" * len(columns))
+    connection.executemany(
+        f"INSERT INTO {table} VALUES ({marks})", [tuple({**empty, **row}.values()) for row in rows]
+    )
+
+
+def fill(table: Path, n_jobs: int) -> None:
+    """So many delivered scans, each of a measurement of its own."""
+    Store(table).close()
+    with closing(sqlite3.connect(table)) as connection, connection:
+        for n in range(n_jobs):
+            at = (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=n)).isoformat()
+            parent, key = f"{n:08d}".ljust(64, "a"), f"{n:08d}".ljust(64, "b")
+            row = {**TEXT, "received_at": at, "updated_at": at, "finished_at": at}
+            insert(connection, "jobs", [{**row, "key": parent, "stage": "decoded"}])
+            scan = {"key": key, "parent": parent, "contrast": 0, "repetition": 0, "stage": "sent"}
+            insert(connection, "jobs", [{**row, **scan}])
+            insert(connection, "sources", [{"job_key": key, "part": 1, "path": f"spool/objects/{n}.dcm"}])
+            stages = [{"id": None, "job_key": key, "stage": "encoded", "begun_at": at}] * N_STAGES
+            insert(connection, "timings", [{**stage, "seconds": 1.0, "outcome": "done"} for stage in stages])
+            uids = [{"job_key": key, "sop_instance_uid": f"2.25.{n}.{i}"} for i in range(N_OBJECTS)]
+            insert(connection, "objects", uids)
+            answer = {"destination": "pacs", "delivered": 1, "answered_at": at}
+            insert(connection, "receipts", [{**uid, **answer} for uid in uids])
+
+
+def main(n_jobs: int) -> None:
+    """Print what `status`, ``status --json`` and ``status JOB`` take, beside ``--help``."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "config.toml").write_text("[node]\ndata_dir = 'data'\n", encoding="utf-8")
+        fill(Path(folder, "data", "state", "node.sqlite"), n_jobs)
+        job = f"{n_jobs // 2:08d}b"
+        for arguments in (["--help"], ["status"], ["status", "--json"], ["status", job]):
+            command = [sys.executable, "-W", "ignore", "-m", "lfmri_node.node.cli", *arguments]
+            seconds = []
+            for _ in range(3):
+                begun = _cpu_s()
+                subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+                seconds.append(_cpu_s() - begun)
+            print(f"{n_jobs} jobs, {' '.join(arguments)}: {min(seconds):.2f} s of CPU")
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)
