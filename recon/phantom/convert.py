@@ -8,12 +8,15 @@ spacing that `convert_npz` names, patient position HFS. Rows are taken as readou
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from lfmri_node.recon.errors import InvalidRawData
 from lfmri_node.recon.mrd.geometry import apply_display
 from lfmri_node.recon.mrd.measurement import open_measurement
 from lfmri_node.recon.mrd.write import ScanLayout, open_writer, write_measurement
@@ -94,39 +97,67 @@ def convert_npz(
 
     Raises
     ------
-    ValueError
-        When the arrays have another form, or ``key`` names none of them.
+    InvalidRawData
+        LF-RAW-051 no npz of arrays, LF-RAW-052 arrays of another form, LF-RAW-053 ``key`` names none of
+        them, LF-RAW-054 ``accel`` and ``center_fraction`` that no mask can have.
     """
-    if accel < 1:
-        raise ValueError(f"accel must be at least 1, got {accel}")
-    with np.load(source) as arrays:
-        loaded = _load(dict(arrays), key, source.stem)
+    loaded = _load(_arrays(source), key, source.stem)
     present = np.asarray((loaded.kspace != 0).any(axis=(0, 1, 2)))
     if present.mean() < _FULL:
         written = _write_undersampled(out, loaded, present)
         return Conversion(path=out, truth=None, acceleration=acceleration(written))
     fraction = min(_CENTRE_PER_ACCELERATION / accel, 1.0) if center_fraction is None else center_fraction
-    lines = random_lines(loaded.kspace.shape[-1], accel, fraction, np.random.RandomState(seed))
+    try:
+        lines = random_lines(loaded.kspace.shape[-1], accel, fraction, np.random.RandomState(seed))
+    except (ValueError, ZeroDivisionError) as error:
+        raise InvalidRawData(
+            "LF-RAW-054",
+            f"no mask of {loaded.kspace.shape[-1]} lines has this acceleration and this centre",
+            "give an acceleration from 1 and a centre that is smaller than one part in that many",
+        ) from error
     _write_lines(out, loaded, lines)
     truth = out.with_name(out.stem + ".truth.npz")
     _write_truth(truth, out, loaded)
     return Conversion(path=out, truth=truth, acceleration=acceleration(lines))
 
 
+def _arrays(source: Path) -> dict[str, np.ndarray]:
+    try:
+        loaded = np.load(source)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise ValueError("a single array")
+        with loaded as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise InvalidRawData(
+            "LF-RAW-051", "the input is no npz file of arrays", "write the arrays with numpy.savez"
+        ) from error
+
+
+def _other_form(what: str) -> InvalidRawData:
+    return InvalidRawData("LF-RAW-052", what, "see `lfmri-node convert --help` and recon/phantom/convert.py")
+
+
+def _no_such_key(what: str) -> InvalidRawData:
+    return InvalidRawData("LF-RAW-053", what, "give --key one of these, or leave it out")
+
+
 def _load(arrays: dict[str, np.ndarray], key: str | None, name: str) -> _Source:
     kspace = arrays.get("kspace")
     if kspace is None:
         return _load_slices(arrays, key, name)
-    if kspace.ndim == 3 and key is None:
+    if kspace.ndim == 3 and key is not None:
+        raise _no_such_key("'kspace' is one slice and has no parts")
+    if kspace.ndim == 3:
         return _single_slice(kspace[None], (SequenceInfo(protocol=_protocol(name, "1 mm")),))
     if kspace.ndim != 4 or "flip_deg" not in arrays:
-        raise ValueError(f"'kspace' of shape {kspace.shape} is no known form, or has no part {key!r}")
+        raise _other_form(f"'kspace' of shape {kspace.shape} is of no known form")
     flips = [float(angle) for angle in arrays["flip_deg"]]
     chosen = list(range(len(flips)))
     if key != "all":
         chosen = [i for i in chosen if key is None or f"{flips[i]:g}" == key][:1]
     if not chosen:
-        raise ValueError(f"no flip angle {key!r}; there are {', '.join(f'{angle:g}' for angle in flips)}")
+        raise _no_such_key(f"there are the flip angles {', '.join(f'{angle:g}' for angle in flips)}")
     sequences = tuple(SequenceInfo(protocol=_protocol(name, "1 mm"), flip_angle_deg=flips[i]) for i in chosen)
     return _single_slice(kspace[chosen], sequences)
 
@@ -143,9 +174,11 @@ def _single_slice(kspace: np.ndarray, sequences: tuple[SequenceInfo, ...]) -> _S
 
 def _load_slices(arrays: dict[str, np.ndarray], key: str | None, name: str) -> _Source:
     names = [n for n, a in arrays.items() if a.ndim == 3 and np.iscomplexobj(a)]
-    chosen = names[0] if key is None and names else key
+    if not names:
+        raise _other_form("there is no k-space: no 'kspace', and no complex array (slice, readout, phase)")
+    chosen = names[0] if key is None else key
     if chosen not in names:
-        raise ValueError(f"no array {key!r} of shape (slice, readout, phase); there are {', '.join(names)}")
+        raise _no_such_key(f"there are the arrays {', '.join(names)}")
     kspace = arrays[chosen][::-1]  # stored from head to feet
     _, n_r, n_p = kspace.shape
     protocol = _protocol(f"{name} {chosen}", "250 mm")
@@ -196,7 +229,7 @@ def _write_undersampled(out: Path, source: _Source, present: Bool) -> Bool:
         return lines
     _, n_slices, n_coils, n_r, n_p = source.kspace.shape
     if n_slices * source.kspace.shape[0] > 1:
-        raise ValueError("an array sampled point by point must hold one slice")
+        raise _other_form("an array sampled point by point must hold one slice")
     (x, y, thickness) = _layout(source).field_of_view_mm
     layout = ScanLayout(
         matrix=(1, n_r, n_p),

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lfmri_node.recon.errors import InvalidRawData
 from lfmri_node.recon.mrd.geometry import apply_display
 from lfmri_node.recon.mrd.measurement import open_measurement
 from lfmri_node.recon.phantom.convert import convert_npz
@@ -97,7 +98,7 @@ def test_key_chooses_the_flip_angle(two_flips: tuple[Path, np.ndarray], tmp_path
     scan, slices = load(convert_npz(two_flips[0], tmp_path / "o.h5", accel=1, seed=0, key="19").path)
     assert scan.sequence.flip_angle_deg == 19.0
     np.testing.assert_allclose(slices[0].data, two_flips[1][1], atol=1e-6)
-    with pytest.raises(ValueError, match="no flip angle '7'; there are 3, 19"):
+    with pytest.raises(InvalidRawData, match="LF-RAW-053: there are the flip angles 3, 19"):
         convert_npz(two_flips[0], tmp_path / "o.h5", accel=1, seed=0, key="7")
 
 
@@ -123,7 +124,7 @@ def test_slices_keep_their_place_and_spacing(tmp_path: Path) -> None:
     assert energy == sorted(energy, reverse=True)
     assert conversion.truth is not None
     np.testing.assert_allclose(np.load(conversion.truth)["truth"], images[::-1], atol=1e-5)
-    with pytest.raises(ValueError, match="there are P1_FSE, P1_GRE"):
+    with pytest.raises(InvalidRawData, match="LF-RAW-053: there are the arrays P1_FSE, P1_GRE"):
         convert_npz(tmp_path / "in.npz", tmp_path / "o.h5", accel=2, seed=0, key="P2_FSE")
 
 
@@ -155,21 +156,45 @@ def test_what_is_assumed_is_written_down(two_flips: tuple[Path, np.ndarray], tmp
 
 
 @pytest.mark.parametrize(
-    ("arrays", "message"),
+    ("arrays", "key", "code"),
     [
-        ({"image": np.zeros((3, 4), dtype=np.complex64)}, "no array None"),
-        ({"kspace": np.zeros((2, 3, 4, 5), dtype=np.complex64)}, "no known form"),
+        ({"image": np.zeros((3, 4), dtype=np.complex64)}, None, "LF-RAW-052"),
+        ({"image": np.zeros((3, 4, 5))}, "image", "LF-RAW-052"),
+        ({}, None, "LF-RAW-052"),
+        ({"kspace": np.zeros((2, 3, 4, 5), dtype=np.complex64)}, None, "LF-RAW-052"),
+        ({"kspace": np.zeros((4, 5), dtype=np.complex64)}, None, "LF-RAW-052"),
+        ({"kspace": np.zeros((3, 4, 5), dtype=np.complex64)}, "19", "LF-RAW-053"),
+        ({"a": np.zeros((3, 4, 5), dtype=np.complex64)}, "b", "LF-RAW-053"),
     ],
 )
-def test_unknown_arrays_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+def test_unknown_arrays_and_keys_are_refused(
+    tmp_path: Path, arrays: dict[str, np.ndarray], key: str | None, code: str
+) -> None:
     np.savez(tmp_path / "in.npz", **arrays)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InvalidRawData, match=code):
+        convert_npz(tmp_path / "in.npz", tmp_path / "o.h5", accel=4, seed=0, key=key)
+    assert not (tmp_path / "o.h5").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no npz at all", b"PK\x03\x04 and then nothing"])
+def test_a_file_that_is_no_npz_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "in.npz").write_bytes(content)
+    with pytest.raises(InvalidRawData, match="LF-RAW-051"):
         convert_npz(tmp_path / "in.npz", tmp_path / "o.h5", accel=4, seed=0)
 
 
-def test_acceleration_below_one_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="accel must be at least 1"):
-        convert_npz(tmp_path / "in.npz", tmp_path / "o.h5", accel=0.5, seed=0)
+def test_a_single_array_is_no_npz(tmp_path: Path) -> None:
+    with (tmp_path / "in.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(InvalidRawData, match="LF-RAW-051"):
+        convert_npz(tmp_path / "in.npz", tmp_path / "o.h5", accel=4, seed=0)
+
+
+@pytest.mark.parametrize(("accel", "center"), [(0.5, None), (4.0, 0.9), (1.0, 1.0)])
+def test_masks_that_cannot_be_are_refused(tmp_path: Path, accel: float, center: float | None) -> None:
+    np.savez(tmp_path / "in.npz", kspace=np.ones((2, 8, 16), dtype=np.complex64))
+    with pytest.raises(InvalidRawData, match="LF-RAW-054"):
+        convert_npz(tmp_path / "in.npz", tmp_path / "o.h5", accel=accel, seed=0, center_fraction=center)
 
 
 class TestMeasured:
