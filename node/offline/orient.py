@@ -104,7 +104,7 @@ class Findings:
         return Undecided(
             "LF-ORI-004",
             f"the scanner's images do not decide: the two best correlate {likeness.margin:.3f} apart",
-            "take a scan whose sides differ, a marker on one side; --out shows whether the header's axes are right",
+            "take a scan whose sides differ, or look at --out: is it turned by a quarter?",
         )
 
 
