@@ -166,7 +166,14 @@ def test_the_conformance_statement_lists_the_statuses_that_are_answered() -> Non
 def test_the_conformance_statement_describes_the_private_block() -> None:
     digest = "0" * 64
     block = BlockFields(
-        size=1, part_sha256=digest, group="dataset", part=1, n_parts=1, sha256=digest, total_size=1
+        size=1,
+        part_sha256=digest,
+        group="dataset",
+        part=1,
+        n_parts=1,
+        sha256=digest,
+        total_size=1,
+        given="PatientID",
     )
     dataset = Dataset()
     block.add_to(dataset)

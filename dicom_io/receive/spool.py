@@ -191,7 +191,7 @@ class Spool:
         same = next((other for other in others if other.fields.part == header.fields.part), None)
         if same is None:
             return self._move_in(header)
-        if same.fields != header.fields:
+        if replace(same.fields, given=header.fields.given) != header.fields:
             raise parts_error("two different parts have the same number")
         _LOG.info("a measurement came again under another SOP Instance UID; the first copy is kept")
         return same

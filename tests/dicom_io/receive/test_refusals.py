@@ -320,6 +320,16 @@ def test_a_duplicate_under_another_uid_is_kept_once_and_told(
     assert "came again under another SOP Instance UID" in caplog.text
 
 
+def test_the_same_attributes_given_or_from_the_header_are_the_same_measurement(
+    start_node, store, h5, tmp_path, source
+) -> None:
+    (tmp_path / "other").mkdir()
+    again = wrap(h5, tmp_path / "other", source, given=["PatientID"])
+    node = start_node()
+    assert store(node.port, *wrap(h5, tmp_path, source), *again) == [Status.SUCCESS] * 2
+    assert len(node.kept) == 1
+
+
 def test_parts_that_do_not_come(start_node, store, parts, caplog) -> None:
     """Told in the log, listed for other processes, known after a restart, gone with the last part."""
     caplog.set_level(logging.INFO, logger="lfmri_node")
