@@ -21,7 +21,7 @@ from lfmri_node.recon.types import Real
 N_SLICES, SIDE, COIL_SIDE, N_COILS = 4, 160, 64, 32
 N_LESIONED = 1
 """Slices of a volume with real lesions: every one of them is a case of the evaluation."""
-_CONTRASTS = ("T1w", "T2w", "FLAIR")
+_BRAINS = {"F6A": "T1w", "F6B": "T2w", "F7A": "FLAIR", "S6A": "T1w"}
 _BOX = "0.40,0.40,0.60,0.60"
 N_STROKES, STROKE_SHAPE = 40, (112, 96)
 LABEL_MAPS = ("label_01", "label_16", "label_18")
@@ -42,9 +42,8 @@ def write_stand_in(folder: Path, seed: int = 0) -> None:
     _write(folder / "brainchop_t1" / "t1_crop.npz", T1=volume(18))
     np.savez(folder / "brain_stroke.npz", T1=volume(4), T2=volume(5))
     brains = {
-        f"{patient}_3T_{contrast}": volume(6 + 3 * p + c, N_LESIONED)
-        for p, patient in enumerate(("F6A", "F6B", "F7A", "S6A"))
-        for c, contrast in enumerate(_CONTRASTS)
+        f"{patient}_3T_{contrast}": volume(6 + i, N_LESIONED)
+        for i, (patient, contrast) in enumerate(_BRAINS.items())
     }
     np.savez(folder / "brain_3T_lesions.npz", **brains)  # type: ignore[arg-type]
     rows = [f"{patient},{s},{_BOX}" for patient in ("F6A", "F7A", "S6A") for s in range(N_LESIONED)]
