@@ -19,7 +19,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowID
 from dbos import error as dbos_error
@@ -35,6 +35,7 @@ from lfmri_node.node.jobs.work import Kind, Work, queue_of
 
 APPLICATION_VERSION = "lfmri-node-workflows-2"
 APPLICATION_NAME = "lfmri-node"
+T = TypeVar("T")
 
 _COMPUTE_STAGES = (Stage.CALIBRATED, Stage.RECONSTRUCTED, Stage.ENCODED)
 _PLACES = 16
@@ -168,7 +169,7 @@ class Engine:
     def _served(self, request: _Request) -> bool:
         work = request.work
         try:
-            if request.broken_off:
+            if request.broken_off and DBOS.get_workflow_status(work.id) is not None:
                 served = bool(DBOS.resume_workflow(work.id, queue_name=work.queue))
             else:
                 served = not self._runner.needs(work) or self._start(work) or not request.reopened
@@ -234,7 +235,7 @@ class Engine:
         while (move := attempt()).then not in ("go", "stop"):
             if move.then == "remake":
                 self._asked.put(_Request(work=Work(kind=Kind.COMPUTE, key=work.key), reopened=True))
-            DBOS.run_step({"name": "wait"}, self._runner.wait, work, move.wait_s)
+            DBOS.run_step({"name": "wait"}, _unrecorded, self._runner.wait, work, move.wait_s)
         return move.then == "go"
 
     def _computed(self, work: Work, stages: Sequence[Stage]) -> Move:
@@ -264,7 +265,7 @@ class Engine:
             return asdict(self._runner.soon())
 
     def _start_next(self, key: str) -> None:
-        for kind, of, destination in DBOS.run_step({"name": "next"}, self._next, key):
+        for kind, of, destination in DBOS.run_step({"name": "next"}, _unrecorded, self._next, key):
             self._start(Work(kind=Kind(kind), key=of, destination=destination))
 
     def _next(self, key: str) -> list[tuple[str, str, str]]:
@@ -276,13 +277,17 @@ class Engine:
         Raises
         ------
         Drained
-            In place of an exception that heals: the workflow stays pending and is resumed.
+            In place of an exception that heals: the workflow stays pending, and is resumed unless the
+            service drains.
         """
         if kind is None:  # the row may have been opened again behind the back of the last step
             self._asked.put(_Request(work=work, reopened=True))
-        elif issubclass(kind, _HEALS):
-            self._asked.put(_Request(work=work, broken_off=True))
+        elif issubclass(kind, (Drained, *_HEALS)):
+            if not self._drain.begun:
+                self._asked.put(_Request(work=work, broken_off=True))
             raise Drained
+        elif issubclass(kind, dbos_error.DBOSException):  # its steps are those of another version
+            self._asked.put(_Request(work=work, reopened=True))
         elif issubclass(kind, Exception):
             self._put_aside(work.key, kind)
 
@@ -316,6 +321,20 @@ class _Request:
     work: Work
     reopened: bool = False
     broken_off: bool = False
+
+
+def _unrecorded(action: Callable[..., T], *arguments: object) -> T:
+    """Do something as a step whose failure DBOS must not keep, because it would be raised again for ever.
+
+    Raises
+    ------
+    Drained
+        In place of an error of the job table or the disk.
+    """
+    try:
+        return action(*arguments)
+    except (OSError, sqlite3.Error) as error:
+        raise Drained from error
 
 
 class _Guard:

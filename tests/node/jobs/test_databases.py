@@ -89,6 +89,19 @@ def test_the_engine_s_database_is_locked_when_a_scan_arrives(node, pacs, make_sc
     assert len(pacs.instances()) == 3
 
 
+def test_the_job_table_is_locked_while_a_scan_waits(node, pacs, make_scan) -> None:
+    """Longer than SQLite waits for a lock: what broke off goes on when the lock is gone."""
+    pacs.__exit__(None, None, None)
+    node.start()
+    node.send(make_scan(n_slices=1))
+    node.wait_for(lambda jobs: len(jobs) == 1 and jobs[0].stage is Stage.ENCODED and jobs[0].failure)
+    with pacs:
+        with locked(node.layout.job_table):
+            node.wait_line(" code=LF-JOB-017 ")
+        (job,) = node.wait_finished()
+    assert node.done_stages(job) == ALL
+
+
 def test_an_older_job_table_is_restored(node, pacs, make_scan) -> None:
     """It says that work is left which the engine has ended: the work is begun again, on what is on disk."""
     hold = node.hold("calibrate.before")
