@@ -99,10 +99,9 @@ class Service:
                 stack.enter_context(engine)
             stack.callback(self._drain, drain, worker, hurry)
             listener = self._listen(store, engine)
-            housekeeper = Housekeeper(self._config, stop.is_set)
-            housekeeper.keep()
-            while not stop.wait(self._config.node.housekeeping_s):
-                housekeeper.keep()
+            housekeeper = Housekeeper(self._config, stop)
+            threading.Thread(target=housekeeper.run, name="housekeeper", daemon=True).start()
+            stop.wait()
             logs.event("service.draining")
             drain.begin()
             closing = threading.Thread(target=listener.stop, name="listener-stop", daemon=True)

@@ -33,17 +33,18 @@ def forget_ended(database: Path, before: datetime, over: Callable[[Collection[st
     """
     if not database.exists():
         return 0
-    client = DBOSClient(system_database_url=database_url(database), application_name=APPLICATION_NAME)
     try:
-        return _forget(client, before, over)
+        client = DBOSClient(system_database_url=database_url(database), application_name=APPLICATION_NAME)
+        try:
+            return _forget(client, before, over)
+        finally:
+            client.destroy()
     except (SQLAlchemyError, dbos_error.DBOSException) as error:
         raise JobError(
             "LF-RET-003",
             f"the workflow engine's database cannot be cleaned up ({type(error).__name__})",
             "make room on its disk; `lfmri-node doctor` looks at it",
         ) from None
-    finally:
-        client.destroy()
 
 
 def _forget(client: DBOSClient, before: datetime, over: Callable[[Collection[str]], set[str]]) -> int:

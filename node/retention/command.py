@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
@@ -67,33 +68,38 @@ def _carry_out(
 
 
 class Housekeeper:
-    """Retention inside the service.
+    """Retention inside the service, in a thread that may be left at any moment: see `purge.carry_out`.
 
     Parameters
     ----------
     stop
-        Whether the service is to end: nothing more is begun then.
+        Set when the service is to end: nothing more is begun then.
     """
 
-    def __init__(self, config: Config, stop: Callable[[], bool]) -> None:
+    def __init__(self, config: Config, stop: threading.Event) -> None:
         self._config = config
         self._layout = Layout(root=config.node.data_dir)
         self._stop = stop
-        self._next = time.monotonic()
 
-    def keep(self) -> None:
-        """Keep the worker's log short; delete what has to go, at the first call and then once an hour."""
-        with suppress(OSError):
-            logs.cut(self._layout.worker_log, max_mb=self._config.logging.max_mb)
-        if time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + _EVERY_S
+    def run(self) -> None:
+        """Keep the worker's log short all the time; delete what has to go now and then once an hour."""
+        due = time.monotonic()
+        while True:
+            with suppress(OSError):
+                logs.cut(self._layout.worker_log, max_mb=self._config.logging.max_mb)
+            if time.monotonic() >= due:
+                due = time.monotonic() + _EVERY_S
+                self._purge()
+            if self._stop.wait(self._config.node.housekeeping_s):
+                return
+
+    def _purge(self) -> None:
         layout, config = self._layout, self._config
         try:
             with closing(Purges(layout.job_table)) as store:
                 purges = decide(store, config, datetime.now(UTC))
                 refused = purge_refused(layout, config.retention.quarantined_days)
-                _carry_out(store, config, layout, purges, refused, self._stop)
+                _carry_out(store, config, layout, purges, refused, self._stop.is_set)
         except (OSError, sqlite3.Error, JobError) as error:
             logs.event(
                 "retention.failed", level=logging.ERROR, code="LF-RET-001", message=type(error).__name__
