@@ -127,6 +127,8 @@ def _volume(file: h5py.File, path: Path) -> Volume:
     n_s, n_c, n_r, n_p = dataset(file, "kspace", 4).shape
     header = parse_header(_xml(file))
     encoding = header.encodings[0]
+    if n_r != encoding.encoded.matrix[0]:
+        raise malformed(file, f"has {n_r} rows for a readout of {encoding.encoded.matrix[0]}: swapped axes?")
     columns = _columns(encoding, n_p, path)
     recon_x, recon_y, _ = encoding.recon.matrix
     acquisition = _text(file.attrs.get("acquisition", ""))

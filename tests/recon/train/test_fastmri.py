@@ -127,6 +127,14 @@ class TestRefusals:
         assert path.name in caught.value.message
         return caught.value.code
 
+    def test_of_swapped_axes(self, write_fastmri, tmp_path):
+        path = write_fastmri(tmp_path / "file1.h5", limits=(18, 35))
+        with h5py.File(path, "r+") as file:
+            turned = file["kspace"][()].swapaxes(2, 3)
+            del file["kspace"]
+            file["kspace"] = turned
+        assert self.code(path) == "LF-LAB-104"
+
     def test_of_what_is_no_hdf5(self, tmp_path):
         path = tmp_path / "file1.h5"
         path.write_bytes(b"<html>please log in</html>")
