@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 RUN = Path(__file__).parent / "run.py"
 
 
+@pytest.mark.timeout(1800)  # on a machine that does much else; a minute on an idle one
 def test_six_kills_lose_double_and_put_aside_nothing(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     command = [sys.executable, str(RUN), "--kills", "6", "--real-share", "0", "--out", str(report)]
