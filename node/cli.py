@@ -137,10 +137,12 @@ def send(
 @app.command()
 def reconstruct(
     file: InputFile,
-    out: Annotated[Path, typer.Option(help="Folder for *.dcm and *.png.")],
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder for *.dcm and *.png.")],
     config: ConfigOption = None,
     method: Annotated[MethodName | None, typer.Option(help="Instead of recon.method.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Weights of your own.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Weights of your own.")
+    ] = None,
     calling_ae: Annotated[str, typer.Option(help="Read it as if this gateway had sent it.")] = "",
     patient_id: PatientId = None,
     patient_name: PatientName = None,
@@ -151,8 +153,10 @@ def reconstruct(
     json: JsonOption = False,
 ) -> None:
     """Reconstruct one file offline into DICOM objects and pictures. Exit 3: refused, nothing written."""
+    from lfmri_node.node.files import try_to_write
     from lfmri_node.node.worker.process import PATIENT_THREADS
 
+    try_to_write(out)
     for name, value in PATIENT_THREADS.items():
         os.environ.setdefault(name, value)  # read by the OpenMP runtime when torch is imported
     from lfmri_node.node.offline.view import print_outcomes, run_offline
@@ -198,7 +202,7 @@ def orient(
 @app.command()
 def convert(
     source: InputFile,
-    out: Annotated[Path, typer.Option(help="ISMRMRD file to write.")],
+    out: Annotated[Path, typer.Option(dir_okay=False, help="ISMRMRD file to write.")],
     accel: Annotated[float, typer.Option(min=1.0, help="Acceleration of the random line mask.")] = 4.0,
     seed: Annotated[int, typer.Option(help="Seed of the mask.")] = 0,
     center_fraction: Annotated[float | None, typer.Option(help="Fully sampled centre.")] = None,

@@ -25,7 +25,6 @@ PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Threads that wait for one another sleep instead of spinning. On a machine that does other work too
 this halved the CPU time of a reconstruction; the environment of the service wins over it."""
 
-_LOG_LIMIT_BYTES = 10_000_000
 _WARM_UP_LIMIT_S = 600.0
 _LEAVE_S = 2.0
 
@@ -160,8 +159,6 @@ class WorkerProcess:
             return self._process
         self._ready = False
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        if self._log.exists() and self._log.stat().st_size > _LOG_LIMIT_BYTES:
-            self._log.replace(self._log.with_suffix(".log.1"))
         with self._log.open("ab") as stderr:
             self._process = subprocess.Popen(
                 self._command,

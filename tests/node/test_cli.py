@@ -16,14 +16,9 @@ from lfmri_node.node.jobs.job import Stage
 from lfmri_node.recon.types import ScanIdentity
 
 
-def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lfmri_node.node.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
-
-
 @pytest.fixture
 def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable:
-    """Like `run`, inside this process: torch is imported once for all tests."""
+    """The command line inside this process: torch is imported once for all tests."""
 
     def run_in_process(*arguments: str) -> subprocess.CompletedProcess[str]:
         monkeypatch.setattr(sys, "argv", ["lfmri-node", *arguments])
@@ -111,6 +106,9 @@ def test_a_wrong_configuration_is_one_line_and_exit_1(
         ("send", __file__),
         ("status", "--jsn"),
         ("doctor", "--config"),
+        ("reconstruct", __file__, "--out", __file__),
+        ("reconstruct", __file__, "--out", "x", "--weights", "absent.safetensors"),
+        ("convert", __file__, "--out", "/"),
     ],
     ids=" ".join,
 )
@@ -121,6 +119,12 @@ def test_wrong_usage_is_one_sentence_with_code_and_hint_and_exit_2(run_here, usa
     error, hint = done.stderr.splitlines()
     assert error.startswith("error LF-CFG-011: ")
     assert "--help" in hint
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_work(run_here) -> None:
+    done = run_here("reconstruct", __file__, "--out", "/proc/absent/out")
+    assert done.returncode == 1
+    assert "error LF-CFG-010: " in done.stderr
 
 
 @pytest.mark.parametrize("name", ["lfmri-node", "lfmri-lab"])
