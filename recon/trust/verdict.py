@@ -131,7 +131,12 @@ def slice_reasons(indicators: Sequence[Indicators], card: ModelCard) -> tuple[Re
     """
     with_signal = [i for i, entry in enumerate(indicators) if entry.signal > 0]
     if not with_signal:
-        return (Reason(code="LF-QUA-119", message="no slice holds signal above its noise"),)
+        return (
+            Reason(
+                code="LF-QUA-119",
+                message="no slice holds signal above its noise where the header puts the centre of k-space",
+            ),
+        )
     reasons = []
     short = [i for i in with_signal if indicators[i].calibration_side < MINIMUM_CALIBRATION_SIDE]
     if short:
