@@ -44,7 +44,9 @@ def fill(table: Path, n_jobs: int) -> None:
             insert(connection, "sources", [{"job_key": key, "part": 1, "path": f"spool/objects/{n}.dcm"}])
             stages = [{"id": None, "job_key": key, "stage": "encoded", "begun_at": at}] * N_STAGES
             insert(connection, "timings", [{**stage, "seconds": 1.0, "outcome": "done"} for stage in stages])
-            uids = [{"job_key": key, "sop_instance_uid": f"2.25.{n}.{i}"} for i in range(N_OBJECTS)]
+            uids: list[dict[str, object]] = [
+                {"job_key": key, "sop_instance_uid": f"2.25.{n}.{i}"} for i in range(N_OBJECTS)
+            ]
             insert(connection, "objects", uids)
             answer = {"destination": "pacs", "delivered": 1, "answered_at": at}
             insert(connection, "receipts", [{**uid, **answer} for uid in uids])
