@@ -96,9 +96,12 @@ class ResidualUNet(nn.Module):
 
 
 def slice_scale(image: Tensor) -> Tensor:
-    """Root mean square of each slice of c64 (b, r, p), shaped (b, 1, 1), in any unit; one for zeros."""
+    """Root mean square of each slice of c64 (b, r, p), shaped (b, 1, 1), in any unit.
+
+    Next to nothing for zeros, so that what is computed in this unit comes back as zeros.
+    """
     norm: Tensor = torch.linalg.vector_norm(image, dim=(-2, -1), keepdim=True)
-    return torch.where(norm > _TINY, norm / math.sqrt(image[0].numel()), torch.ones_like(norm))
+    return (norm / math.sqrt(image[0].numel())).clamp_min(_TINY)
 
 
 def smooth_phase(image: Tensor) -> Tensor:

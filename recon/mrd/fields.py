@@ -100,7 +100,10 @@ HEADER: Mapping[str, Field] = {
     "measurementInformation/referencedImageSequence/referencedSOPInstanceUID": _ignored(
         "planning images are not needed for the reconstruction"
     ),
-    "acquisitionSystemInformation/systemVendor": _copied("Manufacturer of the contributing equipment"),
+    "acquisitionSystemInformation/systemVendor": _copied(
+        "Manufacturer of the contributing equipment; never changes how k-space is read, but what is known"
+        " against that is told ([vendors.md](vendors.md))"
+    ),
     "acquisitionSystemInformation/systemModel": _copied("its ManufacturerModelName"),
     "acquisitionSystemInformation/systemFieldStrength_T": _copied("MagneticFieldStrength"),
     "acquisitionSystemInformation/relativeReceiverNoiseBandwidth": _used("scales the noise covariance"),
