@@ -67,7 +67,7 @@ def case(request, make_once):
     geometry = make_once.geometry(
         _MATRIX, origin_mm=origin, axis_s=axis_s, axis_y=axis_y, axis_x=axis_x, **_PLANE
     )
-    trusted = make_once.trusted(geometry, lesion=make_once.lesion(_MATRIX, slices=(0, 2)))
+    trusted = make_once.trusted(geometry, lesion=make_once.lesion(_MATRIX, slices=(0, 1)))
     return (
         trusted,
         make_once.deliver(trusted, folder=request.param),
