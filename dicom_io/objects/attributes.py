@@ -55,6 +55,8 @@ class ObjectJob:
 
     Parameters
     ----------
+    reference_differs
+        Whether the lesion term changed the delivered image anywhere.
     created_at
         Aware. Every date and time that the node itself states is this one, in the source's
         TimezoneOffsetFromUTC where it names one, else in the zone of ``created_at``.
@@ -66,6 +68,7 @@ class ObjectJob:
     """
 
     reconstruction: Reconstruction
+    reference_differs: bool
     context: StudyContext = field(repr=False)
     key: JobKey = field(repr=False)
     created_at: datetime
@@ -184,7 +187,9 @@ def _complete_image(dataset: hd.SOPClass, job: ObjectJob, role: Role) -> None:
             _source_raw_data(job.context, u) for u in job.context.source_instances
         ]
     dataset.DerivationDescription = texts.derivation_description(job.reconstruction, role)
-    dataset.ImageComments = texts.image_comments(job.reconstruction, role, job.software_version)
+    dataset.ImageComments = texts.image_comments(
+        job.reconstruction, role, job.software_version, reference_differs=job.reference_differs
+    )
     _add_body_part(dataset, role, job.context.attributes)
 
 

@@ -64,7 +64,7 @@ def difference_map(
         explanation="LF-MRI less its reference, arbitrary unit of the images",
         quantity=codes.SIGNAL_QUANTITY,
         limits=(-largest, largest),
-        description="What the lesion term changed, in the images' unit",
+        description=texts.DIFFERENCE_CONTENT,
     )
 
 

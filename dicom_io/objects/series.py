@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import highdicom as hd
+import numpy as np
 
 from lfmri_node.dicom_io.errors import ObjectError
 from lfmri_node.dicom_io.objects.attributes import ObjectJob, SiteOptions, complete, patient_and_study
@@ -19,7 +20,6 @@ from lfmri_node.dicom_io.objects.parametric_map import activation_map, differenc
 from lfmri_node.dicom_io.objects.publish import publish
 from lfmri_node.dicom_io.objects.report import lesion_report
 from lfmri_node.dicom_io.objects.segmentation import lesion_segmentation
-from lfmri_node.dicom_io.objects.texts import differs_from_reference
 from lfmri_node.dicom_io.types import EncodedObject, StudyContext
 from lfmri_node.dicom_io.uids import JobKey
 from lfmri_node.recon.types import LesionMap, Method, Reconstruction, Verdict
@@ -64,8 +64,10 @@ def encode(
         ``created_at`` has no time zone.
     """
     _refuse_contradiction(reconstruction)
+    reference = reconstruction.reference
     job = ObjectJob(
         reconstruction=reconstruction,
+        reference_differs=reference is not None and not np.array_equal(reconstruction.image, reference),
         context=context,
         key=key,
         created_at=created_at,
@@ -83,7 +85,7 @@ def _build(job: ObjectJob) -> Iterator[tuple[Role, hd.SOPClass]]:
     reconstruction = job.reconstruction
     role = Role.LF_MRI if reconstruction.provenance.method is Method.LF_MRI else Role.FALLBACK
     volumes = {role: reconstruction.image}
-    if reconstruction.reference is not None and differs_from_reference(reconstruction):
+    if reconstruction.reference is not None and job.reference_differs:
         volumes[Role.REFERENCE] = reconstruction.reference
     scaling = common_scaling(list(volumes.values()))
     window = tissue_window(scaling.store(reconstruction.image))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import numpy as np
-
 from lfmri_node.dicom_io.objects.codes import Role
 from lfmri_node.dicom_io.objects.marks import Mark
 from lfmri_node.dicom_io.uids import JobKey
@@ -34,6 +32,8 @@ _NAMES = {
 }
 _OF_THE_MAP = (Role.MAP, Role.SEGMENTATION, Role.FUSED, Role.REPORT)
 _CONTENT = {Role.MAP: "Class activation", Role.SEGMENTATION: "Thresholded activation"}
+_UNCHANGED = "The lesion term changed nothing: no reference and no difference are sent."
+DIFFERENCE_CONTENT = "What the lesion term changed, in the images' unit"
 NOTHING_MARKED = "nothing was marked; this does not exclude a lesion"
 
 
@@ -88,14 +88,17 @@ def series_description(reconstruction: Reconstruction, key: JobKey, role: Role, 
     return long_string(f"{head} {tail}".strip())
 
 
-def image_comments(reconstruction: Reconstruction, role: Role, software_version: str) -> str:
+def image_comments(
+    reconstruction: Reconstruction, role: Role, software_version: str, *, reference_differs: bool
+) -> str:
     """(0020,4000): what the picture is, how far to trust it, and why it is a fallback where it is one."""
     quality = reconstruction.quality
+    unchanged = reconstruction.reference is not None and not reference_differs
     sentences = [
         "For research use only, not for diagnosis.",
         *(_reasons(quality) if quality.verdict is Verdict.FALLBACK else ()),
         f"{_subject(reconstruction, role)}.",
-        *_unchanged(reconstruction),
+        *([_UNCHANGED] if unchanged else []),
         *_of_the_map(reconstruction.lesion),
         f"Software lfmri-node {software_version}; {reconstruction.provenance.settings}.",
         f"Verdict {quality.verdict}; acceleration {quality.acceleration:.3g};"
@@ -196,19 +199,6 @@ def _choice(reconstruction: Reconstruction) -> list[str]:
     if choice is None or reconstruction.quality.verdict is not Verdict.FALLBACK:
         return []
     return [f"Method of the fallback: {choice}."]
-
-
-def _unchanged(reconstruction: Reconstruction) -> list[str]:
-    """A remark in place of the reference where it would be the same image once more."""
-    if reconstruction.reference is None or differs_from_reference(reconstruction):
-        return []
-    return ["The lesion term changed nothing: no reference and no difference are sent."]
-
-
-def differs_from_reference(reconstruction: Reconstruction) -> bool:
-    """Whether the lesion term changed the delivered image anywhere."""
-    reference = reconstruction.reference
-    return reference is not None and not np.array_equal(reconstruction.image, reference)
 
 
 def _subject(reconstruction: Reconstruction, role: Role) -> str:
