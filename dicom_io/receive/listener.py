@@ -39,6 +39,7 @@ from lfmri_node.dicom_io.status import Status
 _LOG = logging.getLogger(__name__)
 _DRAIN_POLL_S = 0.02
 _END_S = 2.0
+_ANSWER_LEAVES_S = 0.5
 _HANDSHAKE_S = 2.0  # the whole request is there already; one that cannot be decoded holds its place so long
 _LISTED = 4
 
@@ -158,14 +159,18 @@ class Listener:
         self._reminder.start()
 
     def stop(self) -> None:
-        """Take no new connections, let transfers that are under way finish, end the rest."""
+        """Take no new connections, let transfers that are under way finish, end the rest.
+
+        An answer is handed to pynetdicom's thread, which says nothing of when it is on the wire. So an
+        association that has just answered is given `_ANSWER_LEAVES_S` before it is ended.
+        """
         if self._server is None or self._door is None:
             return
         server, self._server = self._server, None
         self._reminder.stop()
         self._door.close()
         deadline = time.monotonic() + self._settings.drain_s
-        while any(_dimse(a).busy for a in server.active_associations) and time.monotonic() < deadline:
+        while any(_under_way(a) for a in server.active_associations) and time.monotonic() < deadline:
             time.sleep(_DRAIN_POLL_S)
         left = server.active_associations
         for association in left:
@@ -265,6 +270,13 @@ def _out_of_memory() -> ListenerRefusal:
         "see what else runs on this machine; the sender tries again",
         status=Status.OUT_OF_RESOURCES,
     )
+
+
+def _under_way(association: Association) -> bool:
+    """Whether a transfer is going on, or its answer may not be on the wire yet."""
+    dimse = _dimse(association)
+    silence_s = dimse.silence_s
+    return dimse.busy or silence_s is None or silence_s < _ANSWER_LEAVES_S
 
 
 def _dimse(association: Association) -> ReceivingDimse:
