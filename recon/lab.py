@@ -172,7 +172,7 @@ def evaluate(
     only: Annotated[list[Cases] | None, typer.Option(help="Kinds of cases; all where not given.")] = None,
     shipped: Annotated[
         bool,
-        typer.Option("--shipped", help="Also the node's weights, lesion term off, of 14,000 updates."),
+        typer.Option("--shipped", help="Also the node's weights, as they are and with the lesion term off."),
     ] = False,
     threads: ThreadsOption = 2,
 ) -> None:
@@ -283,6 +283,21 @@ def judge_net_c(
     torch.set_num_threads(threads)
     judged = judge(load_run(runs / run).network, data, Part(part), images, seed)
     typer.echo(json.dumps(judged, indent=1) if as_json else "\n".join(lines(judged)))
+
+
+@app.command()
+def unpack(
+    runs: RunsOption = Path("runs/lab"),
+    weights: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Weights; the shipped ones where not given."),
+    ] = None,
+) -> None:
+    """The weights of the node as the runs that they were made of, to train on from them."""
+    from lfmri_node.recon.train.unpack import unpack as unpack_weights
+
+    for folder in unpack_weights(weights, runs):
+        typer.echo(str(folder))
 
 
 @app.command()

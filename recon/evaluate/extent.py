@@ -39,7 +39,7 @@ class Extent:
     only
         Kinds of cases; all where empty.
     shipped
-        Whether the weights of the node, lesion term off, are compared too.
+        Whether the weights of the node, as they are and with the lesion term off, are compared too.
     """
 
     n_slices: int

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lfmri_node.recon.evaluate.cases import Case
-from lfmri_node.recon.evaluate.evidence import RunFacts
+from lfmri_node.recon.evaluate.evidence import SHIPPED, RunFacts
 from lfmri_node.recon.evaluate.guides import Guide, lowered
 from lfmri_node.recon.evaluate.methods import Answer
 from lfmri_node.recon.evaluate.scoring import TRUTH, Diagnosis
@@ -28,6 +28,8 @@ from lfmri_node.recon.train.runs import Run, finished
 from lfmri_node.recon.types import Bool, LesionWeighting, Real
 
 CLASSIFIER = "classifier"
+COMPARED = "lf-mri"
+"""Name of the recipe of LF-MRI that is compared at equal training."""
 N_DIGITS = 12
 """Hex digits of the SHA-256 of weights that name them in a row."""
 ORACLE, RANDOM, LOWERED = (
@@ -127,9 +129,12 @@ class Runs:
         """Reconstruction networks in the order of the recipes.
 
         Networks that learnt their lines come only where those are of the acceleration ``learnt_lines``; and
-        they fit one matrix only. With ``outlined`` LF-MRI comes again with each other C.
+        they fit one matrix only. With ``outlined`` LF-MRI comes again with each other C: that of the
+        comparison, and where it was not trained that of the node.
         """
         made = []
+        named = [without_seed(run.name) for run in self.runs]
+        guided = COMPARED if COMPARED in named else SHIPPED
         for run, facts in zip(self.runs, self.facts, strict=True):
             if run.recipe.network == CLASSIFIER or run.name in self.steps:
                 continue
@@ -146,7 +151,7 @@ class Runs:
                     has_map=run.recipe.lesion is not LesionWeighting.OFF,
                 )
                 made.append(plain)
-                if outlined and without_seed(run.name) == "lf-mri" and isinstance(run.network, LfMri):
+                if outlined and without_seed(run.name) == guided and isinstance(run.network, LfMri):
                     made += _other_guides(plain, run.network)
         return made
 
@@ -205,33 +210,41 @@ def _weights_id(folder: Path) -> str:
 
 
 def with_shipped(runs: Runs) -> Runs:
-    """``runs`` and, last, the weights of the node, lesion term off, as a run of the recipe of their D_w.
+    """``runs`` and, last, the weights of the node: lesion term off, then as they are.
 
-    G_u was trained with D_w frozen: without the lesion term the weights are what that recipe trained, but for
-    the factor of mu that the title states. Time of that training: not a number, the card does not hold it.
+    Off, they are a run of the recipe of their D_w: G_u was trained with D_w frozen, so without the lesion
+    term they are what that recipe trained, but for the factor of mu that the title states. Time of a
+    training: not a number, the card does not hold it.
     """
     model = load_model()
     last = Recipe.from_json(model.card.record["recipe"])
     assert last.start_from is not None  # so it is in the package's card
-    recipe = replace(
+    off = replace(
         find(last.start_from),
         name=model.name,
         title=f"LF-MRI as shipped, lesion term off (mu x {last.mu_factor:g}, chosen on training subjects)",
         tables=(1,),
     )
-    network = build_network(recipe)
-    assert isinstance(network, LfMri)
-    start_stages(network, model.network.state_dict())
+    plain = build_network(off)
+    assert isinstance(plain, LfMri)
+    start_stages(plain, model.network.state_dict())
+    whole = build_network(last)
+    assert isinstance(whole, LfMri)
+    whole.cascade.load_state_dict(model.network.state_dict())
+    made = (_run_of(off, plain), _run_of(last, whole))
+    facts = tuple(_facts(run, model.sha256[:N_DIGITS]) for run in made)
+    return replace(runs, runs=(*runs.runs, *made), facts=(*runs.facts, *facts))
+
+
+def _run_of(recipe: Recipe, network: LfMri) -> Run:
+    """A training whose network is at hand and whose time is not known."""
     network.eval().requires_grad_(False)
-    n = count_parameters(network)
-    run = Run(
-        name=model.name,
+    return Run(
+        name=recipe.name,
         recipe=recipe,
         network=network,
         seconds=math.nan,
         wait_s=math.nan,
-        n_parameters=n,
-        n_trained=n,
+        n_parameters=count_parameters(network),
+        n_trained=count_parameters(network),
     )
-    facts = _facts(run, model.sha256[:N_DIGITS])
-    return replace(runs, runs=(*runs.runs, run), facts=(*runs.facts, facts))

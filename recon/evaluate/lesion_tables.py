@@ -119,9 +119,15 @@ def _counted_headings(rows: Sequence[Row], bins: dict[str, Chosen]) -> list[str]
 
 
 def lesion_term_table(evidence: Evidence) -> list[Table]:
-    """LF-MRI against itself: retrained with the lesion term off and uniform, and with another C."""
+    """LF-MRI against itself: retrained with the lesion term off and uniform, and with another C.
+
+    Where LF-MRI was not trained for the comparison the weights of the node stand in its place: their G_u was
+    trained with D_w frozen, so "off" is what their D_w alone does.
+    """
     retrained = (LesionWeighting.OFF, LesionWeighting.UNIFORM, LesionWeighting.FOCUSED)
     titles = [title for title in map(evidence.title_of, retrained) if title is not None]
+    if (shipped := evidence.shipped()) and evidence.ours not in titles:
+        titles = [evidence.ours, *shipped]
     return [
         _term_part(evidence, "lesion-term", "The lesion term, all lesions", titles, lambda row: True),
         _term_part(
@@ -136,7 +142,7 @@ def lesion_term_table(evidence: Evidence) -> list[Table]:
 
 def _term_part(evidence: Evidence, name: str, title: str, titles: Sequence[str], where: Chosen) -> Table:
     metrics = (SECONDS, PSNR, SSIM, LF_PSNR, LF_SSIM, OUTLINE, CONTRAST)
-    off = evidence.title_of(LesionWeighting.OFF)
+    off = titles[0] if titles else None
     columns = ("method", "trainings", "parameters", "minutes of training", *(m.heading for m in metrics))
     compared = (PSNR, LF_PSNR)
     columns += tuple(f"this minus off, {metric.heading}" for metric in compared)
@@ -152,7 +158,7 @@ def _term_part(evidence: Evidence, name: str, title: str, titles: Sequence[str],
             if not mine:
                 made.append(missing_row(method, len(columns) - 1, group))
                 continue
-            source = method if method in titles else evidence.ours
+            source = method if method in titles else titles[-1]
             size, minutes = evidence.parameters(source), evidence.minutes(source)
             cells = [
                 text_cell(evidence.trainings(mine)),

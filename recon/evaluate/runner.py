@@ -61,7 +61,7 @@ def evaluate(runs: Path, data: Path, out: Path, extent: Extent, *, show: bool = 
     trained = read_runs(runs, recipes)
     if extent.shipped:
         trained = with_shipped(trained)
-        recipes = (*recipes, trained.facts[-1].recipe)
+        recipes = (*recipes, trained.runs[-2].recipe)
     if not trained.methods():
         raise LabError("LF-LAB-021", "no reconstruction network is finished", "train a recipe first")
     _refuse_unequal([facts.recipe for facts in trained.facts])

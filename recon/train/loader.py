@@ -38,8 +38,9 @@ N_SHAPES = len(COIL_COUNTS) * len(SIZES)
 """Sample i has coils and columns by the remainders of i, eleven and ten of them: so many combinations."""
 POINTS, LARGEST_OF_POINTS = 0.1, 160
 """Share of the batches that are sampled at points in two phase directions, and their largest matrix."""
-OUTLINES, BLOBS = 0.25, 0.2
-"""Shares of the batches whose C is the blurred outline of the lesion, or a blob anywhere, not Net_c's."""
+OUTLINES, BLOBS = 0.4, 0.2
+"""Shares of the batches whose C is the blurred outline of the lesion (a blob where the strip holds none), or
+a blob anywhere, not Net_c's: of a C that is zero G_u learns nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +225,10 @@ def _guide(examples: list[Example], rng: np.random.Generator) -> Real | None:
     kind = rng.uniform()
     if kind >= OUTLINES + BLOBS:
         return None
-    maps = [blurred(e.lesion, rng) if kind < OUTLINES else blob(e.lesion.shape, rng) for e in examples]
+    maps = [
+        blurred(e.lesion, rng) if kind < OUTLINES and e.lesion.any() else blob(e.lesion.shape, rng)
+        for e in examples
+    ]
     return np.stack(maps)[:, None]
 
 

@@ -1,4 +1,4 @@
-"""The losses of a training. Labels are image-level; boxes and lesion masks never reach a loss.
+"""The losses of a training. Labels are image-level; boxes and lesion masks never reach the loss of Net_c.
 
 [our reading] The paper ablates losses (its Table 5) and adds a perceptual one (Table 6) without giving their
 form in what we could read: smooth L1 on the complex image of every stage (the last one in full), the
@@ -30,7 +30,8 @@ class LossWeights:
     stages
         Of every stage but the last, relative to the last.
     lesion
-        ``C^2 |X - gt|``, C the activation of the stage, without gradient into the classifier.
+        ``C^2 |X - gt|``, C the activation of the stage, without gradient into the classifier, or the C that
+        was given in its place.
     classification
         Binary cross-entropy of every stage's scores; zero freezes Net_c as it was pre-trained.
     perceptual
@@ -94,7 +95,9 @@ def total_loss(
         if output.activation is None or output.slice_logits is None:
             continue
         if weights.lesion > 0:
-            focus = output.activation.detach().amax(dim=1)[..., None] ** 2
+            given = batch.measurement.guide
+            guide = output.activation.detach() if given is None else given
+            focus = guide.amax(dim=1)[..., None] ** 2
             weighted = (focus * (image - target).abs()).mean()
             parts["lesion"] = parts["lesion"] + share * weights.lesion * weighted
         if weights.classification > 0:

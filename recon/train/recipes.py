@@ -249,7 +249,7 @@ def _shipped() -> Iterable[Recipe]:
         learning_rate=1e-3,
         **shape,
     )
-    longer: dict[str, Any] = {"start_from": "shipped-denoiser", "steps": 1200}
+    longer: dict[str, Any] = {"start_from": "shipped-denoiser", "steps": 8000}
     yield Recipe(
         name="shipped",
         title="shipped weights",

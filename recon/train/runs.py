@@ -38,7 +38,8 @@ from lfmri_node.recon.types import LesionWeighting
 GRADIENT_LIMIT = 1.0
 LEARNED_ACCELERATION = 4.0
 N_KEPT = 20
-_WEIGHTS, _RECIPE, _RUN, _CHECKPOINT = "weights.safetensors", "recipe.json", "run.json", "last.ckpt"
+WEIGHTS, RECIPE, RUN = "weights.safetensors", "recipe.json", "run.json"
+_CHECKPOINT = "last.ckpt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,17 +82,17 @@ def train(recipe: Recipe, data: Path, runs: Path, machine: Machine) -> Path:
         the recipe builds on is not finished.
     """
     folder = runs / recipe.name
-    if (folder / _WEIGHTS).exists() and _same_recipe(folder, recipe):
+    if (folder / WEIGHTS).exists() and _same_recipe(folder, recipe):
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    begun = any((folder / name).exists() for name in (_CHECKPOINT, _WEIGHTS))
+    begun = any((folder / name).exists() for name in (_CHECKPOINT, WEIGHTS))
     if begun and not _same_recipe(folder, recipe):
         raise LabError(
             "LF-LAB-002",
             f"{folder.name} was begun with other settings",
             "remove the folder, or rename the recipe",
         )
-    write_recipe(recipe, folder / _RECIPE)
+    write_recipe(recipe, folder / RECIPE)
     torch.set_num_threads(machine.threads)
     L.seed_everything(recipe.seed, verbose=False)
     task = _task(recipe, runs)
@@ -111,7 +112,7 @@ def train(recipe: Recipe, data: Path, runs: Path, machine: Machine) -> Path:
 
 
 def _same_recipe(folder: Path, recipe: Recipe) -> bool:
-    return Recipe.from_json(json.loads((folder / _RECIPE).read_text())) == recipe
+    return Recipe.from_json(json.loads((folder / RECIPE).read_text())) == recipe
 
 
 def _trainer(recipe: Recipe, folder: Path, machine: Machine, curve: LearningCurve) -> L.Trainer:
@@ -169,7 +170,7 @@ def _task(recipe: Recipe, runs: Path) -> Task:
 
 def _weights_of(runs: Path, source: str) -> Path:
     """A safetensors file as it is named, else the weights of a finished run of that name."""
-    path = Path(source) if source.endswith(".safetensors") else runs / source / _WEIGHTS
+    path = Path(source) if source.endswith(".safetensors") else runs / source / WEIGHTS
     if not path.is_file():
         raise LabError(
             "LF-LAB-005", f"{source} is not there to build on", f"`lfmri-lab train {source}` first"
@@ -240,23 +241,23 @@ def _finish(folder: Path, task: Task, curve: LearningCurve) -> None:
         task.mask.export(folder / "mask.txt")
     curve.draw()
     facts = {"seconds": curve.seconds} | curve.split()
-    (folder / _RUN).write_text(json.dumps(facts, indent=1) + "\n")
-    partial = folder / f"{_WEIGHTS}.part"
+    (folder / RUN).write_text(json.dumps(facts, indent=1) + "\n")
+    partial = folder / f"{WEIGHTS}.part"
     save_file({name: value.contiguous() for name, value in network.state_dict().items()}, partial)
-    partial.rename(folder / _WEIGHTS)
+    partial.rename(folder / WEIGHTS)
 
 
 def load_run(folder: Path) -> Run:
     """Read a finished run. Raises LabError (LF-LAB-006) where it is not finished."""
-    if not (folder / _WEIGHTS).is_file():
+    if not (folder / WEIGHTS).is_file():
         raise LabError("LF-LAB-006", f"the run {folder.name} is not finished", "train it to its end")
-    recipe = Recipe.from_json(json.loads((folder / _RECIPE).read_text()))
+    recipe = Recipe.from_json(json.loads((folder / RECIPE).read_text()))
     network = build_network(recipe)
-    network.load_state_dict(load_file(folder / _WEIGHTS))
+    network.load_state_dict(load_file(folder / WEIGHTS))
     freeze(network, recipe)
     n_trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     network.eval().requires_grad_(False)
-    facts = json.loads((folder / _RUN).read_text())
+    facts = json.loads((folder / RUN).read_text())
     return Run(
         name=folder.name,
         recipe=recipe,
@@ -270,7 +271,7 @@ def load_run(folder: Path) -> Run:
 
 def finished(runs: Path) -> list[Run]:
     """All finished runs below a folder, by name."""
-    return [load_run(path.parent) for path in sorted(runs.glob(f"*/{_WEIGHTS}"))]
+    return [load_run(path.parent) for path in sorted(runs.glob(f"*/{WEIGHTS}"))]
 
 
 def limited(recipe: Recipe, *, max_steps: int | None, limit: int | None) -> Recipe:

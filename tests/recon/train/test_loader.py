@@ -145,6 +145,14 @@ class TestGuide:
         assert all(guide.dtype == torch.float32 and guide.shape[:2] == (1, 1) for guide in given)
         assert all(guide.min() >= 0 and guide.max() <= 1 for guide in given)
 
+    def test_never_a_zero_map_where_the_strip_holds_no_lesion(self, samples):
+        nothing = dataclasses.replace(samples[0].sample, lesion=np.zeros((64, 64), dtype=bool))
+        healthy = Simulated(sample=nothing, noisy=True)
+        guides = [collate([healthy], (1, i)).measurement.guide for i in range(60)]
+        given = [guide for guide in guides if guide is not None]
+        assert len(given) > 20
+        assert sum(bool((guide > 0.2).any()) for guide in given) >= len(given) - 3  # a blob at the edge
+
     @pytest.mark.parametrize("seed", range(10))
     def test_an_outline_is_blurred_where_it_is_and_nothing_gives_nothing(self, seed):
         mask = np.zeros((50, 60), dtype=bool)

@@ -58,6 +58,18 @@ def test_the_place_of_a_lesion_never_reaches_a_batch_or_a_loss(sample):
     assert not any("lesion" in name or "box" in name or "mask" in name for name in fields)
 
 
+def test_a_given_map_takes_the_place_of_the_activation_in_the_lesion_loss(sample):
+    batch = batch_of(sample)
+    outputs = outputs_of(batch)
+    guide = torch.zeros(1, 1, *batch.target.shape[-2:])
+    guide[..., 10:14, 12:20] = 0.5
+    given = dataclasses.replace(batch, measurement=dataclasses.replace(batch.measurement, guide=guide))
+    error = (torch.view_as_real(outputs[-1].image) - torch.view_as_real(batch.target)).abs()
+    expected = 0.25 * error[:, 10:14, 12:20].sum().item() / error.numel()
+    found = total_loss(outputs[-1:], given, LossWeights(stages=0.0, lesion=1.0))["lesion"].item()
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
 def test_loss_weights_are_proportional_and_zero_turns_off(sample):
     batch = batch_of(sample)
     outputs = outputs_of(batch)
