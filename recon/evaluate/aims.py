@@ -108,9 +108,9 @@ def _lesion_term(evidence: Evidence, acceleration: float, datasets: tuple[str, .
         f"Inside {where} at {acceleration:g}x at least +{LESION_GAIN_DB:g} dB LF-PSNR against the network "
         "retrained without the lesion term, no loss of PSNR, and ahead of an equally large C elsewhere"
     )
-    off = evidence.title_of(LesionWeighting.OFF) or ""
+    off = next(iter(evidence.terms()), "")
     ours, theirs, elsewhere = (
-        evidence.of(title, datasets, acceleration) for title in (evidence.ours, off, RANDOM)
+        evidence.of(title, datasets, acceleration) for title in (evidence.with_map, off, RANDOM)
     )
     inside, overall = difference(ours, theirs, LF_PSNR), difference(ours, theirs, PSNR)
     placed = difference(ours, elsewhere, LF_PSNR)
@@ -132,7 +132,7 @@ def _map_aims(evidence: Evidence) -> list[Aim]:
     if not evidence.accelerations:
         return []
     lowest = min(evidence.accelerations)
-    rows = evidence.of(evidence.ours, (REAL,), lowest, lambda row: row.group == STROKES)
+    rows = evidence.of(evidence.with_map, (REAL,), lowest, lambda row: row.group == STROKES)
     chance = summary(rows, CHANCE)
     made = []
     for name, found, threshold in (

@@ -116,6 +116,22 @@ class Evidence:
         found = [r.title for r in self.recipes if r.name == modelcard.SHIPPED]
         return found[0] if found and not self.was_run(trained) else trained
 
+    @property
+    def with_map(self) -> str:
+        """Row label of LF-MRI with the lesion term; where it was not run, of the weights of the node."""
+        trained = self.title_of(LesionWeighting.FOCUSED) or "LF-MRI"
+        return trained if self.was_run(trained) else next(iter(self.shipped()), trained)
+
+    def terms(self) -> list[str]:
+        """Row labels of LF-MRI with the lesion term off, uniform and focused, as they were or will be run.
+
+        Where LF-MRI was not trained for the comparison the weights of the node stand in its place: their G_u
+        was trained with D_w frozen, so that "off" is what their D_w alone does.
+        """
+        ways = (LesionWeighting.OFF, LesionWeighting.UNIFORM, LesionWeighting.FOCUSED)
+        trained = [title for title in map(self.title_of, ways) if title is not None]
+        return trained if self.with_map in trained else [self.ours, self.with_map]
+
     def rivals(self) -> list[str]:
         """Row labels of the learned rivals of other groups, run or not."""
         found = [r.title for r in self.recipes if r.network in LEARNED_RIVALS and 1 in r.tables]

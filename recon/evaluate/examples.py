@@ -71,11 +71,12 @@ def _median(gains: Sequence[tuple[float, Row]]) -> Row:
 
 def map_examples(evidence: Evidence, acceleration: float) -> list[Example]:
     """Slices for the activation map: typical, missed, false alarm, unseen kind, real ones."""
-    seen = evidence.of(evidence.ours, (HELD_OUT,), acceleration, lambda row: row.score is not None)
+    ours = evidence.with_map
+    seen = evidence.of(ours, (HELD_OUT,), acceleration, lambda row: row.score is not None)
     positives = [row for row in seen if row.boxes > 0]
     negatives = [row for row in seen if row.label is False]
-    unseen = evidence.of(evidence.ours, (UNSEEN,), acceleration, lambda row: row.boxes > 0)
-    real = evidence.of(evidence.ours, (REAL,), acceleration, lambda row: row.boxes > 0)
+    unseen = evidence.of(ours, (UNSEEN,), acceleration, lambda row: row.boxes > 0)
+    real = evidence.of(ours, (REAL,), acceleration, lambda row: row.boxes > 0)
     wanted: tuple[tuple[str, list[Row], Callable[[list[Row]], Row]], ...] = (
         ("positive of median score", positives, lambda rows: _by_score(rows)[len(rows) // 2]),
         ("missed: the positive of lowest score", positives, lambda rows: _by_score(rows)[0]),

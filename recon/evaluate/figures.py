@@ -20,7 +20,7 @@ from lfmri_node.recon.evaluate.lesion_metrics import Box, psnr_db
 from lfmri_node.recon.evaluate.methods import Answer, Method
 from lfmri_node.recon.evaluate.scoring import TRUTH
 from lfmri_node.recon.evaluate.sweep import Bench, Regularisation, methods_of
-from lfmri_node.recon.types import LesionWeighting, Real
+from lfmri_node.recon.types import Real
 
 ERROR_RANGE = 0.15
 """Top of the colour scale of every error map, in units of the brightest pixel of the truth."""
@@ -238,7 +238,7 @@ def activation_figure(
     path: Path,
 ) -> Picture:
     """Reconstruction and activation map of LF-MRI with the boxes, successes and failures."""
-    title = evidence.title_of(LesionWeighting.FOCUSED)
+    title = evidence.with_map
     n_bands = -(-len(again) // IN_A_BAND)
     figure = Figure(figsize=(1.75 * IN_A_BAND + 0.6, 4.4 * n_bands), layout="constrained")
     axes = figure.subplots(2 * n_bands, IN_A_BAND, squeeze=False)

@@ -26,7 +26,6 @@ from lfmri_node.recon.evaluate.simulated import HELD_OUT
 from lfmri_node.recon.evaluate.table import NONE, Table, TableRow, summary_cell, text_cell
 from lfmri_node.recon.evaluate.tables import by_group, data_row, gain_cell, missing_row, quality_table
 from lfmri_node.recon.train.visibility import VISIBLE
-from lfmri_node.recon.types import LesionWeighting
 
 Chosen = Callable[[Row], bool]
 
@@ -119,15 +118,8 @@ def _counted_headings(rows: Sequence[Row], bins: dict[str, Chosen]) -> list[str]
 
 
 def lesion_term_table(evidence: Evidence) -> list[Table]:
-    """LF-MRI against itself: retrained with the lesion term off and uniform, and with another C.
-
-    Where LF-MRI was not trained for the comparison the weights of the node stand in its place: their G_u was
-    trained with D_w frozen, so "off" is what their D_w alone does.
-    """
-    retrained = (LesionWeighting.OFF, LesionWeighting.UNIFORM, LesionWeighting.FOCUSED)
-    titles = [title for title in map(evidence.title_of, retrained) if title is not None]
-    if (shipped := evidence.shipped()) and evidence.ours not in titles:
-        titles = [evidence.ours, *shipped]
+    """LF-MRI against itself: retrained with the lesion term off and uniform, and with another C."""
+    titles = evidence.terms()
     return [
         _term_part(evidence, "lesion-term", "The lesion term, all lesions", titles, lambda row: True),
         _term_part(
@@ -142,7 +134,7 @@ def lesion_term_table(evidence: Evidence) -> list[Table]:
 
 def _term_part(evidence: Evidence, name: str, title: str, titles: Sequence[str], where: Chosen) -> Table:
     metrics = (SECONDS, PSNR, SSIM, LF_PSNR, LF_SSIM, OUTLINE, CONTRAST)
-    off = titles[0] if titles else None
+    off = next(iter(titles), None)
     columns = ("method", "trainings", "parameters", "minutes of training", *(m.heading for m in metrics))
     compared = (PSNR, LF_PSNR)
     columns += tuple(f"this minus off, {metric.heading}" for metric in compared)
@@ -176,7 +168,8 @@ def _term_part(evidence: Evidence, name: str, title: str, titles: Sequence[str],
         rows=tuple(made),
         notes=(
             "Off, uniform and LF-MRI are each trained, at equal updates and, to within a tenth, equal "
-            "parameters; minutes and seconds say what that costs on this machine. The last three rows are "
+            "parameters; minutes and seconds say what that costs on this machine. Of the weights of the node "
+            "off is the same D_w, which learned nothing more when G_u did. The last three rows are "
             "LF-MRI itself, given another C: the blurred true outline, the same outline elsewhere in the "
             "body, and Net_c's map with a quarter of mu in the place of G_u. Without those rows a gain may "
             "be only the extra body. Outlines are given for inserted and real lesions; elsewhere C is zero.",

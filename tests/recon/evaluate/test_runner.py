@@ -182,18 +182,28 @@ def test_the_shipped_weights_are_not_compared_with_rivals_trained_longer(done, t
     assert refused.value.code == "LF-LAB-024"
 
 
-def test_the_shipped_weights_without_the_lesion_term_are_the_reference_of_the_node(done, tmp_path):
+def test_the_shipped_weights_are_the_image_and_the_reference_of_the_node(done, tmp_path):
     """To the bit, and the card says that G_u alone learned after D_w."""
-    (method,) = with_shipped(read_runs(tmp_path, ())).methods()
+    off, focused = with_shipped(read_runs(tmp_path, ())).methods()
     model = load_model()
     assert model.card.record["recipe"]["only_focus"]
     source = simulated_source(done / "data", 1, 0, 4.0)
     case = source.load(source.samples[0])
     measurement = measurement_of(case)
-    term = LesionTerm(LesionWeighting.OFF)
-    with torch.inference_mode():
-        expected = model.network(measurement.adjoint, measurement.operator, measurement.scale, term)[-1].image
-    assert np.array_equal(method.reconstruct(case).image, expected[0].numpy() * case.maps.support)
+    for method, weighting in ((off, LesionWeighting.OFF), (focused, LesionWeighting.FOCUSED)):
+        term = LesionTerm(weighting)
+        with torch.inference_mode():
+            outputs = model.network(measurement.adjoint, measurement.operator, measurement.scale, term)
+        expected = outputs[-1].image[0].numpy() * case.maps.support
+        assert np.array_equal(method.reconstruct(case).image, expected)
+
+
+def test_the_shipped_weights_are_tried_with_another_c_where_lf_mri_was_not_trained(tmp_path):
+    names = [method.name for method in with_shipped(read_runs(tmp_path, ())).methods(outlined=True)]
+    assert names[-3:] == [ORACLE, RANDOM, LOWERED]
+    write_untrained(tmp_path, "lf-mri")
+    both = with_shipped(read_runs(tmp_path, tuple(all_recipes().values()))).methods(outlined=True)
+    assert [method.weights for method in both if method.name == ORACLE] == [both[0].weights]
 
 
 def test_learnt_lines_are_measured_at_their_own_acceleration_alone(tmp_path):
