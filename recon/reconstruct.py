@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from lfmri_node.recon.method.cascade import LesionTerm, StageOutput
+from lfmri_node.recon.method.cascade import LesionTerm
 from lfmri_node.recon.method.conditions import Scale
 from lfmri_node.recon.method.shown import shown_activation
 from lfmri_node.recon.method.weights import Model
@@ -54,7 +54,6 @@ from lfmri_node.recon.types import (
 )
 
 Progress = Callable[[int, int], None]
-LEVEL_ITERATIONS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,11 +151,14 @@ def _maps_of(coarse: CoarseMaps, kspace: KSpace) -> CoilMaps:
     return interpolate(coarse, (kspace.data.shape[1], kspace.data.shape[2]))
 
 
-def scale_of(kspace: KSpace, maps: CoilMaps) -> Scale:
-    """Noise, brightest tissue and energy of one slice, as the network is told of them."""
+def scale_of(kspace: KSpace, least_squares: Complex) -> Scale:
+    """Noise, brightest tissue and energy of one slice, as the network is told of them.
+
+    ``least_squares`` c64 (r, p) is `Cascade.least_squares` of the slice.
+    """
     noise = float(np.sqrt(np.mean(noise_per_coil(kspace) ** 2)))
-    image = np.abs(baseline.cg_sense(kspace, maps, n_iterations=LEVEL_ITERATIONS))
-    numbers = (noise, float(np.percentile(image, 99.5)), float(np.vdot(kspace.data, kspace.data).real))
+    level = float(np.percentile(np.abs(least_squares), 99.5))
+    numbers = (noise, level, float(np.vdot(kspace.data, kspace.data).real))
     return Scale(*(torch.tensor([number]) for number in numbers))
 
 
@@ -170,31 +172,23 @@ def run_network(
     """
     encoding = baseline.operator(kspace, maps)
     gate = model.card.lesion["operating_score"]
-    scale = scale_of(kspace, maps)
     with torch.inference_mode():
         adjoint = encoding.adjoint(torch.from_numpy(kspace.data)[None])
-        stages = model.network(adjoint, encoding, scale, LesionTerm(weighting, gate))
-        image = stages[-1].image[0].numpy()
-        if weighting is LesionWeighting.OFF:
-            n_classes = len(model.network.config.classifier.classes)
-            empty = np.zeros(image.shape, dtype=np.float32)
-            scores = np.zeros(n_classes, dtype=np.float32)
-            return _SliceResult(image, image, empty, scores, data_residual(kspace, maps, image))
-        reference = image
-        if weighting is LesionWeighting.UNIFORM or _lesion_term_acted(stages, gate):
-            off = LesionTerm(LesionWeighting.OFF)
-            reference = model.network(adjoint, encoding, scale, off)[-1].image[0].numpy()
-            # where no coil map reaches nothing was measured, and the lesion term has nothing to act on
-            image = np.where(maps.support, image, reference)
-    scores = torch.sigmoid(stages[-1].slice_logits[0]).numpy()
-    shown = stages[-1].activation[0].numpy() * (scores >= gate)[:, None, None]
+        least_squares = model.network.least_squares(adjoint, encoding)
+        scale = scale_of(kspace, least_squares[0].numpy())
+        term = LesionTerm(weighting, gate)
+        last, plain = model.network.with_reference(adjoint, encoding, scale, term, least_squares)
+    reference = plain[0].numpy()
+    if last.slice_logits is None or last.activation is None:
+        empty = np.zeros(reference.shape, dtype=np.float32)
+        scores = np.zeros(len(model.network.config.classifier.classes), dtype=np.float32)
+        return _SliceResult(reference, reference, empty, scores, data_residual(kspace, maps, reference))
+    # where no coil map reaches nothing was measured, and the lesion term has nothing to act on
+    image = np.where(maps.support, last.image[0].numpy(), reference)
+    scores = torch.sigmoid(last.slice_logits[0]).numpy()
+    shown = last.activation[0].numpy() * (scores >= gate)[:, None, None]
     activation = shown_activation(shown.max(axis=0), image, maps.support)
     return _SliceResult(image, reference, activation, scores, data_residual(kspace, maps, image))
-
-
-def _lesion_term_acted(stages: list[StageOutput], gate: float) -> bool:
-    logits = [stage.slice_logits for stage in stages if stage.slice_logits is not None]
-    return any(bool((torch.sigmoid(one) >= gate).any()) for one in logits)
 
 
 def _choose_fallback(scan: RawScan, settings: ReconSettings, calibration: Calibration) -> Choice:

@@ -17,9 +17,10 @@ from lfmri_node.recon.evaluate.evidence import SHIPPED, RunFacts
 from lfmri_node.recon.evaluate.guides import Guide, lowered
 from lfmri_node.recon.evaluate.methods import Answer
 from lfmri_node.recon.evaluate.scoring import TRUTH, Diagnosis
+from lfmri_node.recon.method.cascade import CascadeConfig
 from lfmri_node.recon.method.weights import load_model
 from lfmri_node.recon.reconstruct import scale_of
-from lfmri_node.recon.sense.classical import operator
+from lfmri_node.recon.sense.classical import cg_sense, operator
 from lfmri_node.recon.train.learned_sampling import read_mask
 from lfmri_node.recon.train.measurement import Measurement
 from lfmri_node.recon.train.networks import LfMri, build_network, count_parameters, start_stages
@@ -99,12 +100,14 @@ def measurement_of(case: Case) -> Measurement:
     """What a network sees of a case: a batch of one, with the noise and level that the service would tell."""
     kspace = torch.from_numpy(case.kspace.data)[None]
     encoding = operator(case.kspace, case.maps)
+    shape = CascadeConfig()
+    sense = cg_sense(case.kspace, case.maps, shape.start_mu, shape.n_cg)
     return Measurement(
         kspace=kspace,
         sampled=torch.from_numpy(case.kspace.sampled)[None],
         operator=encoding,
         adjoint=encoding.adjoint(kspace),
-        scale=scale_of(case.kspace, case.maps),
+        scale=scale_of(case.kspace, sense),
     )
 
 

@@ -115,7 +115,13 @@ class _RegularisedSolve(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, right: Tensor, weight: Tensor, mask: Tensor, start: Tensor, operator: SenseOp, n: int
+        ctx: Any,
+        right: Tensor,
+        weight: Tensor,
+        mask: Tensor,
+        start: Tensor | None,
+        operator: SenseOp,
+        n: int,
     ) -> Tensor:
         solution = conjugate_gradient(lambda x: operator.gram(x) + weight * x, right, start, n)
         ctx.save_for_backward(solution, weight)
@@ -126,18 +132,16 @@ class _RegularisedSolve(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None, None, None]:
         solution, weight = ctx.saved_tensors
         gradient = gradients[0]
-        lam = conjugate_gradient(
-            lambda x: ctx.operator.gram(x) + weight * x, gradient, torch.zeros_like(gradient), ctx.n
-        )
+        lam = conjugate_gradient(lambda x: ctx.operator.gram(x) + weight * x, gradient, None, ctx.n)
         weight_gradient = -(lam.conj() * solution).real
         mask_gradient = -ctx.operator.gram_mask_gradient(lam, solution) if ctx.needs_input_grad[2] else None
         return lam, weight_gradient.sum_to_size(weight.shape), mask_gradient, None, None, None
 
 
 def data_consistency(
-    operator: SenseOp, right: Tensor, weight: Tensor, start: Tensor, n_iterations: int
+    operator: SenseOp, right: Tensor, weight: Tensor, start: Tensor | None, n_iterations: int
 ) -> Tensor:
-    """Solve ``(A^H A + weight) X = right`` by ``n_iterations`` steps from ``start``.
+    """Solve ``(A^H A + weight) X = right`` by ``n_iterations`` steps from ``start``, None for zeros.
 
     Parameters
     ----------
@@ -235,23 +239,74 @@ class Cascade(nn.Module):
 
         All is computed in units of the brightest tissue, as in training.
         """
-        unit = torch.where(scale.level > 0, scale.level, torch.ones_like(scale.level))
-        scale = Scale(scale.noise / unit, scale.level / unit, scale.energy / unit**2)
-        adjoint = adjoint / unit[:, None, None]
-        with torch.no_grad():
-            weight = adjoint.real.new_tensor(self.config.start_mu)
-            image = data_consistency(operator, adjoint, weight, torch.zeros_like(adjoint), self.config.n_cg)
-            conditions = describe(image, adjoint, operator, scale)
-            image = start = self._start(image, operator, adjoint, scale)
+        given = self._given(adjoint, operator, scale, None)
         outputs: list[StageOutput] = []
+        image = given.start
         for stage in self.stages:
-            outputs.append(
-                stage(image, operator, adjoint, conditions, start, self.classifier, term or LesionTerm())
-            )
+            outputs.append(self._stage(stage, image, given, term or LesionTerm()))
             image = outputs[-1].image
-        return [output._replace(image=output.image * unit[:, None, None]) for output in outputs]
+        return [output._replace(image=output.image * given.unit) for output in outputs]
 
-    def _start(self, image: Tensor, operator: SenseOp, adjoint: Tensor, scale: Scale) -> Tensor:
-        n = self.config.start_iterations
-        weight = START_LEVEL * scale.level + START_NOISE * scale.noise
-        return wavelet_sense(operator, adjoint, weight, n, image) if n else image
+    def with_reference(
+        self, adjoint: Tensor, operator: SenseOp, scale: Scale, term: LesionTerm, least_squares: Tensor
+    ) -> tuple[StageOutput, Tensor]:
+        """The last stage and, c64 (b, r, p), the image with the lesion term off, to the bit.
+
+        Up to the first stage in which the term acts both are one, and computed once. ``least_squares`` c64
+        (b, r, p) is that of `least_squares`, where the caller needed it before.
+        """
+        given = self._given(adjoint, operator, scale, least_squares)
+        image = reference = given.start
+        apart, output = False, StageOutput(image, None, None)
+        for stage in self.stages:
+            before, output = image, self._stage(stage, image, given, term)
+            image = output.image
+            apart = apart or _acted(output, term)
+            off = LesionTerm(LesionWeighting.OFF)
+            reference = (
+                self._stage(stage, reference if apart else before, given, off).image if apart else image
+            )
+        return output._replace(image=image * given.unit), reference * given.unit
+
+    def least_squares(self, adjoint: Tensor, operator: SenseOp) -> Tensor:
+        """The CG-SENSE image c64 (b, r, p) that the conditions are measured with, in the unit of A^H Y."""
+        weight = adjoint.real.new_tensor(self.config.start_mu)
+        return data_consistency(operator, adjoint, weight, None, self.config.n_cg)
+
+    def _given(
+        self, adjoint: Tensor, operator: SenseOp, scale: Scale, least_squares: Tensor | None
+    ) -> _Given:
+        level = torch.where(scale.level > 0, scale.level, torch.ones_like(scale.level))
+        unit = level[:, None, None]
+        scale = Scale(scale.noise / level, scale.level / level, scale.energy / level**2)
+        adjoint = adjoint / unit
+        with torch.no_grad():
+            image = self.least_squares(adjoint, operator) if least_squares is None else least_squares / unit
+            conditions = describe(image, adjoint, operator, scale)
+            n = self.config.start_iterations
+            weight = START_LEVEL * scale.level + START_NOISE * scale.noise
+            start = wavelet_sense(operator, adjoint, weight, n, image) if n else image
+        return _Given(operator, adjoint, conditions, start, unit)
+
+    def _stage(self, stage: nn.Module, image: Tensor, given: _Given, term: LesionTerm) -> StageOutput:
+        output: StageOutput = stage(
+            image, given.operator, given.adjoint, given.conditions, given.start, self.classifier, term
+        )
+        return output
+
+
+class _Given(NamedTuple):
+    """What every stage sees, in units of the brightest tissue, and that ``unit`` f32 (b, 1, 1)."""
+
+    operator: SenseOp
+    adjoint: Tensor
+    conditions: Tensor
+    start: Tensor
+    unit: Tensor
+
+
+def _acted(output: StageOutput, term: LesionTerm) -> bool:
+    """Whether the image of a stage may differ from what it is with the lesion term off."""
+    if output.slice_logits is None or output.activation is None:
+        return False
+    return bool(term.guide(output.slice_logits, output.activation).any())

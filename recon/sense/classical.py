@@ -44,9 +44,7 @@ def cg_sense(
     encoding = operator(kspace, maps)
     with torch.inference_mode():
         right = encoding.adjoint(torch.from_numpy(kspace.data)[None])
-        image = conjugate_gradient(
-            lambda x: encoding.gram(x) + lamda * x, right, torch.zeros_like(right), n_iterations
-        )
+        image = conjugate_gradient(lambda x: encoding.gram(x) + lamda * x, right, None, n_iterations)
     return np.asarray(image[0].numpy())
 
 

@@ -18,7 +18,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 def conjugate_gradient(
     normal: Callable[[Tensor], Tensor],
     right: Tensor,
-    start: Tensor,
+    start: Tensor | None,
     n_iterations: int,
     tolerance: float = 0.0,
 ) -> Tensor:
@@ -29,7 +29,7 @@ def conjugate_gradient(
     normal
         Hermitian positive definite operator on c64 (b, r, p).
     right, start
-        c64 (b, r, p): right-hand side, first guess.
+        c64 (b, r, p): right-hand side, first guess; None for zeros, which cost no ``normal``.
     n_iterations
         Upper limit of steps; the count is fixed during training so that every stage unrolls alike.
     tolerance
@@ -42,8 +42,8 @@ def conjugate_gradient(
 
     Source: Hestenes and Stiefel, J. Res. Natl. Bur. Stand. 49 (1952) 409.
     """
-    x = start
-    residual = right - normal(x)
+    x = torch.zeros_like(right) if start is None else start
+    residual = right if start is None else right - normal(x)
     direction = residual
     energy = _dot(residual, residual)
     limit = (tolerance**2) * _dot(right, right)

@@ -69,7 +69,5 @@ _WEIGHT, _STEPS = 0.03, 5
 def conditions_of(measurement: Measurement) -> Tensor:
     """`conditions.describe` for the rivals, from the CG-SENSE image that the cascade starts at."""
     operator, adjoint = measurement.operator, measurement.adjoint.detach()
-    image = conjugate_gradient(
-        lambda x: operator.gram(x) + _WEIGHT * x, adjoint, torch.zeros_like(adjoint), _STEPS
-    )
+    image = conjugate_gradient(lambda x: operator.gram(x) + _WEIGHT * x, adjoint, None, _STEPS)
     return describe(image, adjoint, operator, measurement.scale)

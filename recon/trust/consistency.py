@@ -60,7 +60,7 @@ def fit_calibration(kspace: KSpace, coarse: CoarseMaps) -> CalibrationFit:
         image = conjugate_gradient(
             lambda x: _low_pass(encoding.gram(x), band) + _RIDGE * x,
             right,
-            torch.zeros_like(right),
+            None,
             _ITERATIONS,
         )
         misfit = float((encoding(image) - data).abs().square().sum())

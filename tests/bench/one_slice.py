@@ -60,7 +60,8 @@ def one_pass(model: Model, kspace: KSpace, maps: CoilMaps, *, bfloat16: bool = F
     encoding = operator(kspace, maps)
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
         adjoint = encoding.adjoint(torch.from_numpy(kspace.data)[None])
-        last = model.network(adjoint, encoding, scale_of(kspace, maps))[-1]
+        scale = scale_of(kspace, model.network.least_squares(adjoint, encoding)[0].numpy())
+        last = model.network(adjoint, encoding, scale)[-1]
     return np.asarray(last.image[0].numpy())
 
 

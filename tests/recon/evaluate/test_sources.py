@@ -23,11 +23,11 @@ from lfmri_node.recon.evaluate.published import FASTMRI, SKM_TEA, case_of_slice,
 from lfmri_node.recon.evaluate.real_lesions import GLIOMA, SCLEROSIS, STROKES, real_lesion_source, resampled
 from lfmri_node.recon.evaluate.runner import make_sources
 from lfmri_node.recon.evaluate.simulated import DISTURBED, HELD_OUT, UNSEEN, case_of, simulated_source
-from lfmri_node.recon.method.cascade import StageOutput
+from lfmri_node.recon.method.cascade import Cascade, CascadeConfig, StageOutput
 from lfmri_node.recon.phantom.body import LESION_KINDS, UNSEEN_KIND
 from lfmri_node.recon.phantom.coils import loop_coils
 from lfmri_node.recon.reconstruct import scale_of
-from lfmri_node.recon.sense.classical import cg_sense, zero_filled
+from lfmri_node.recon.sense.classical import cg_sense, operator, zero_filled
 from lfmri_node.recon.sense.coilmaps import estimate
 from lfmri_node.recon.train import skm_tea
 from lfmri_node.recon.train.data import SIZE, ImageSource
@@ -65,7 +65,10 @@ def test_a_case_holds_the_scan_and_the_truth_without_noise(scan):
 def test_a_network_is_told_what_the_service_tells(scan):
     case = case_of(scan, HELD_OUT, "0")
     ours = measurement_of(case)
-    expected = scale_of(case.kspace, case.maps)
+    network = Cascade(CascadeConfig())
+    encoding = operator(case.kspace, case.maps)
+    adjoint = encoding.adjoint(torch.from_numpy(case.kspace.data)[None])
+    expected = scale_of(case.kspace, network.least_squares(adjoint, encoding)[0].numpy())
     assert all(torch.equal(one, other) for one, other in zip(ours.scale, expected, strict=True))
     np.testing.assert_allclose(ours.adjoint[0].numpy(), zero_filled(case.kspace, case.maps), atol=1e-5)
     assert ours.guide is None

@@ -109,6 +109,54 @@ class TestStage:
         assert any(p.grad is not None for p in classifier.parameters())
 
 
+class ActsLate(torch.nn.Module):
+    """Suspects a lesion at the middle from the ``first`` call on."""
+
+    def __init__(self, first: int) -> None:
+        super().__init__()
+        self.first, self.n_calls = first, 0
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logit = 4.0 if self.n_calls >= self.first else -9.0
+        self.n_calls += 1
+        logits = image.new_full((image.shape[0], 1), logit)
+        return logits, image.new_full((image.shape[0], 1, 6, 5), logit)
+
+
+class TestReference:
+    """Image and reference in one go are to the bit what they are one after the other."""
+
+    @pytest.mark.parametrize("first", [0, 1, 2, 3])
+    def test_equals_two_reconstructions(self, problem, randomised, first):
+        measured = problem()
+        cascade = randomised(Cascade(replace(TINY, n_stages=3))).eval()
+        cascade.classifier = ActsLate(first)
+        term = LesionTerm(gate=0.5)
+        given = (measured.adjoint, measured.operator, measured.scale)
+        with torch.inference_mode():
+            expected = cascade(*given, term)[-1]
+            off = images_of(cascade, measured, OFF)[-1]
+            cascade.classifier = ActsLate(first)
+            unit = measured.scale.level[:, None, None]
+            sense = unit * cascade.least_squares(measured.adjoint / unit, measured.operator)
+            last, reference = cascade.with_reference(*given, term, sense)
+        torch.testing.assert_close(last.image, expected.image, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(reference, off, rtol=1e-5, atol=1e-6)
+        assert torch.equal(last.image, reference) is (first == 3)
+        assert torch.equal(last.slice_logits, expected.slice_logits)
+
+    def test_off_gives_one_image_and_no_map(self, problem, randomised):
+        measured = problem()
+        cascade = randomised(Cascade(TINY)).eval()
+        sense = cascade.least_squares(measured.adjoint, measured.operator)
+        last, reference = cascade.with_reference(
+            measured.adjoint, measured.operator, measured.scale, OFF, sense
+        )
+        assert torch.equal(last.image, reference)
+        assert last.slice_logits is None
+        assert last.activation is None
+
+
 class TestStart:
     def test_is_a_short_wavelet_sense_from_cg_sense(self, problem):
         """With identity networks and an overwhelming mu a stage answers with what it was given."""

@@ -42,6 +42,21 @@ def test_stops_at_the_tolerance():
     assert calls < 100
 
 
+def test_from_nothing_is_from_zeros_to_the_bit_with_one_call_less():
+    matrix, right = system()
+    image = right.reshape(3, 4, 3)
+    calls = []
+
+    def normal(x: torch.Tensor) -> torch.Tensor:
+        calls.append(x)
+        return (matrix @ x.reshape(3, 12, 1)).reshape(3, 4, 3)
+
+    expected = conjugate_gradient(normal, image, torch.zeros_like(image), 7)
+    n_calls = len(calls)
+    assert torch.equal(conjugate_gradient(normal, image, None, 7), expected)
+    assert len(calls) - n_calls == n_calls - 1 == 7
+
+
 def test_zero_right_hand_side_gives_zero_and_no_nan():
     zero = torch.zeros(2, 5, 5, dtype=torch.complex64)
     solution = conjugate_gradient(lambda x: 2 * x, zero, zero, 10)
