@@ -1,21 +1,25 @@
 """A scan of 36 slices of 640 x 368 samples with 15 coils: calibrate, reconstruct, encode in one worker.
 
 First all lines, 1 GB, every sample a pixel, by CG-SENSE: the most that the job can need. Then as such scans
-come, 4x undersampled and with twofold readout oversampling, by LF-MRI.
+come, 4x undersampled and with twofold readout oversampling, by LF-MRI, beside BART on the same slices, which
+gets them without oversampling, as arrays. Each once more under a profiler, which says where the time goes.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import bart
 import numpy as np
 from report import Report
 from scans import slices
+from timing import seconds
 
 from lfmri_node.dicom_io.raw_data.payload import read_payload
 from lfmri_node.dicom_io.raw_data.wrap import wrap
@@ -28,20 +32,38 @@ from lfmri_node.recon.sense.sampling import random_lines
 from lfmri_node.recon.types import Bool, Method
 
 N_READOUT, N_PHASE, N_COILS, N_SLICES = 640, 368, 15, 36
+WAVELETS = ("-R", "W:3:0:0.01", "-i", "60")
 NAME = f"{N_SLICES} slices, {N_READOUT} x {N_PHASE} x {N_COILS}"
 
 
 def measure(report: Report) -> None:
     """Wall time and peak memory of each job in a process of its own."""
     _job(report, np.ones(N_PHASE, dtype=bool), Method.CG_SENSE, oversampling=1)
-    if shipped_weights().is_file():
-        lines = random_lines(N_PHASE, 4.0, 0.08, np.random.RandomState(0))
-        _job(report, lines, Method.LF_MRI, oversampling=2)
-    else:
+    if not shipped_weights().is_file():
         report.skip(f"{NAME}, LF-MRI", "no weights")
+        return
+    lines = random_lines(N_PHASE, 4.0, 0.08, np.random.RandomState(0))
+    bart_s = _bart_s(lines) if bart.is_installed() else None
+    if bart_s is None:
+        report.skip(f"{NAME}, BART", "bart is not installed")
+    _job(report, lines, Method.LF_MRI, oversampling=2, bart_s=bart_s)
 
 
-def _job(report: Report, lines: Bool, method: Method, *, oversampling: int) -> None:
+def _bart_s(lines: Bool) -> float:
+    """Seconds of BART's coil maps and wavelets of all slices, with its reading and writing."""
+    taken = 0.0
+    with tempfile.TemporaryDirectory() as name:
+        maps, image = Path(name) / "maps", Path(name) / "image"
+        for kspace, _ in slices((N_READOUT // 2, N_PHASE), N_COILS, n_slices=N_SLICES, lines=lines):
+            data = bart.write(Path(name) / "kspace", kspace.data / np.abs(kspace.data).max())
+            taken += seconds(lambda data=data: bart.bart("ecalib", "-m1", data, maps))
+            taken += seconds(lambda data=data: bart.bart("pics", *WAVELETS, data, maps, image))
+    return taken
+
+
+def _job(
+    report: Report, lines: Bool, method: Method, *, oversampling: int, bart_s: float | None = None
+) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _write_scan(folder / "scan.h5", lines, oversampling)
@@ -62,12 +84,19 @@ def _job(report: Report, lines: Bool, method: Method, *, oversampling: int) -> N
         (folder / "task.json").write_text(json.dumps(task.to_json()))
         command = [sys.executable, Path(__file__).with_name("worker_child.py"), folder / "task.json"]
         told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    answer = json.loads(told.stdout)
+        shutil.rmtree(folder / "work")
+        shutil.rmtree(folder / "objects")
+        again = subprocess.run([*command, "--profile"], check=True, stdout=subprocess.PIPE, text=True)
+    answer, profile = json.loads(told.stdout), json.loads(again.stdout)["profile"]
     sampling = f"{N_PHASE / lines.sum():.1f}x, readout oversampled {oversampling}x, {size_gb:.2f} GB"
     title = f"{NAME}, {sampling}, {answer['method']} ({answer['verdict']})"
     for stage, taken in answer["seconds"].items():
         report.add(f"{title}: {stage}", taken, "s")
-    report.add(f"{title}: whole job", sum(answer["seconds"].values()), "s")
+    whole = sum(answer["seconds"].values())
+    rival = None if bart_s is None else "BART ecalib -m1, pics -R W:3:0:0.01 -i 60"
+    report.add(f"{title}: whole job", whole, "s", rival, bart_s)
+    for function, taken in profile.items():
+        report.add(f"{title}: under the profiler, {function}", taken, "s")
     report.add(f"{title}: peak memory", answer["peak_mb"] / 1e3, "GB")
 
 

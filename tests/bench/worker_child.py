@@ -1,8 +1,13 @@
-"""Runs the stages of one job as the node's worker does; prints seconds of each and its peak memory."""
+"""Runs the stages of one job as the node's worker does; prints seconds of each and its peak memory.
+
+With ``--profile`` also the seconds in each of `SHOWN`, with all that it calls.
+"""
 
 from __future__ import annotations
 
+import cProfile
 import json
+import pstats
 import sys
 from pathlib import Path
 
@@ -11,11 +16,26 @@ from timing import peak_mb, seconds
 from lfmri_node.node.worker.stages import Pipeline
 from lfmri_node.node.worker.task import ANSWER, RECONSTRUCTION, Task
 
+SHOWN = {
+    ("slices.py", "__call__"): "reading, oversampling, whitening",
+    ("coilmaps.py", "calibrate"): "ESPIRiT",
+    ("indicators.py", "measure_slice"): "indicators of the verdict",
+    ("coilmaps.py", "interpolate"): "maps to full size",
+    ("cascade.py", "least_squares"): "CG-SENSE before the network",
+    ("wavelets.py", "wavelet_sense"): "wavelets before the network",
+    ("denoiser.py", "forward"): "D_w and G_u",
+    ("lesion.py", "forward"): "Net_c",
+    ("cascade.py", "forward"): "stages and data consistency",
+    ("operators.py", "gram"): "A^H A, wherever it is",
+    ("indicators.py", "data_residual"): "residual of the image",
+}
+
 
 def run(path: Path) -> dict[str, object]:
     """Every stage after reception, in order."""
     task = Task.from_json(json.loads(path.read_text()))
     pipeline = Pipeline()
+    pipeline.warm_up()
     taken = {
         stage.__name__: seconds(lambda stage=stage: stage(task, _silent))
         for stage in (pipeline.decode, pipeline.calibrate, pipeline.reconstruct, pipeline.encode)
@@ -33,5 +53,16 @@ def _silent(_done: int, _total: int) -> None:
     """Progress that nobody looks at."""
 
 
+def profiled(path: Path) -> dict[str, object]:
+    """As `run`, and seconds of each of `SHOWN`."""
+    profiler = cProfile.Profile()
+    found = profiler.runcall(run, path)
+    taken: dict[str, float] = {}
+    for (file, _, function), (_, _, _, cumulative, _) in pstats.Stats(profiler).stats.items():  # type: ignore[attr-defined]
+        if shown := SHOWN.get((Path(file).name, function)):
+            taken[shown] = max(taken.get(shown, 0.0), cumulative)
+    return {**found, "profile": dict(sorted(taken.items(), key=lambda pair: -pair[1]))}
+
+
 if __name__ == "__main__":
-    print(json.dumps(run(Path(sys.argv[1]))))
+    print(json.dumps((profiled if "--profile" in sys.argv else run)(Path(sys.argv[1]))))
