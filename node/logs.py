@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 import traceback
 import warnings
 from datetime import UTC, datetime
@@ -55,6 +56,7 @@ FIELDS = frozenset(
 )
 
 _OURS = "lfmri_node"
+_QUIET_S = 60.0
 
 
 def event(name: str, *, level: int = logging.INFO, **fields: object) -> None:
@@ -87,8 +89,8 @@ class LineFormatter(logging.Formatter):
     """One line a record; the text of foreign records and of exceptions is left out."""
 
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        head = f"{time} {record.levelname.lower()}"
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        head = f"{at} {record.levelname.lower()}"
         fields = getattr(record, "fields", None)
         if record.name == _OURS and fields is not None:
             return " ".join([head, record.msg, *(f"{key}={_value(value)}" for key, value in fields.items())])
@@ -97,18 +99,42 @@ class LineFormatter(logging.Formatter):
         line = f"{head} library at={record.name}:{record.module}:{record.lineno}"
         if record.exc_info and record.exc_info[0] is not None:
             line += f" error={record.exc_info[0].__name__} trace={_place(record.exc_info[2])}"
-        return line
+        more = getattr(record, "more", 0)
+        return f"{line} more={more}" if more else line
+
+
+class LibrariesOnce(logging.Filter):
+    """Lets one line a minute pass for each place and error of a library; the next says how many did not.
+
+    A peer that sends what a library calls an error, or a database that is away, could fill the log.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[tuple[object, ...], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name == _OURS or record.name.startswith(f"{_OURS}."):
+            return True
+        kind = (record.name, record.lineno, record.exc_info[0] if record.exc_info else None)
+        last, more = self._told.get(kind, (-_QUIET_S, 0))
+        if time.monotonic() - last < _QUIET_S:
+            self._told[kind] = (last, more + 1)
+            return False
+        self._told[kind] = (time.monotonic(), 0)
+        record.more = more
+        return True
 
 
 def report_crash(
     stream: TextIO, kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
 ) -> None:
     """One line for an exception that nobody caught: its type and place, not its text."""
-    time = datetime.now(UTC).isoformat(timespec="milliseconds")
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
     frames = "<".join(
         f"{Path(frame.filename).stem}:{frame.lineno}" for frame in reversed(traceback.extract_tb(trace))
     )
-    stream.write(f"{time} critical crash error={kind.__name__} trace={frames}\n")
+    stream.write(f"{at} critical crash error={kind.__name__} trace={frames}\n")
     stream.flush()
 
 
@@ -123,8 +149,8 @@ def silence_texts(stream: TextIO) -> None:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        stream.write(f"{time} warning library at={Path(filename).stem}:{lineno} kind={category.__name__}\n")
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        stream.write(f"{at} warning library at={Path(filename).stem}:{lineno} kind={category.__name__}\n")
 
     def thread_crashed(crash: threading.ExceptHookArgs) -> None:
         report_crash(stream, crash.exc_type, crash.exc_value, crash.exc_traceback)
@@ -152,6 +178,7 @@ def configure(level: str, file: Path | None = None, *, max_mb: float = 10.0, kee
         root.removeHandler(handler)
     for handler in handlers:
         handler.setFormatter(LineFormatter())
+        handler.addFilter(LibrariesOnce())
         root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger(_OURS).setLevel(level.upper())

@@ -8,7 +8,7 @@ those who talk, and what is read of a request is bounded before it is read.
 
 from __future__ import annotations
 
-import logging
+import math
 import selectors
 import socket
 import threading
@@ -16,12 +16,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pynetdicom.association import Association
 from pynetdicom.transport import AssociationServer
 
 from lfmri_node.dicom_io.libraries import MAXIMUM_PDU_BYTES
+from lfmri_node.dicom_io.receive.tally import Tally
 from lfmri_node.dicom_io.receive.wire import (
     A_ASSOCIATE_RQ,
     LOCAL_LIMIT_EXCEEDED,
@@ -30,12 +31,10 @@ from lfmri_node.dicom_io.receive.wire import (
     end_connection,
 )
 
-_LOG = logging.getLogger(__name__)
 _MAX_WAITING = 256
 _BACKLOG = 128
 _LOOK_AGAIN_S = 0.02
-_QUIET_S = 60.0
-_MAX_TALLIED = 1024
+_TELL_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +93,8 @@ class Door:
         Whether anybody may call from an address.
     silence_s
         Seconds since an association last got on; None while it is being served.
+    tally
+        What is refused; told from here.
     """
 
     def __init__(
@@ -103,13 +104,14 @@ class Door:
         *,
         lets_in: Callable[[str], bool],
         silence_s: Callable[[Association], float | None],
+        tally: Tally,
     ) -> None:
         self._server = server
         self._rules = rules
         self._lets_in = lets_in
         self._silence_s = silence_s
         self._visitors: list[_Visitor] = []
-        self._refused = _Tally()
+        self._tally = tally
         self._selector = selectors.DefaultSelector()
         self._bell, self._button = socket.socketpair()
         self._thread = threading.Thread(target=self._watch, name="door", daemon=True)
@@ -151,16 +153,18 @@ class Door:
                 self._look(key.data)
         self._admit()
         self._send_away_overdue()
+        self._tally.tell()
         return True
 
-    def _patience_s(self) -> float | None:
-        """Until somebody's time is up; a short while where somebody waits for a place."""
-        if not self._visitors:
-            return None
+    def _note(self, code: str, message: str, address: str) -> None:
+        self._tally.note(code, f"connection ended, {message}", address)
+
+    def _patience_s(self) -> float:
+        """Until somebody's time is up, or what was counted may be told; short where a place is waited for."""
         if any(visitor.complete for visitor in self._visitors):
             return _LOOK_AGAIN_S
-        first = min(visitor.since for visitor in self._visitors)
-        return max(0.0, first + self._rules.request_timeout_s - time.monotonic())
+        ends = [visitor.since + self._rules.request_timeout_s for visitor in self._visitors]
+        return min(_TELL_S, max(0.0, min(ends, default=math.inf) - time.monotonic()))
 
     def _accept(self) -> None:
         try:
@@ -169,7 +173,7 @@ class Door:
             time.sleep(_LOOK_AGAIN_S)
             return
         if not self._lets_in(address[0]):
-            self._refused.note("LF-NET-006", "nobody may call from this address", address[0])
+            self._note("LF-NET-006", "nobody may call from this address", address[0])
             connection.close()
             return
         if len(self._visitors) >= _MAX_WAITING:
@@ -195,7 +199,7 @@ class Door:
         if visitor.needed == PDU_HEADER.size:
             kind, length = PDU_HEADER.unpack(visitor.peek())
             if kind != A_ASSOCIATE_RQ or length > MAXIMUM_PDU_BYTES:
-                self._refused.note("LF-NET-007", "what came is no association request", visitor.host)
+                self._note("LF-NET-007", "what came is no association request", visitor.host)
                 self._forget(visitor)
                 return
             visitor.wait_for(PDU_HEADER.size + length)
@@ -223,7 +227,7 @@ class Door:
         silent = [(s, a) for a in present if (s := self._silence_s(a)) is not None]
         longest, association = max(silent, key=lambda pair: pair[0], default=(0.0, None))
         if association is not None and longest >= self._rules.give_way_s:
-            self._refused.note("LF-NET-008", "a silent association made way", association.requestor.address)
+            self._note("LF-NET-008", "a silent association made way", association.requestor.address)
             end_association(association)
 
     def _hand_over(self, visitor: _Visitor) -> None:
@@ -242,12 +246,12 @@ class Door:
     def _send_away(self, visitor: _Visitor) -> None:
         """Reject a complete request; close a connection that has not come so far."""
         if visitor.complete:
-            self._refused.note("LF-NET-004", "too many associations at once", visitor.host)
+            self._note("LF-NET-004", "too many associations at once", visitor.host)
             with suppress(OSError):  # with unread bytes the answer would be lost in a reset
                 visitor.connection.recv(MAXIMUM_PDU_BYTES + PDU_HEADER.size, socket.MSG_DONTWAIT)
             end_connection(visitor.connection, LOCAL_LIMIT_EXCEEDED)
         else:
-            self._refused.note("LF-NET-009", "no association request came in time", visitor.host)
+            self._note("LF-NET-009", "no association request came in time", visitor.host)
         self._forget(visitor)
 
     def _forget(self, visitor: _Visitor) -> None:
@@ -255,25 +259,6 @@ class Door:
         if not visitor.complete:
             self._selector.unregister(visitor.connection)
         visitor.connection.close()
-
-
-@dataclass(slots=True)
-class _Tally:
-    """One log line for each code and address, then one a minute with the number of times."""
-
-    _since: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
-
-    def note(self, code: str, message: str, host: str) -> None:
-        present = time.monotonic()
-        last, count = self._since.get((code, host), (-_QUIET_S, 0))
-        if present - last < _QUIET_S:
-            self._since[code, host] = (last, count + 1)
-            return
-        if len(self._since) >= _MAX_TALLIED:
-            self._since.clear()
-        self._since[code, host] = (present, 0)
-        again = f", {count} more since the last line" if count else ""
-        _LOG.warning("%s: connection ended, %s: %s%s", code, message, host, again)
 
 
 def end_association(association: Association) -> None:

@@ -2,15 +2,15 @@
 
 An object is answered with success only when it is safe: file synced, renamed, directory synced, and
 ``on_received`` (which makes the job durable) has returned. Everything else gets a status that tells
-the cause (`Status`) and exactly one log line without patient data.
+the cause (`Status`) and a log line without patient data, one a minute for each cause and address (`Tally`).
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
@@ -29,14 +29,15 @@ from lfmri_node.dicom_io.errors import ListenerRefusal, PayloadError
 from lfmri_node.dicom_io.libraries import MAXIMUM_PDU_BYTES, configure_libraries, tune_connection
 from lfmri_node.dicom_io.raw_data.head import TRANSFER_SYNTAXES
 from lfmri_node.dicom_io.raw_data.received import ReceivedMeasurement
+from lfmri_node.dicom_io.receive.dimse import ReceivingDimse, answered, error_comment
 from lfmri_node.dicom_io.receive.door import Door, DoorRules, end_association
-from lfmri_node.dicom_io.receive.incoming import Limits, ReceivingDimse, malformed_command
+from lfmri_node.dicom_io.receive.incoming import Limits
 from lfmri_node.dicom_io.receive.incomplete import Reminder
 from lfmri_node.dicom_io.receive.policy import AccessPolicy
 from lfmri_node.dicom_io.receive.spool import Spool
+from lfmri_node.dicom_io.receive.tally import Tally
 from lfmri_node.dicom_io.status import Status
 
-_LOG = logging.getLogger(__name__)
 _DRAIN_POLL_S = 0.02
 _END_S = 2.0
 _ANSWER_LEAVES_S = 0.5
@@ -110,6 +111,7 @@ class Listener:
         self._on_received = on_received
         self._server: AssociationServer | None = None
         self._door: Door | None = None
+        self._tally = Tally()
         self._reminder = Reminder(settings.spool, settings.incomplete_after_s)
 
     @property
@@ -153,7 +155,11 @@ class Listener:
             give_way_s=settings.give_way_s,
         )
         self._door = Door(
-            self._server, rules, lets_in=settings.policy.lets_in, silence_s=lambda a: _dimse(a).silence_s
+            self._server,
+            rules,
+            lets_in=settings.policy.lets_in,
+            silence_s=lambda a: _dimse(a).silence_s,
+            tally=self._tally,
         )
         self._door.open()
         self._reminder.start()
@@ -177,6 +183,7 @@ class Listener:
             end_association(association)
         for association in left:
             association.join(_END_S)
+        self._tally.tell(now=True)
 
     def __enter__(self) -> Self:
         self.start()
@@ -191,7 +198,8 @@ class Listener:
         self.stop()
 
     def _opened(self, event: evt.Event) -> None:
-        event.assoc.dimse = ReceivingDimse(event.assoc, self.spool.begin)
+        association = event.assoc
+        association.dimse = ReceivingDimse(association, self.spool.begin, partial(self._note, association))
         tune_connection(event.assoc, self._settings.network_timeout_s)
 
     def _requested(self, event: evt.Event) -> None:
@@ -204,11 +212,9 @@ class Listener:
             address=event.assoc.requestor.address,
         )
         if rejection is not None:
+            self._note(event.assoc, rejection.code, f"association rejected, {rejection.message}")
             event.assoc.acse.send_reject(rejection.result, rejection.source, rejection.reason)
             event.assoc.kill()  # returns when the rejection is on its way
-            _LOG.warning(
-                "%s: association rejected, %s: %s", rejection.code, rejection.message, _caller(event)
-            )
 
     def _store(self, event: evt.Event) -> Dataset:
         """A complete C-STORE request: keep, enqueue, answer."""
@@ -217,27 +223,29 @@ class Listener:
             self._receive(event)
             answer.Status = int(Status.SUCCESS)
         except (PayloadError, ListenerRefusal) as refusal:
-            _refuse(answer, refusal, event)
+            self._refuse(answer, refusal, event.assoc)
         except MemoryError:
-            _refuse(answer, _out_of_memory(), event)
+            self._refuse(answer, _out_of_memory(), event.assoc)
         return answer
+
+    def _refuse(
+        self, answer: Dataset, refusal: PayloadError | ListenerRefusal, association: Association
+    ) -> None:
+        answer.Status = int(refusal.status)
+        answer.ErrorComment = error_comment(refusal)
+        self._note(association, refusal.code, answered(refusal))
+
+    def _note(self, association: Association, code: str, message: str) -> None:
+        """Count what a caller caused; escaped, since an AE title is whatever the peer sends."""
+        peer = association.requestor
+        title = peer.primitive.calling_ae_title if peer.primitive is not None else ""
+        self._tally.note(code, message, str(peer.address), f"{title!a} at {peer.address}")
 
     def _receive(self, event: evt.Event) -> None:
         """Keep the object and pass the scan on when it is complete."""
         request = cast(C_STORE, event.request)
-        incoming = _dimse(event.assoc).take(cast(int, request.MessageID))
-        if incoming is None:
-            raise malformed_command()
-        if request.AffectedSOPClassUID != RawDataStorage:
-            incoming.discard()
-            raise ListenerRefusal(
-                "LF-NET-018",
-                "only Raw Data Storage is accepted",
-                "send the raw data object, not images",
-                status=Status.SOP_CLASS_NOT_SUPPORTED,
-            )
         received = self.spool.accept(
-            incoming,
+            _dimse(event.assoc).take(),
             sop_class_uid=str(request.AffectedSOPClassUID),
             sop_instance_uid=str(request.AffectedSOPInstanceUID),
         )
@@ -250,17 +258,9 @@ class Listener:
         dimse.discard()
         refused = {str(context.abstract_syntax) for context in event.assoc.rejected_contexts}
         if refused and dimse.n_answers == 0:
-            _LOG.warning(
-                "LF-NET-005: association ended without a request, SOP classes not supported: %s: %s",
-                ", ".join(sorted(refused)[:_LISTED]),
-                _caller(event),
-            )
-
-
-def _refuse(answer: Dataset, refusal: PayloadError | ListenerRefusal, event: evt.Event) -> None:
-    answer.Status = int(refusal.status)
-    answer.ErrorComment = f"{refusal.code} {refusal.message}"[:64]  # LO, PS3.7 E.1
-    _LOG.warning("%s; answered 0x%04X: %s", refusal, refusal.status, _caller(event))
+            classes = ", ".join(sorted(refused)[:_LISTED])
+            words = f"association ended without a request, SOP classes not supported: {classes}"
+            self._note(event.assoc, "LF-NET-005", words)
 
 
 def _out_of_memory() -> ListenerRefusal:
@@ -281,10 +281,3 @@ def _under_way(association: Association) -> bool:
 
 def _dimse(association: Association) -> ReceivingDimse:
     return cast(ReceivingDimse, association.dimse)
-
-
-def _caller(event: evt.Event) -> str:
-    """Who is on the other side; escaped, since an AE title is whatever the peer sends."""
-    peer = event.assoc.requestor
-    title = peer.primitive.calling_ae_title if peer.primitive is not None else ""
-    return f"{title!a} at {peer.address}"

@@ -59,6 +59,23 @@ def test_exceptions_of_libraries_are_reduced_to_type_and_place() -> None:
     assert "error=KeyError trace=test_logs:" in line
 
 
+def test_a_library_that_says_the_same_again_and_again_is_heard_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    once, present = logs.LibrariesOnce(), 0.0
+    monkeypatch.setattr(logs.time, "monotonic", lambda: present)
+    assert [once.filter(record("dbos", "x")) for _ in range(3)] == [True, False, False]
+    assert once.filter(record("pynetdicom.dul", "x"))
+    failed = record("dbos", "x")
+    failed.exc_info = (KeyError, None, None)
+    assert once.filter(failed), "another error at the same place"
+    assert all(once.filter(record("lfmri_node", "x", fields={})) for _ in range(3))
+    present = 61.0
+    again = record("dbos", "x")
+    assert once.filter(again)
+    assert line_of(again).endswith(" library at=dbos:module:12 more=2")
+
+
 def test_texts_of_dicom_io_are_kept() -> None:
     assert 'dicom_io.receive.listener message="LF-NET-001: rejected"' in line_of(
         record("lfmri_node.dicom_io.receive.listener", "%s: rejected", "LF-NET-001")

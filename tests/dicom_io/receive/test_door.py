@@ -3,102 +3,17 @@
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from pydicom.uid import ExplicitVRLittleEndian, RawDataStorage
+from peer import DATA_SET, associate_request, command, fragment, pdu
 
 from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.dicom_io.receive.policy import AccessPolicy, AllowedCaller
 from lfmri_node.dicom_io.status import Status
 
 N_HOSTILE = 64
-RAW_DATA, EXPLICIT = RawDataStorage.encode(), ExplicitVRLittleEndian.encode()
-NO_DATA_SET, DATA_SET = 0x0101, 0x0000
-
-
-def item(kind: int, content: bytes) -> bytes:
-    return struct.pack(">BxH", kind, len(content)) + content
-
-
-def pdu(kind: int, content: bytes) -> bytes:
-    return struct.pack(">BxL", kind, len(content)) + content
-
-
-def associate_request(calling: bytes = b"GATEWAY", padding: int = 0) -> bytes:
-    """A-ASSOCIATE-RQ for Raw Data, written by hand (PS3.8 9.3.2)."""
-    context = struct.pack(">Bxxx", 1) + item(0x30, RAW_DATA) + item(0x40, EXPLICIT)
-    user = item(0x51, struct.pack(">L", 16384)) + item(0x52, b"1.2.3")
-    if padding:  # SOP Class Extended Negotiation, PS3.7 D.3.3.5
-        user += item(0x56, struct.pack(">H", len(RAW_DATA)) + RAW_DATA + bytes(padding))
-    body = struct.pack(">Hxx16s16s32x", 1, b"LFNODE".ljust(16), calling.ljust(16))
-    body += item(0x10, b"1.2.840.10008.3.1.1.1") + item(0x20, context) + item(0x50, user)
-    return pdu(1, body)
-
-
-def command(data_set: int, *, message_id: int = 1) -> bytes:
-    """C-STORE-RQ in one P-DATA-TF (PS3.7 9.3.1.1)."""
-    elements = [
-        (0x0002, RAW_DATA + b"\0" * (len(RAW_DATA) % 2)),
-        (0x0100, struct.pack("<H", 1)),
-        (0x0110, struct.pack("<H", message_id)),
-        (0x0700, struct.pack("<H", 0)),
-        (0x0800, struct.pack("<H", data_set)),
-        (0x1000, b"1.2.3.4\0"),
-    ]
-    body = b"".join(struct.pack("<HHI", 0, tag, len(value)) + value for tag, value in elements)
-    return fragment(struct.pack("<HHII", 0, 0, 4, len(body)) + body, control=3)
-
-
-def fragment(content: bytes, *, control: int) -> bytes:
-    return pdu(4, struct.pack(">LBB", len(content) + 2, 1, control) + content)
-
-
-class Peer:
-    """A scripted peer; ``answer`` is the next PDU's type and content, or b"" at the end."""
-
-    def __init__(self, port: int, address: str = "127.0.0.1") -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=30, source_address=(address, 0))
-
-    def say(self, content: bytes) -> None:
-        self.socket.sendall(content)
-
-    def answer(self) -> tuple[int, bytes]:
-        header = self._take(6)
-        if len(header) < 6:
-            return 0, b""
-        kind, length = struct.unpack(">BxL", header)
-        return kind, self._take(length)
-
-    def _take(self, size: int) -> bytes:
-        taken = b""
-        try:
-            while len(taken) < size and (piece := self.socket.recv(size - len(taken))):
-                taken += piece
-        except ConnectionResetError:
-            return b""
-        return taken
-
-    def established(self) -> "Peer":
-        self.say(associate_request())
-        assert self.answer()[0] == 2
-        return self
-
-
-@pytest.fixture
-def peers() -> Iterator[Callable[..., Peer]]:
-    """``peers(port)``: a connection, closed at the end."""
-    opened: list[Peer] = []
-
-    def connect(port: int, address: str = "127.0.0.1") -> Peer:
-        opened.append(Peer(port, address))
-        return opened[-1]
-
-    yield connect
-    for peer in opened:
-        peer.socket.close()
 
 
 @pytest.fixture
@@ -255,7 +170,7 @@ def test_a_silent_association_is_told_that_it_is_aborted(start_node, peers) -> N
     "said",
     [
         fragment(bytes(10_000), control=1) * 20,  # a command without end
-        command(NO_DATA_SET) * 500,  # requests without waiting for answers
+        (command(DATA_SET) + fragment(b"abcd", control=2)) * 500,  # requests without waiting for answers
         fragment(b"", control=3),  # a command without content
         pdu(4, struct.pack(">LB", 1, 1)),  # a value without control header
     ],
@@ -271,29 +186,3 @@ def test_what_no_sender_says_ends_the_association(start_node, peers, said: bytes
     while kind := peer.answer()[0]:
         kinds.append(kind)
     assert kinds[-1:] in ([7], [4]), "aborted, possibly after some answers"
-
-
-@pytest.mark.parametrize("data", [b"", fragment(b"", control=2)])
-def test_a_request_without_data_set_is_answered(start_node, peers, data: bytes) -> None:
-    node = start_node()
-    peer = peers(node.port).established()
-    peer.say(command(DATA_SET if data else NO_DATA_SET) + data)
-    kind, content = peer.answer()
-    assert kind == 4
-    assert struct.pack("<HHIH", 0, 0x0900, 2, Status.UNREADABLE) in content
-    assert node.kept == node.incoming == []
-
-
-def test_a_request_that_lacks_what_it_needs_does_not_shift_the_next(start_node, peers) -> None:
-    """A request without SOP Instance UID is not served; its data set must not be taken for another's."""
-    node = start_node()
-    peer = peers(node.port).established()
-    nameless = command(DATA_SET, message_id=9).replace(
-        struct.pack("<HH", 0, 0x1000), struct.pack("<HH", 0, 0x1005)
-    )
-    peer.say(nameless + fragment(b"abcd", control=2))
-    peer.say(command(DATA_SET, message_id=2) + fragment(b"efgh", control=2))
-    kind, content = peer.answer()
-    assert kind == 4
-    assert struct.pack("<HHIH", 0, 0x0120, 2, 2) in content, "message ID being responded to"
-    assert node.kept == node.incoming == []
