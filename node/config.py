@@ -265,6 +265,7 @@ class RetentionSection(Section):
     raw_days: Days | None = None
     results_days: Days | None = None
     quarantined_days: Days | None = None
+    incomplete_days: Days | None = None
     records_days: Days | None = None
     max_total_gb: Annotated[float, Field(gt=0, le=_MOST_GB, allow_inf_nan=False)] | None = None
     workflows_days: Days = 30.0

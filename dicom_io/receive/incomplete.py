@@ -30,6 +30,8 @@ class IncompleteScan:
         First digits of a hash over payload, patient and study.
     parts
         Numbers of the parts that are there, from 1.
+    files
+        Their names in the spool, in the same order.
     last_at
         When the last of them came; aware.
     """
@@ -37,6 +39,7 @@ class IncompleteScan:
     name: str
     calling_ae: str
     parts: tuple[int, ...]
+    files: tuple[str, ...]
     n_parts: int
     last_at: datetime
 
@@ -66,7 +69,7 @@ def incomplete_scans(spool: Path) -> list[IncompleteScan]:
     for path in (spool / DIRECTORY).glob("*.json"):
         try:
             document = json.loads(path.read_bytes())
-            document["parts"] = tuple(document["parts"])
+            document |= {"parts": tuple(document["parts"]), "files": tuple(document["files"])}
             document["last_at"] = datetime.fromisoformat(document["last_at"])
             found.append(IncompleteScan(**document))
         except (OSError, ValueError, KeyError, TypeError):

@@ -242,6 +242,7 @@ class Spool:
             name=_sha256(repr(_scan_key(last)))[:12],
             calling_ae=last.calling_ae,
             parts=tuple(part.fields.part for part in parts),
+            files=tuple(part.path.name for part in parts),
             n_parts=last.fields.n_parts,
             last_at=last.received_at,
         )

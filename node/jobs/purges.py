@@ -6,7 +6,7 @@ the purge as done, then they are deleted. Killed anywhere in between, the next r
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -24,6 +24,7 @@ class What(StrEnum):
     RESULTS = "results"
     RAW = "raw"
     RECORDS = "records"
+    PARTS = "parts"  # of a scan that never became complete: no measurement yet
 
 
 class State(StrEnum):
@@ -119,6 +120,12 @@ class Purges(Store):
                 "UPDATE purges SET done_at=? WHERE job_key=? AND what=? AND done_at IS NULL",
                 (schema.moment(now()), key, what.value),
             )
+
+    @contextmanager
+    def without_job(self, paths: Sequence[Path]) -> Iterator[bool]:
+        """Whether no job was made from any of these files; while the block lasts none is."""
+        with self._change():
+            yield not any(self.knows([path]) for path in paths)
 
     def forget(self, key: str) -> None:
         """Delete every row of a measurement of which raw data and results are gone."""

@@ -117,10 +117,10 @@ class Store(Ledger):
             if known is not None:
                 if not self.is_purged(key, "raw"):
                     return known
-                for path in parts:
-                    path.stat()
                 received_at, recipe = known.received_at, known.recipe
                 self._forget(key)
+            for path in parts:
+                path.stat()
             job = Job(
                 key=key,
                 parent=None,

@@ -18,7 +18,8 @@ from lfmri_node.node.jobs.ended import forget_ended
 from lfmri_node.node.jobs.purges import Purges
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.retention.plan import Purge
-from lfmri_node.node.retention.purge import alone, carry_out, decide, empty_trash, purge_refused, sweep
+from lfmri_node.node.retention.purge import alone, carry_out, decide, purge_refused, sweep
+from lfmri_node.node.retention.trash import empty_trash
 
 _EVERY_S = 3600.0
 

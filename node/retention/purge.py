@@ -11,17 +11,14 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from lfmri_node.dicom_io.files import sync_directory
 from lfmri_node.node import logs
 from lfmri_node.node.config import Config
 from lfmri_node.node.errors import JobError
 from lfmri_node.node.jobs.purges import Holding, Purges, State, What
 from lfmri_node.node.layout import Layout
+from lfmri_node.node.retention.parts import carry_out_parts, overdue_parts
 from lfmri_node.node.retention.plan import Footprint, Purge, plan
-
-_SETTLED_S = 3600.0
-"""A file that came in, or came in again, more lately than this is left alone: its measurement may not be
-on record yet."""
+from lfmri_node.node.retention.trash import empty_trash, is_fresh, moved
 
 
 def decide(store: Purges, config: Config, at: datetime) -> list[Purge]:
@@ -29,7 +26,8 @@ def decide(store: Purges, config: Config, at: datetime) -> list[Purge]:
     layout = Layout(root=config.node.data_dir)
     holdings = store.holdings()
     footprints = {holding.key: _footprint(layout, holding) for holding in holdings}
-    return plan(holdings, footprints, config.retention, at)
+    parts = overdue_parts(layout, config.retention.incomplete_days, at)
+    return [*plan(holdings, footprints, config.retention, at), *parts]
 
 
 def carry_out(store: Purges, layout: Layout, purge: Purge) -> bool:
@@ -42,46 +40,16 @@ def carry_out(store: Purges, layout: Layout, purge: Purge) -> bool:
     if purge.what is What.RECORDS:
         store.forget(purge.key)
         return True
+    if purge.what is What.PARTS:
+        return carry_out_parts(store, layout, purge)
     store.mark(purge.key, purge.what)
     trash = layout.trash / f"{purge.key[:32]}-{purge.what}"
     with store.carrying_out(purge.key, purge.what) as wanted:
-        if not wanted or not _moved(purge, trash):
+        if not wanted or not moved(purge, trash):
             return False
     empty_trash(layout)
     logs.event("retention.purged", job=purge.key[:12], what=purge.what, bytes=purge.n_bytes)
     return True
-
-
-def _moved(purge: Purge, trash: Path) -> bool:
-    """Move the files away; all are back, and False, where one has just come in again."""
-    trash.mkdir(parents=True, exist_ok=True)
-    places = {path: trash / _name_in_trash(purge.what, path) for path in purge.paths if path.exists()}
-    for path, place in places.items():
-        path.rename(place)
-    if purge.what is What.RAW and any(_is_fresh(place) for place in places.values()):
-        for path, place in places.items():
-            place.rename(path)
-        return False
-    for folder in {path.parent for path in places}:
-        sync_directory(folder)
-    return True
-
-
-def _name_in_trash(what: What, path: Path) -> str:
-    """A raw file keeps its name, by which it finds back; folders of one job are called alike."""
-    return path.name if what is What.RAW else f"{path.parent.name}-{path.name}"
-
-
-def empty_trash(layout: Layout) -> None:
-    """Delete what purges, also those that were killed, have moved away.
-
-    A raw file that came in again at that very moment goes back: its sender was told success.
-    """
-    for path in layout.trash.glob(f"*-{What.RAW}/*"):
-        if _is_fresh(path) and not (layout.raw / path.name).exists():
-            path.rename(layout.raw / path.name)
-    with suppress(FileNotFoundError):
-        shutil.rmtree(layout.trash)
 
 
 @contextmanager
@@ -116,7 +84,7 @@ def sweep(store: Purges, layout: Layout, *, keep_reconstructions: bool) -> int:
     }
     n = 0
     for folder in layout.works():
-        if _is_fresh(folder):
+        if is_fresh(folder):
             continue
         if folder.name in done and not keep_reconstructions:
             shutil.rmtree(folder, ignore_errors=True)
@@ -145,7 +113,7 @@ def _footprint(layout: Layout, holding: Holding) -> Footprint:
     return Footprint(
         results={folder: sum(_sizes(folder)) for folder in folders},
         raw={path: path.stat().st_size for path in files},
-        fresh=any(_is_fresh(path) for path in files),
+        fresh=any(is_fresh(path) for path in files),
     )
 
 
@@ -154,10 +122,3 @@ def _sizes(folder: Path) -> Iterator[int]:
         for name in names:
             with suppress(FileNotFoundError):
                 yield Path(root, name).lstat().st_size
-
-
-def _is_fresh(path: Path) -> bool:
-    try:
-        return time.time() - path.stat().st_mtime < _SETTLED_S
-    except FileNotFoundError:
-        return False

@@ -29,6 +29,9 @@ def store(table: Path) -> Store:
 
 
 def received(store: Store, key: str = PARENT) -> Job:
+    for part in ("one", "two"):
+        (store_root(store) / "spool").mkdir(exist_ok=True)
+        (store_root(store) / "spool" / f"{part}.dcm").touch()
     return store.add_measurement(
         key=key,
         source_sha256="dd" * 32,

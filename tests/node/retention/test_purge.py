@@ -20,6 +20,7 @@ from lfmri_node.node.jobs.purges import Purges, What
 from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.retention import purge as purging
+from lfmri_node.node.retention import trash
 from lfmri_node.node.retention.command import purge_now
 
 ALL = "[retention]\nraw_days = 0\nresults_days = 0\nquarantined_days = 0"
@@ -190,7 +191,7 @@ import os, shutil, signal
 from pathlib import Path
 from lfmri_node.node.config import load
 from lfmri_node.node.jobs.purges import Purges
-from lfmri_node.node.retention import purge as purging
+from lfmri_node.node.retention import purge as purging, trash
 from lfmri_node.node.retention.command import purge_now
 
 def then_die(function):
@@ -206,12 +207,12 @@ place = {place!r}
 if place == "marked":
     Purges.mark = then_die(Purges.mark)
 elif place == "moved":
-    purging.sync_directory = then_die(purging.sync_directory)
+    trash.sync_directory = then_die(trash.sync_directory)
 elif place == "recorded":
     purging.logs.event = then_die(purging.logs.event)
 elif place == "half deleted":
     real = shutil.rmtree
-    purging.shutil.rmtree = lambda folder, **options: (
+    trash.shutil.rmtree = lambda folder, **options: (
         then_die(half)(folder) if folder.name == "trash" and folder.exists() else real(folder, **options)
     )
 purge_now(load(Path({config!r})), dry_run=False)
@@ -229,7 +230,7 @@ def test_a_file_that_came_in_again_while_it_was_moved_goes_back(delivered) -> No
         assert {path: path.read_bytes() for path in raw.paths} == content
         (layout.trash / "x-raw").mkdir(parents=True)
         shutil.move(raw.paths[0], layout.trash / "x-raw")
-        purging.empty_trash(layout)
+        trash.empty_trash(layout)
         assert {path: path.read_bytes() for path in raw.paths} == content
 
 
