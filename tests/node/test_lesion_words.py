@@ -49,13 +49,16 @@ def test_status_says_it_of_every_job_with_a_map_and_of_one_job(
 ) -> None:
     store = Store(tmp_path / "state" / "node.sqlite")
     scans = [ScanFound(key=f"{c}{c}" * 32, contrast=i, repetition=0) for i, c in enumerate("bcd")]
+    part = tmp_path / "spool" / "one.dcm"
+    part.parent.mkdir()
+    part.touch()
     store.add_measurement(
         key=PARENT,
         source_sha256="dd" * 32,
         calling_ae="GATEWAY",
         received_at=datetime(2026, 1, 2, tzinfo=UTC),
         recipe={},
-        parts=[tmp_path / "spool" / "one.dcm"],
+        parts=[part],
     )
     store.begin(PARENT, Stage.DECODED)
     empty, marked, fallback = store.split(PARENT, scans, seconds=0.1, learned={})
