@@ -13,6 +13,7 @@ import brain
 import espirit
 import fallback
 import ingest
+import latency
 import one_slice
 import whole_job
 from report import Report
@@ -23,6 +24,7 @@ SECTIONS = {
     "ingest": ingest.measure,
     "slice": one_slice.measure,
     "job": whole_job.measure,
+    "latency": latency.measure,
     "brain": brain.measure,
     "fallback": fallback.measure,
 }
