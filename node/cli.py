@@ -124,8 +124,8 @@ def send(
     group: Group = None,
 ) -> None:
     """Wrap an ISMRMRD file as Raw Data objects and send them to a node, as a scanner gateway does."""
-    from lfmri_node.node.console import Steps
     from lfmri_node.node.gateway.send import parse_address, send_file
+    from lfmri_node.node.terminal import Steps
 
     address = parse_address(to)
     given = _given(identity, patient_id, patient_name, study_uid, accession)
@@ -227,10 +227,10 @@ def status(
 ) -> None:
     """Show jobs by stage, failures with code and hint, and receipts."""
     from lfmri_node.node import views
-    from lfmri_node.node.console import print_json
     from lfmri_node.node.jobs.ledger import Ledger
     from lfmri_node.node.layout import Layout
     from lfmri_node.node.lock import holder
+    from lfmri_node.node.terminal import print_json
 
     settings = _config(config)
     layout = Layout(root=settings.node.data_dir)
@@ -272,8 +272,8 @@ def purge(
 ) -> None:
     """Delete what the limits of [retention] give free; the service does the same every hour."""
     from lfmri_node.node import views
-    from lfmri_node.node.console import print_json
     from lfmri_node.node.retention.command import purge_now
+    from lfmri_node.node.terminal import print_json
 
     purges, refused = purge_now(_config(config), dry_run=dry_run)
     if json:
@@ -319,8 +319,8 @@ def main() -> None:
 def reported(run: Callable[[], object]) -> int:
     """Run; turn our errors into one line with code and hint, and an exit status."""
     from lfmri_node.dicom_io.errors import DicomIoError
-    from lfmri_node.node.console import print_error
     from lfmri_node.node.errors import NodeError, StageFailed, Undecided, damaged_database
+    from lfmri_node.node.terminal import print_error
     from lfmri_node.recon.errors import ReconError, UnsupportedAcquisition
 
     try:

@@ -15,7 +15,6 @@ from lfmri_node.dicom_io.errors import DicomIoError
 from lfmri_node.dicom_io.objects.validate import program
 from lfmri_node.dicom_io.receive.incomplete import incomplete_scans
 from lfmri_node.node.config import Config, DestinationSection
-from lfmri_node.node.console import print_json, print_table
 from lfmri_node.node.delivery.destinations import probe
 from lfmri_node.node.errors import NodeError, damaged_database
 from lfmri_node.node.files import open_to_others, try_to_write
@@ -23,6 +22,7 @@ from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import holder
+from lfmri_node.node.terminal import print_json, print_table
 from lfmri_node.recon.errors import ReconError
 from lfmri_node.recon.method.modelcard import weights_identity
 from lfmri_node.recon.types import Method

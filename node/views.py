@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 
 from lfmri_node.dicom_io.receive.incomplete import incomplete_scans
-from lfmri_node.node.console import print_pairs, print_table
 from lfmri_node.node.jobs.job import Job
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.retention.plan import Purge
+from lfmri_node.node.terminal import print_pairs, print_table
 
 
 def job_document(ledger: Ledger, job: Job) -> dict[str, object]:

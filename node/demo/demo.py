@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lfmri_node.dicom_io.types import EncodedObject
-from lfmri_node.node.console import Steps, console, print_table
 from lfmri_node.node.demo.loopback import DemoPacs, open_pacs
 from lfmri_node.node.errors import NodeError
 from lfmri_node.node.jobs.job import ORDER, Job, Stage
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.layout import Layout
+from lfmri_node.node.terminal import Steps, console, print_table
 from lfmri_node.recon.mrd.file import open_mrd
 from lfmri_node.recon.mrd.header import parse_header
 

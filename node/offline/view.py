@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lfmri_node.node.config import Config
-from lfmri_node.node.console import Steps, console, print_json, print_table
 from lfmri_node.node.jobs.recipe import Recipe
 from lfmri_node.node.offline.orient import Findings
 from lfmri_node.node.offline.pictures import TITLES
 from lfmri_node.node.offline.reconstruct import Outcome, reconstruct_file
+from lfmri_node.node.terminal import Steps, console, print_json, print_table
 from lfmri_node.recon.metrics import ImageQuality
 from lfmri_node.recon.types import Method
 
