@@ -265,6 +265,24 @@ def retry(
 
 
 @app.command()
+def accept(
+    scan: Annotated[
+        str | None, typer.Argument(help="First digits of a refused scan; a list of them without it.")
+    ] = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Let a corrected scan, which was refused, follow the first; names what of the first was delivered."""
+    from lfmri_node.node import corrections, views
+
+    settings = _config(config)
+    if scan is None:
+        views.print_corrections(corrections.corrections(settings), as_json=json)
+    else:
+        views.print_accepted(corrections.accept(settings, scan), as_json=json)
+
+
+@app.command()
 def purge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go, and why.")] = False,
     config: ConfigOption = None,

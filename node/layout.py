@@ -47,6 +47,11 @@ class Layout:
         return self.spool / "objects"
 
     @property
+    def accepted(self) -> Path:
+        """Raw Data objects that were refused first; see `corrections`."""
+        return self.spool / "accepted"
+
+    @property
     def trash(self) -> Path:
         """What retention has taken and nobody needs; emptied without looking."""
         return self.root / "trash"

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lfmri_node.dicom_io.receive.incomplete import incomplete_scans
 from lfmri_node.node.jobs.job import Job
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.retention.plan import Purge
-from lfmri_node.node.terminal import print_pairs, print_table
+from lfmri_node.node.terminal import print_json, print_pairs, print_table
+
+if TYPE_CHECKING:
+    from lfmri_node.node.corrections import Accepted, Correction  # DBOS comes with it
 
 
 def job_document(ledger: Ledger, job: Job) -> dict[str, object]:
@@ -216,6 +221,45 @@ def _row(ledger: Ledger, job: Job, *, serving: bool) -> tuple[object, ...]:
         job.next_try_at.strftime("%H:%M:%S") if job.next_try_at else None,
         job.failure.code if job.failure else None,
     )
+
+
+def print_corrections(found: Sequence[Correction], *, as_json: bool) -> None:
+    """Refused scans that can be accepted."""
+    rows = [
+        {
+            "scan": item.name,
+            "code": item.code,
+            "calling_ae": item.parts[-1].calling_ae,
+            "came_at": _text(item.parts[-1].received_at),
+            "parts": f"{len(item.parts)}/{item.n_parts}",
+            "on_record": ", ".join(job.name for job in item.firsts),
+        }
+        for item in found
+    ]
+    if as_json:
+        print_json({"corrections": rows})
+    elif not rows:
+        print_pairs("no refused scan is on record with other attributes", {})
+    else:
+        columns = ("scan", "code", "from", "came", "parts", "on record as")
+        print_table("refused, on record with other attributes", columns, [[*row.values()] for row in rows])
+
+
+def print_accepted(accepted: Accepted, *, as_json: bool) -> None:
+    """What a correction became, and what of the first is to be removed where it was delivered."""
+    if as_json:
+        print_json(asdict(accepted))
+        return
+    print(f"{accepted.name}: accepted; it follows {', '.join(accepted.firsts)}")
+    if accepted.objects:
+        print_table(
+            "delivered of the first, to be removed there",
+            ("destination", "series", "object"),
+            [
+                (item.destination, item.series_instance_uid, item.sop_instance_uid)
+                for item in accepted.objects
+            ],
+        )
 
 
 def purge_document(purges: Sequence[Purge], refused: Sequence[Path], *, dry_run: bool) -> dict[str, object]:

@@ -7,6 +7,7 @@ Layout under the root, one file system, for the user of the service only:
   it ``.json``, what its head says (`raw_data.received`).
 - ``incomplete/<name>.json``: scans that wait for parts (`receive.incomplete`).
 - ``quarantine/<code>-<SHA-256>.dcm``: contradicts what is kept; for a person to look at.
+- ``accepted/<SHA-256>.dcm``: a person decided that it follows what it contradicts; it has its job.
 
 There is no database: what is known of the kept objects is read from the values beside them at start. What
 an object carries is not looked into here: the ISMRMRD file is opened by the worker, which may be killed.
@@ -113,7 +114,7 @@ class Spool:
         -------
         ReceivedMeasurement or None
             When all its parts are there; also when the object had been kept before. None while parts
-            are missing.
+            are missing, and where an operator had accepted the object, which has its job.
 
         Raises
         ------
@@ -134,6 +135,8 @@ class Spool:
                 others = self._parts_of(header)
             self._verify_whole(header, others)
             with self._lock:
+                if self._was_accepted(header):
+                    return None
                 kept = self._keep(header)
                 parts = self._parts_of(kept)
                 self._note_missing(parts)
@@ -151,6 +154,8 @@ class Spool:
 
     def _verify_whole(self, header: PayloadHeader, others: list[PayloadHeader]) -> None:
         """Check the hash of the whole file where the last of several parts has come."""
+        if any(other.attributes != header.attributes for other in others):
+            return  # refused anyway, and put aside
         last = header.fields.part not in {other.fields.part for other in others}
         if last and header.fields.n_parts == len(others) + 1 > 1:
             verify(sorted([header, *others], key=lambda part: part.fields.part))
@@ -208,8 +213,13 @@ class Spool:
         """Move the object aside; the refusal to raise."""
         header.path.replace(self._quarantine / f"{code}-{_fingerprint(header)}.dcm")
         sync_directory(self._quarantine)
-        hint = "compare the object in the quarantine with the one that is kept"
+        hint = "compare the object in the quarantine with the one that is kept; see `lfmri-node accept`"
         return ListenerRefusal(code, message, hint, status=status)
+
+    def _was_accepted(self, header: PayloadHeader) -> bool:
+        """Whether a person decided that the object follows what it contradicts, and its job is on record."""
+        name = f"{_fingerprint(header)}.dcm"
+        return (self._root / "accepted" / name).exists() and not any(self._quarantine.glob(f"*-{name}"))
 
     def _recall(self, path: Path) -> None:
         try:

@@ -150,7 +150,7 @@ class Engine:
         """Start the work of a measurement that was received, also again: whoever sends it a second time
         wants another try of what is in quarantine. Never waits for the engine's database."""
         for job in (measurement, *self._store.scans(measurement.key)):
-            reopened = job.stage is Stage.QUARANTINED
+            reopened = job.stage is Stage.QUARANTINED and not job.superseded
             if reopened:
                 self._store.retry(job.key)
             for work in self._store.works(job.key):

@@ -106,6 +106,11 @@ class Job:
         return self.finished_at is None and self.stage is not Stage.QUARANTINED
 
     @property
+    def superseded(self) -> bool:
+        """Whether an operator has let a corrected scan take its place."""
+        return "superseded_by" in self.summary
+
+    @property
     def name(self) -> str:
         """First digits of the key: how logs and tables call the job."""
         return self.key[:12]

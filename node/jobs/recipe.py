@@ -38,6 +38,8 @@ class Recipe:
         File of a site's own weights; None for the shipped ones.
     weights_sha256
         "" where the method uses no network.
+    correction
+        Of a corrected scan that follows another of the same samples: tells its objects from the other's.
     """
 
     recon: ReconSettings
@@ -46,9 +48,10 @@ class Recipe:
     weights: str | None
     weights_sha256: str
     software_version: str
+    correction: str = ""
 
     def pixel_settings(self) -> str:
-        """What changes the pixels, as one line for the job key.
+        """What changes the pixels, as one line for the job key; and that a scan is a correction.
 
         Reading directions stand in it where they are not the default, so that a new one in a later
         version changes no key. Series number, serial number, the choice of series and the version of the
@@ -58,9 +61,9 @@ class Recipe:
         plain = GatewaySection().model_dump(mode="json")
         reader = {name: value for name, value in self.reader.items() if value != plain[name]}
         reader.pop("orientation_verified", None)
-        return f"{self.recon.describe()};reader=" + ",".join(
-            f"{name}:{int(value)}" for name, value in sorted(reader.items())
-        )
+        read = ",".join(f"{name}:{int(value)}" for name, value in sorted(reader.items()))
+        corrected = f";correction={self.correction}" if self.correction else ""
+        return f"{self.recon.describe()};reader={read}{corrected}"
 
     def to_json(self) -> dict[str, object]:
         """JSON-able form."""
@@ -83,6 +86,7 @@ class Recipe:
             weights=document["weights"],
             weights_sha256=document["weights_sha256"],
             software_version=document["software_version"],
+            correction=document.get("correction", ""),
         )
 
     @classmethod

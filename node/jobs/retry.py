@@ -19,13 +19,12 @@ def retry_jobs(config: Config, name: str | None) -> list[str]:
     Raises
     ------
     JobError
-        LF-JOB-003 no job table, LF-JOB-005 no such job, LF-JOB-006 the job is finished, LF-JOB-007
-        it is being computed.
+        LF-JOB-003 no job table, LF-JOB-005 no such job; see `Store.retry`.
     """
     layout = Layout(root=config.node.data_dir)
     ledger = Ledger(layout.job_table)
     jobs = (
-        [job for job in ledger.jobs() if job.stage is Stage.QUARANTINED]
+        [job for job in ledger.jobs() if job.stage is Stage.QUARANTINED and not job.superseded]
         if name is None
         else [ledger.job(name)]
     )

@@ -279,10 +279,15 @@ class Store(Ledger):
         Raises
         ------
         JobError
-            LF-JOB-006 where the job is finished, LF-JOB-007 where it is being computed.
+            LF-JOB-006 where the job is finished, LF-JOB-007 where it is being computed, LF-JOB-042 where its
+            raw data are deleted, LF-JOB-044 where it is superseded.
         """
         with self._change():
             job = self.job(key)
+            if job.superseded:
+                raise JobError(
+                    "LF-JOB-044", "a corrected scan has taken the place of this job", "see that one"
+                )
             if job.finished_at is None and self.is_purged(key, "raw"):
                 raise JobError(
                     "LF-JOB-042", "[retention] has deleted the raw data of this job", "send it again"
