@@ -9,8 +9,9 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType
 
 from sqlalchemy.exc import DBAPIError
@@ -31,11 +32,13 @@ from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import DataLock
 from lfmri_node.node.retention.command import Housekeeper
+from lfmri_node.node.terminal import print_error
 from lfmri_node.node.worker.process import TimeLimit, WorkerProcess
 
 Receiver = Callable[[ReceivedMeasurement], None]
 
 _DRAIN_STEP_S = 0.1
+_LOOK_S = 1.0
 _GRACE, _GIVE_BACK = 0.8, 0.05
 """Parts of ``node.drain_s``: for work under way to end, and to be given back; the rest is for leaving."""
 
@@ -78,7 +81,8 @@ class Service:
         ------
         JobError
             LF-JOB-002 where another process serves this data directory, LF-JOB-008 where the port
-            cannot be used, LF-JOB-041 where the engine's database cannot be.
+            cannot be used, LF-JOB-041 where the engine's database cannot be, LF-JOB-046 where a database
+            was removed or replaced.
         sqlite3.Error
             The job table cannot be used.
         InvalidModel
@@ -98,16 +102,23 @@ class Service:
             with _named_errors():
                 stack.enter_context(engine)
             stack.callback(self._drain, drain, worker, hurry)
+            opened = {path: _file_at(path) for path in (self._layout.job_table, self._layout.workflows)}
             listener = self._listen(store, engine)
+            stack.callback(self._close, listener, drain)
+            stack.callback(stop.set)
             housekeeper = Housekeeper(self._config, stop)
             threading.Thread(target=housekeeper.run, name="housekeeper", daemon=True).start()
-            stop.wait()
-            logs.event("service.draining")
-            drain.begin()
-            closing = threading.Thread(target=listener.stop, name="listener-stop", daemon=True)
-            closing.start()
-            stack.callback(closing.join, self._config.node.drain_s)
+            while not stop.wait(_LOOK_S):
+                _require_same(opened)
         logs.event("service.stopped")
+
+    def _close(self, listener: Listener, drain: Drain) -> None:
+        """Take nothing new, and let what is coming in end."""
+        logs.event("service.draining")
+        drain.begin()
+        closing = threading.Thread(target=listener.stop, name="listener-stop", daemon=True)
+        closing.start()
+        closing.join(self._config.node.drain_s)
 
     def _engine(self, store: Store, worker: WorkerProcess, drain: Drain) -> Engine:
         config, backoff = self._config, self._config.retry.backoff()
@@ -177,6 +188,32 @@ class Service:
             logs.event("service.undrained", level=logging.WARNING)
 
 
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Which file lies at a path; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _require_same(opened: Mapping[Path, tuple[int, int] | None]) -> None:
+    """Check that the databases are those that were opened: whatever is written to another file is lost.
+
+    Raises
+    ------
+    JobError
+        LF-JOB-046
+    """
+    for path, file in opened.items():
+        if _file_at(path) != file:
+            raise JobError(
+                "LF-JOB-046",
+                f"{path.name} was removed or replaced while the node ran",
+                "start the node again: it takes up everything that the spool and the other database hold",
+            )
+
+
 @contextmanager
 def _named_errors() -> Iterator[None]:
     """Give an error of the engine's database at the start its code.
@@ -214,6 +251,12 @@ def run_until_signalled(service: Service) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signalled)
-    service.run(stop, hurry)
+    status = 0
+    try:
+        service.run(stop, hurry)
+    except JobError as error:
+        logs.event("service.failed", level=logging.ERROR, code=error.code)
+        print_error(error.code, error.message, error.hint)
+        status = 1
     logging.shutdown()
-    os._exit(0)
+    os._exit(status)

@@ -198,7 +198,7 @@ def test_configuration_in_the_documentation_is_accepted(page: str) -> None:
 def test_the_fault_tests_that_are_named_exist() -> None:
     named = {row[0].strip("`") for row in rows(DOCS / "fault-tests.md")}
     jobs = ROOT / "tests" / "node" / "jobs"
-    here = [jobs / f"test_{name}.py" for name in ("kill", "outages", "databases")]
+    here = [jobs / f"test_{name}.py" for name in ("kill", "outages", "databases", "places")]
     here.append(ROOT / "tests" / "node" / "delivery" / "test_destinations.py")
     pages = (*here, *(ROOT / "tests" / "faults").glob("test_*.py"))
     tests = "".join(page.read_text(encoding="utf-8") for page in pages)

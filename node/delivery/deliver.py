@@ -133,7 +133,8 @@ class Delivery:
         answered = not wanted
         try:
             for done, receipt in enumerate(channel.destination.send(wanted) if wanted else (), start=1):
-                answered = answered or receipt.delivered or not receipt.transient
+                spoke = receipt.dimse_status is not None or receipt.delivered or not receipt.transient
+                answered = answered or spoke
                 self._store.add_receipt(job.key, receipt)
                 self._store.set_progress(job.key, total - len(wanted) + done, total)
                 if self._drain.grace_over:

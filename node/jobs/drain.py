@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lfmri_node.node.errors import Drained
-
-_LOOK_S = 1.0
 
 
 class Drain:
@@ -62,21 +59,6 @@ class Drain:
         """Wait until nobody works; False where the time ran out first."""
         with self.changed:
             return self.changed.wait_for(lambda: self._under_way == 0, timeout_s)
-
-    def pause(self, seconds: float, over: Callable[[], bool] = lambda: False) -> None:
-        """Wait, by the monotonic clock; less where ``over``, asked once a second, says so.
-
-        Raises
-        ------
-        Drained
-            The service drains.
-        """
-        end = time.monotonic() + seconds
-        while (left_s := end - time.monotonic()) > 0 and not over():
-            with self.changed:
-                self.changed.wait_for(lambda: self._begun, min(left_s, _LOOK_S))
-            if self._begun:
-                raise Drained
 
 
 class Line:

@@ -14,9 +14,10 @@ import logging
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -29,7 +30,7 @@ from lfmri_node.node import logs
 from lfmri_node.node.errors import Drained
 from lfmri_node.node.jobs.drain import Drain, Line
 from lfmri_node.node.jobs.job import Failure, Job, Stage
-from lfmri_node.node.jobs.runner import Move, Runner
+from lfmri_node.node.jobs.runner import Move, Pause, Runner
 from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.jobs.work import Kind, Work, queue_of
 
@@ -39,11 +40,10 @@ T = TypeVar("T")
 
 _COMPUTE_STAGES = (Stage.CALIBRATED, Stage.RECONSTRUCTED, Stage.ENCODED)
 _PLACES = 16
-"""Workflows of one queue that may be under way, most of them waiting: for the worker or the destination,
-which each take one at a time, or for another try. More only so that a few that wait for long keep no
-place from the rest."""
+"""Workflows of one queue that may be under way; one of them has the worker or the destination, the others
+wait for their turn. Who waits for another try has no place."""
 _POLL_S = 0.2
-_AGAIN_S = 0.5
+_AGAIN_S, _SHORTEST_S = 0.5, 0.05
 _HEALS = (OSError, sqlite3.Error, SQLAlchemyError)
 """A full disk or a locked database: no outcome of a workflow."""
 _ENDED = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
@@ -157,17 +157,37 @@ class Engine:
                 self._asked.put(_Request(work=work, reopened=reopened))
 
     def _serve_requests(self) -> None:
-        """Do what is asked for, again and again until the engine's database takes it."""
-        left: list[_Request] = []
+        """Do what is asked for, when its time has come, until the engine's database takes it."""
+        left: dict[Work, _Request] = {}
         while not self._drain.begun:
             with suppress(queue.Empty):
-                left.append(self._asked.get(timeout=_AGAIN_S))
+                self._take(left, self._asked.get(timeout=_patience_s(left)))
                 while True:
-                    left.append(self._asked.get_nowait())
-            left = [request for request in left if not self._served(request)]
+                    self._take(left, self._asked.get_nowait())
+            waiting = self._waiting(left)
+            left = {work: request for work, request in left.items() if not self._served(request, waiting)}
 
-    def _served(self, request: _Request) -> bool:
+    @staticmethod
+    def _take(left: dict[Work, _Request], request: _Request) -> None:
+        """One request a work: the latest, and what an earlier one knew of its workflow."""
+        before = left.pop(request.work, request)
+        left[request.work] = replace(
+            request,
+            reopened=request.reopened or before.reopened,
+            broken_off=request.broken_off or before.broken_off,
+        )
+
+    def _waiting(self, left: Mapping[Work, _Request]) -> Container[Work]:
+        """What waits for another try, as the table says; all of it where that cannot be asked now."""
+        if any(request.pause is not None for request in left.values()):
+            with suppress(sqlite3.Error):
+                return frozenset(self._store.works(waiting=True))
+        return left
+
+    def _served(self, request: _Request, waiting: Container[Work]) -> bool:
         work = request.work
+        if request.pause is not None and not self._runner.is_over(work, request.pause, waiting):
+            return False
         try:
             if request.broken_off and DBOS.get_workflow_status(work.id) is not None:
                 served = bool(DBOS.resume_workflow(work.id, queue_name=work.queue))
@@ -198,8 +218,8 @@ class Engine:
     def _admit_body(self) -> Callable[[str], None]:
         def admit(key: str) -> None:
             work = Work(kind=Kind.ADMIT, key=key)
-            with _Guard(self, work):
-                if self._until_done(work, lambda: self._computed(work, (Stage.DECODED,))):
+            with _Guard(self, work) as guard:
+                if guard.came_of(self._computed(work, (Stage.DECODED,))):
                     self._start_next(key)
 
         return admit
@@ -207,8 +227,8 @@ class Engine:
     def _compute_body(self) -> Callable[[str], None]:
         def compute(key: str) -> None:
             work = Work(kind=Kind.COMPUTE, key=key)
-            with _Guard(self, work):
-                if self._until_done(work, lambda: self._computed(work, _COMPUTE_STAGES)):
+            with _Guard(self, work) as guard:
+                if guard.came_of(self._computed(work, _COMPUTE_STAGES)):
                     self._start_next(key)
 
         return compute
@@ -216,8 +236,8 @@ class Engine:
     def _deliver_body(self) -> Callable[[str, str], None]:
         def deliver(key: str, destination: str) -> None:
             work = Work(kind=Kind.DELIVER, key=key, destination=destination)
-            with _Guard(self, work):
-                self._until_done(work, lambda: self._step("send", self._runner.deliver, key, destination))
+            with _Guard(self, work) as guard:
+                guard.came_of(self._step("send", self._runner.deliver, key, destination))
 
         return deliver
 
@@ -229,14 +249,6 @@ class Engine:
                 self._asked.put(_Request(work=work, reopened=True))
 
         return retry
-
-    def _until_done(self, work: Work, attempt: Callable[[], Move]) -> bool:
-        """Try until something comes of it; whether it is what was wanted."""
-        while (move := attempt()).then not in ("go", "stop"):
-            if move.then == "remake":
-                self._asked.put(_Request(work=Work(kind=Kind.COMPUTE, key=work.key), reopened=True))
-            DBOS.run_step({"name": "wait"}, _unrecorded, self._runner.wait, work, move.wait_s)
-        return move.then == "go"
 
     def _computed(self, work: Work, stages: Sequence[Stage]) -> Move:
         """Go through stages with the worker to oneself; a measurement's header goes before all scans."""
@@ -271,8 +283,16 @@ class Engine:
     def _next(self, key: str) -> list[tuple[str, str, str]]:
         return [(work.kind.value, work.key, work.destination) for work in self._runner.after(key)]
 
-    def left(self, work: Work, kind: type[BaseException] | None) -> None:
+    def left(self, work: Work, kind: type[BaseException] | None, move: Move | None) -> None:
         """See to it that ``work`` goes on when its workflow was left, by an exception of ``kind`` or not.
+
+        A workflow does not outlive a try that has to wait, so that no wait takes a place from those who
+        need not; it is begun anew when the wait is over.
+
+        Parameters
+        ----------
+        move
+            What came of the try.
 
         Raises
         ------
@@ -280,7 +300,12 @@ class Engine:
             In place of an exception that heals: the workflow stays pending, and is resumed unless the
             service drains.
         """
-        if kind is None:  # the row may have been opened again behind the back of the last step
+        if kind is None and move is not None and move.then in ("wait", "remake"):
+            if move.then == "remake":
+                self._asked.put(_Request(work=Work(kind=Kind.COMPUTE, key=work.key), reopened=True))
+            pause = self._runner.pause(work, move)
+            self._asked.put(_Request(work=work, reopened=True, pause=pause))
+        elif kind is None:  # the row may have been opened again behind the back of the last step
             self._asked.put(_Request(work=work, reopened=True))
         elif issubclass(kind, (Drained, *_HEALS)):
             if not self._drain.begun:
@@ -316,11 +341,20 @@ class _Request:
         that it was opened, so its end is waited for.
     broken_off
         The workflow is still called pending, but nobody runs it: its engine could not write.
+    pause
+        The wait that comes first.
     """
 
     work: Work
     reopened: bool = False
     broken_off: bool = False
+    pause: Pause | None = None
+
+
+def _patience_s(left: Mapping[Work, _Request]) -> float:
+    """Until a wait is over, or all are looked at again."""
+    dues = [request.pause.due - time.monotonic() for request in left.values() if request.pause is not None]
+    return max(_SHORTEST_S, min([*dues, _AGAIN_S]))
 
 
 def _unrecorded(action: Callable[..., T], *arguments: object) -> T:
@@ -338,16 +372,22 @@ def _unrecorded(action: Callable[..., T], *arguments: object) -> T:
 
 
 class _Guard:
-    """Tells the engine how a workflow was left."""
+    """Tells the engine how a workflow was left, and what came of its try."""
 
     def __init__(self, engine: Engine, work: Work) -> None:
         self._engine = engine
         self._work = work
+        self._move: Move | None = None
 
-    def __enter__(self) -> None:
-        return None
+    def __enter__(self) -> _Guard:
+        return self
+
+    def came_of(self, move: Move) -> bool:
+        """Note what came of the try; whether it is what was wanted."""
+        self._move = move
+        return move.then == "go"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._engine.left(self._work, kind)
+        self._engine.left(self._work, kind, self._move)

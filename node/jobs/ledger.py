@@ -166,16 +166,20 @@ class Ledger:
         rows = self._rows("SELECT * FROM jobs WHERE key=?", key)
         return schema.as_job(rows[0]) if rows else None
 
-    def works(self, key: str | None = None) -> list[Work]:
-        """Everything that is left to do, oldest first; of one job where its key is given."""
+    def works(self, key: str | None = None, *, waiting: bool = False) -> list[Work]:
+        """Everything that is left to do, oldest first; of one job where its key is given.
+
+        ``waiting``: only what waits for another try; an operator's retry makes the table say otherwise.
+        """
         query = (
             "SELECT j.key, j.contrast, j.stage, d.destination FROM jobs j"
             " LEFT JOIN deliveries d ON j.stage='encoded' AND d.job_key=j.key AND d.finished_at IS NULL"
             " WHERE j.finished_at IS NULL AND j.stage!='quarantined' AND (? IS NULL OR j.key=?)"
+            " AND (NOT ? OR iif(j.stage='encoded', d.next_try_at, j.next_try_at) IS NOT NULL)"
             " ORDER BY j.received_at, j.rowid"
         )
         works = []
-        for row in self._rows(query, key, key):
+        for row in self._rows(query, key, key, waiting):
             if row["contrast"] is None:
                 works.append(Work(kind=Kind.ADMIT, key=row["key"]))
             elif row["stage"] != Stage.ENCODED:

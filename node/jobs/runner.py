@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,10 +45,32 @@ class Move:
     then
         ``go``: this is durable, go on with what comes after it. ``wait``: try again in ``wait_s``.
         ``remake``: likewise, while the scan is computed again. ``stop``: nothing is left to do here.
+    told
+        The table says that the work waits.
     """
 
     then: Literal["go", "wait", "remake", "stop"]
     wait_s: float = 0.0
+    told: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """A wait for another try.
+
+    Parameters
+    ----------
+    due
+        Its end, by the monotonic clock.
+    told
+        See `Move`.
+    silent
+        The destination did not answer when the wait began.
+    """
+
+    due: float
+    told: bool
+    silent: bool
 
 
 GO, STOP = Move(then="go"), Move(then="stop")
@@ -199,7 +222,7 @@ class Runner:
         shut_s = self._delivery.channels[destination].shut_s()
         if shut_s > 0:
             self._store.hold(job.key, destination, _silent(destination), shut_s)
-            return Move(then="wait", wait_s=shut_s)
+            return Move(then="wait", wait_s=shut_s, told=True)
         damaged = self._delivery.damaged(job, destination)
         if damaged:
             return self._make_again(job, len(damaged))
@@ -220,7 +243,7 @@ class Runner:
         elif job.finished_at is not None:
             logs.event("job.finished", job=job.name, stage=job.stage, seconds=seconds)
             self._tidy(job)
-        return STOP if wait_s is None else Move(then="wait", wait_s=wait_s)
+        return STOP if wait_s is None else Move(then="wait", wait_s=wait_s, told=True)
 
     def _make_again(self, job: Job, n_damaged: int) -> Move:
         """Have a job computed again whose encoded files are not those that were written."""
@@ -242,35 +265,28 @@ class Runner:
         """Another try after the shortest wait."""
         return Move(then="wait", wait_s=self._backoff.delay_s(1))
 
-    def wait(self, work: Work, seconds: float) -> None:
-        """Wait for another try; shorter where an operator asks for one or the destination answers again.
+    def pause(self, work: Work, move: Move) -> Pause:
+        """The wait for another try of ``work`` that begins now."""
+        channel = self._delivery.channels.get(work.destination)
+        silent = channel is not None and channel.silent
+        return Pause(due=time.monotonic() + move.wait_s, told=move.told, silent=silent)
 
-        Raises
-        ------
-        Drained
-            The service drains.
+    def is_over(self, work: Work, pause: Pause, waiting: Container[Work]) -> bool:
+        """Whether a wait is over: before its time where an operator asks for a try, or the destination
+        answers again.
+
+        Parameters
+        ----------
+        waiting
+            What waits, as the table says.
         """
         channel = self._delivery.channels.get(work.destination)
-        told = self._is_told(work)
-        silent = channel is not None and channel.silent
-
-        def is_wanted() -> bool:
-            return told and not self._is_told(work)
-
-        def answers_again() -> bool:
-            return silent and channel is not None and not channel.silent
-
-        self._drain.pause(seconds, over=lambda: is_wanted() or answers_again())
-        if channel is not None and is_wanted():
-            channel.open()
-
-    def _is_told(self, work: Work) -> bool:
-        """Whether the table says that the work waits; an operator's retry makes it say otherwise."""
-        if work.destination:
-            shipments = self._store.shipments(work.key)
-            return any(item.next_try_at for item in shipments if item.destination == work.destination)
-        job = self._store.find(work.key)
-        return job is not None and job.next_try_at is not None
+        if pause.told and work not in waiting:
+            if channel is not None:
+                channel.open()
+            return True
+        answers = pause.silent and channel is not None and not channel.silent
+        return answers or time.monotonic() >= pause.due
 
     def needs(self, work: Work) -> bool:
         """Whether the work is still to be done."""
@@ -285,7 +301,7 @@ class Runner:
         wait_s = self._backoff.delay_s(job.attempts + 1)
         job = self._store.postpone(job.key, failure, wait_s)
         _tell(job, job.stage, failure, wait_s, attempt=job.attempts)
-        return Move(then="wait", wait_s=wait_s)
+        return Move(then="wait", wait_s=wait_s, told=True)
 
     def _tidy(self, job: Job) -> None:
         if job.finished_at is not None and not self._keep:

@@ -449,6 +449,41 @@ MUTANTS = (
         breaks="a retry, or a restored job table, leaves scans lying for ever",
     ),
     Mutant(
+        name="engine: who waits for another try keeps a place",
+        file="node/jobs/engine.py",
+        old="            pause = self._runner.pause(work, move)\n",
+        new="            time.sleep(move.wait_s)\n            pause = self._runner.pause(work, move)\n",
+        tests=("tests/node/jobs/test_places.py",),
+        breaks="many scans that a PACS does not take now keep all later ones waiting",
+    ),
+    Mutant(
+        name="service: a database that was replaced is not noticed",
+        file="node/service.py",
+        old="        if _file_at(path) != file:\n",
+        new="        if _file_at(path) is None:\n",
+        tests=(
+            "tests/node/jobs/test_databases.py"
+            "::test_a_database_lost_under_a_running_node_ends_it_and_the_next_start_makes_it_right",
+        ),
+        breaks="the node writes into a file that nobody finds any more",
+    ),
+    Mutant(
+        name="listener: a malformed request is not looked at",
+        file="dicom_io/receive/dimse.py",
+        old="refusal = _fault(message) or (None if has_data_set else malformed_command())",
+        new="refusal = None if has_data_set else malformed_command()",
+        tests=("tests/dicom_io/receive/test_commands.py",),
+        breaks="a C-STORE without SOP Instance UID is met with silence",
+    ),
+    Mutant(
+        name="parts are deleted from under a job",
+        file="node/retention/parts.py",
+        old="if not unknown or not moved(",
+        new="if not moved(",
+        tests=("tests/node/retention/test_parts.py",),
+        breaks="a scan whose last part has just come loses its raw data",
+    ),
+    Mutant(
         name="objects leave without being compared",
         file="node/delivery/deliver.py",
         old='            return hashlib.file_digest(file, "sha256").hexdigest() == item.sha256\n',

@@ -143,6 +143,29 @@ def test_an_older_database_of_the_engine_is_restored(node, pacs, make_scan) -> N
 
 
 @pytest.mark.parametrize("name", ["node.sqlite", "dbos.sqlite"])
+@pytest.mark.parametrize("lost", [removed, emptied])
+def test_a_database_lost_under_a_running_node_ends_it_and_the_next_start_makes_it_right(
+    node, pacs, make_scan, name: str, lost: Callable
+) -> None:
+    """What is written to a file that nobody finds any more is no promise."""
+    pacs.__exit__(None, None, None)
+    node.start()
+    node.send(make_scan())
+    node.wait_for(lambda jobs: len(jobs) == 1 and jobs[0].stage is Stage.ENCODED and jobs[0].failure)
+    lost(node.layout.state / name)
+    assert node.stop_waiting() == 1
+    text = "".join(node.lines)
+    assert "LF-JOB-046" in text
+    assert name in text
+    assert "Traceback" not in text
+    with pacs:
+        node.start()
+        (job,) = node.wait_finished()
+    assert job.stage is Stage.SENT
+    assert [(item.stores, item.conflicts) for item in pacs.instances()] == [(1, 0)] * 3
+
+
+@pytest.mark.parametrize("name", ["node.sqlite", "dbos.sqlite"])
 def test_a_damaged_database_ends_the_start_with_a_code(node, name: str) -> None:
     node.layout.state.mkdir(parents=True)
     (node.layout.state / name).write_bytes(b"this is no database" * 1000)

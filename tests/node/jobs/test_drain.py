@@ -1,4 +1,4 @@
-"""What waits inside a service: one after the other, by the monotonic clock, and never past a SIGTERM."""
+"""What waits inside a service: one after the other, and never past a SIGTERM."""
 
 import threading
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def test_first_come_first_served_but_for_those_who_go_ahead() -> None:
     assert served == ["c", "a", "b", "d"]
 
 
-def test_a_drain_sends_home_who_waits_in_line_or_for_time_and_lets_nobody_begin() -> None:
+def test_a_drain_sends_home_who_waits_in_line_and_lets_nobody_begin() -> None:
     drain = Drain()
     line = Line(drain)
 
@@ -55,18 +55,12 @@ def test_a_drain_sends_home_who_waits_in_line_or_for_time_and_lets_nobody_begin(
             raise AssertionError("it was not its turn")
 
     with line.alone():
-        ends = [ended_by(in_line), ended_by(lambda: drain.pause(3600.0))]
+        thread, raised = ended_by(in_line)
         drain.begin()
-        for thread, raised in ends:
-            thread.join()
-            assert raised == [Drained]
+        thread.join()
+        assert raised == [Drained]
     with pytest.raises(Drained), drain.working():
         pass
-
-
-def test_a_pause_is_over_when_it_is_said_to_be() -> None:
-    Drain().pause(3600.0, over=lambda: True)
-    Drain().pause(0.0)
 
 
 def test_idle_is_when_the_last_has_ended() -> None:
