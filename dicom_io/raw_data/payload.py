@@ -19,7 +19,6 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import UID, RawDataStorage
 
 from lfmri_node.dicom_io.errors import PayloadError
-from lfmri_node.dicom_io.files import published_file
 from lfmri_node.dicom_io.raw_data.block import BlockFields, find_block, parts_error
 from lfmri_node.dicom_io.raw_data.context import copied_attributes
 from lfmri_node.dicom_io.raw_data.head import (
@@ -193,26 +192,6 @@ def open_payload(headers: Sequence[PayloadHeader]) -> BinaryIO:
     """
     require_complete(headers)
     return cast(BinaryIO, _window(headers))
-
-
-def unwrap(headers: Sequence[PayloadHeader], out: Path) -> None:
-    """Write the ISMRMRD file that the objects carry, byte for byte; ``out`` appears only when right.
-
-    Raises
-    ------
-    PayloadError
-        LF-PAY-007 when the parts are not one complete file, LF-PAY-010 when the bytes differ from the
-        hash.
-    """
-    require_complete(headers)
-    with published_file(out) as target, _window(headers) as window:
-
-        def copied() -> Iterator[memoryview]:
-            for block in window.blocks():
-                target.write(block)
-                yield block
-
-        _require_hash(copied(), headers[0].fields.sha256)
 
 
 def _window(headers: Sequence[PayloadHeader]) -> SegmentWindow:

@@ -78,23 +78,23 @@ class Job:
     """
 
     key: str
-    parent: str | None
-    contrast: int | None
-    repetition: int | None
     source_sha256: str
     calling_ae: str
     stage: Stage
-    resume: Stage | None
-    running: Stage | None
-    attempts: int
-    next_try_at: datetime | None
-    failure: Failure | None
-    progress: tuple[int, int] | None
     recipe: Mapping[str, object]
     summary: Mapping[str, object]
     received_at: datetime
     updated_at: datetime
-    finished_at: datetime | None
+    finished_at: datetime | None = None
+    parent: str | None = None
+    contrast: int | None = None
+    repetition: int | None = None
+    resume: Stage | None = None
+    running: Stage | None = None
+    attempts: int = 0
+    next_try_at: datetime | None = None
+    failure: Failure | None = None
+    progress: tuple[int, int] | None = None
 
     @property
     def is_measurement(self) -> bool:

@@ -123,23 +123,13 @@ class Store(Ledger):
                 path.stat()
             job = Job(
                 key=key,
-                parent=None,
-                contrast=None,
-                repetition=None,
                 source_sha256=source_sha256,
                 calling_ae=calling_ae,
                 stage=Stage.RECEIVED,
-                resume=None,
-                running=None,
-                attempts=0,
-                next_try_at=None,
-                failure=None,
-                progress=None,
                 recipe=recipe,
                 summary={},
                 received_at=received_at,
                 updated_at=now(),
-                finished_at=None,
             )
             self._write(job)
             self._add_sources(key, parts)

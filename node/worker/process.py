@@ -62,12 +62,6 @@ class WorkerProcess:
         self._stopped = False
         self._next_id = 0
 
-    @property
-    def process_id(self) -> int | None:
-        """Process id of the living worker; None where there is none."""
-        process = self._process
-        return process.pid if process is not None and process.poll() is None else None
-
     def start(self) -> None:
         """Start the worker now, so that its imports are under way when the first job comes."""
         self._living()

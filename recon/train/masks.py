@@ -9,7 +9,6 @@ from lfmri_node.recon.types import Bool
 ACCELERATION_RANGE = (2.0, 10.0)
 _FEWEST_OUTSIDE = 4
 _EQUISPACED, _DENSER_INSIDE, _PARTIAL = 0.35, 0.15, 0.15
-_CENTRE_RADIUS = 0.5
 
 
 def centre_lines(acceleration: float) -> tuple[int, int]:

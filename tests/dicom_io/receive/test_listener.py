@@ -25,7 +25,7 @@ from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.sop_class import Verification
 
 from lfmri_node.dicom_io.errors import ListenerRefusal
-from lfmri_node.dicom_io.raw_data.payload import open_payload, read_payload, unwrap
+from lfmri_node.dicom_io.raw_data.payload import open_payload, read_payload
 from lfmri_node.dicom_io.raw_data.received import ReceivedMeasurement, parse_measurement
 from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.dicom_io.receive.policy import AccessPolicy, AllowedCaller
@@ -53,8 +53,8 @@ def test_an_object_is_kept_and_passed_on(start_node, store, wrapped: Path, h5: P
     assert received.size_bytes == h5.stat().st_size
     assert received.calling_ae == "GATEWAY"
     assert received.paths == tuple(node.kept)
-    unwrap(received.parts, tmp_path / "out.h5")
-    assert (tmp_path / "out.h5").read_bytes() == h5.read_bytes()
+    with open_payload(received.parts) as window:
+        assert window.read() == h5.read_bytes()
     assert node.incoming == []
 
 
@@ -76,8 +76,8 @@ def test_dcmtk_sends_to_us(
     called = ["-aet", "GATEWAY", "-aec", "LFNODE", "127.0.0.1", str(node.port)]
     subprocess.run([dcmtk("echoscu"), *called], check=True, timeout=30)
     subprocess.run([dcmtk("storescu"), "-R", option, *called, wrapped], check=True, timeout=60)
-    unwrap(node.received[0].parts, tmp_path / "out.h5")
-    assert (tmp_path / "out.h5").read_bytes() == h5.read_bytes()
+    with open_payload(node.received[0].parts) as window:
+        assert window.read() == h5.read_bytes()
     with node.kept[0].open("rb") as file:
         assert syntax.encode() + b"\0" in file.read(400)
 

@@ -43,7 +43,7 @@ def test_answers_with_progress_from_one_long_lived_process(child: WorkerProcess)
     second = child.call("echo", {"n": 2}, limit_s=60)
     assert seen == [(1, 2), (2, 2)]
     assert (first["n"], second["n"]) == (1, 2)
-    assert first["process"] == second["process"] == child.process_id
+    assert first["process"] == second["process"]
 
 
 def test_an_error_answer_keeps_code_and_kind(child: WorkerProcess) -> None:
@@ -92,7 +92,6 @@ def test_a_stopped_worker_is_not_started_again(tmp_path: Path) -> None:
     worker.stop()
     with pytest.raises(WorkerDied):
         worker.call("echo", {}, limit_s=60)
-    assert worker.process_id is None
 
 
 def test_the_time_limit_follows_the_scan() -> None:
