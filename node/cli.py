@@ -283,6 +283,14 @@ def accept(
 
 
 @app.command()
+def console(config: ConfigOption = None) -> None:
+    """Show queue, jobs, images and destinations in a browser, on this machine only. Ctrl-C ends it."""
+    from lfmri_node.node.console.serve import serve_console
+
+    serve_console(_config(config), ready=lambda url: typer.echo(f"console: {url}"))
+
+
+@app.command()
 def purge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go, and why.")] = False,
     config: ConfigOption = None,

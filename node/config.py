@@ -280,6 +280,21 @@ class LoggingSection(Section):
     keep: Annotated[int, Field(ge=1, le=1000)] = 5
 
 
+class ConsoleSection(Section):
+    """Where `lfmri-node console` shows its pages, and the proxy with a login that stands before it."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 8180
+    behind_proxy: bool = False
+    url: Annotated[str, AfterValidator(_url)] | None = None
+
+    @model_validator(mode="after")
+    def _proxy_has_a_name(self) -> ConsoleSection:
+        if self.behind_proxy != (self.url is not None):
+            raise ValueError("behind_proxy = true and url, what browsers call the proxy, belong together")
+        return self
+
+
 class Config(Section):
     """All of ``config.toml``."""
 
@@ -292,6 +307,7 @@ class Config(Section):
     retry: RetrySection = RetrySection()
     logging: LoggingSection = LoggingSection()
     retention: RetentionSection = RetentionSection()
+    console: ConsoleSection = ConsoleSection()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Config:

@@ -25,6 +25,7 @@ FILES = {"h5py", "ismrmrd"}
     [
         ("node.service", NUMERICS | FILES | {"highdicom"}),
         ("node.cli", NUMERICS | FILES | {"highdicom"}),
+        ("node.console.app", NUMERICS | FILES | {"highdicom"}),
         ("dicom_io.receive.listener", NUMERICS | FILES | {"highdicom"}),
         ("dicom_io.deliver.cstore", NUMERICS | FILES | {"highdicom"}),
         ("dicom_io.objects.series", NUMERICS | FILES | {"pynetdicom"}),

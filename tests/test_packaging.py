@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = ("node", "dicom_io", "recon")
-DATA = {".py", ".typed", ".safetensors", ".json", ".md"}
+DATA = {".py", ".typed", ".safetensors", ".json", ".md", ".html", ".css", ".js", ".svg"}
 
 RECONSTRUCT = """
 import sys

@@ -1,0 +1,188 @@
+"""Who may ask the console for what: names it answers to, where forms come from, what a page may load.
+
+There is no login: who reaches the port may look and retry. So it is bound to this machine, or stands
+behind a proxy that asks who it is. What is left is a page of somebody else in the browser of somebody who
+may: it can neither read ours (Host, CORP, frame-ancestors) nor send our forms (Origin, token).
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lfmri_node.node.config import ConsoleSection
+from lfmri_node.node.errors import ConfigError, NodeError
+
+POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",  # with no-referrer, browsers send "Origin: null" with our own forms
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+_LONGEST_FORM = 4096
+_SAFE = ("GET", "HEAD")
+
+
+class Refused(NodeError):
+    """A request that is not answered."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address to bind is reached from this machine only."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def require_safe_binding(section: ConsoleSection) -> None:
+    """Let the console listen where others reach it only behind a proxy.
+
+    Raises
+    ------
+    ConfigError
+        LF-CON-001.
+    """
+    if not (is_loopback(section.host) or section.behind_proxy):
+        raise ConfigError(
+            "LF-CON-001",
+            f"console.host = {section.host} is reached from other machines, and the console has no login",
+            'leave "127.0.0.1" and use an SSH tunnel; or set behind_proxy and url of a proxy that has one',
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """What is allowed, for one process.
+
+    Parameters
+    ----------
+    token
+        Stands in every form; only a page of ours can know it.
+    """
+
+    section: ConsoleSection
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+
+    @property
+    def prefix(self) -> str:
+        """Path under which a proxy shows the console; "" where there is none."""
+        return urlsplit(self.section.url or "").path.rstrip("/")
+
+    def require_known_host(self, headers: Headers) -> None:
+        """Answer to our own names only: a foreign name that resolves to this machine is an attack.
+
+        Raises
+        ------
+        Refused
+            LF-CON-002.
+        """
+        name = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+        ours = {"localhost", self.section.host, urlsplit(self.section.url or "").hostname}
+        if name not in ours and not is_loopback(name):
+            raise Refused(
+                "LF-CON-002",
+                "the console does not answer to this name",
+                "call it by 127.0.0.1, or let the proxy of console.url pass that name on",
+            )
+
+    def require_own_origin(self, headers: Headers) -> None:
+        """Take a form from our own pages only.
+
+        Raises
+        ------
+        Refused
+            LF-CON-003.
+        """
+        allowed = {f"http://{headers.get('host', '')}"}
+        if self.section.url is not None:
+            parts = urlsplit(self.section.url)
+            allowed.add(f"{parts.scheme}://{parts.netloc}")
+        if headers.get("origin") not in allowed:
+            raise _foreign_form()
+
+    async def require_token(self, request: Request) -> None:
+        """Take a form only with the token that stands in ours.
+
+        Raises
+        ------
+        Refused
+            LF-CON-003.
+        """
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _LONGEST_FORM:
+                raise _foreign_form()
+        given = parse_qs(body.decode("latin-1")).get("token", [""])[0]
+        if not secrets.compare_digest(given.encode(), self.token.encode()):
+            raise _foreign_form()
+
+
+def _foreign_form() -> Refused:
+    return Refused(
+        "LF-CON-003",
+        "this form does not come from a page of the running console",
+        "load the page again, then repeat what you did",
+    )
+
+
+class Guarded:
+    """The application behind the guard; every answer carries `HEADERS`."""
+
+    def __init__(self, app: ASGIApp, *, guard: Guard) -> None:
+        self._app = app
+        self._guard = guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse, or let pass and add the headers. Refusals are short texts: nobody of ours reads them."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        headers = Headers(scope=scope)
+        try:
+            self._guard.require_known_host(headers)
+            if scope["method"] not in _SAFE:
+                self._guard.require_own_origin(headers)
+        except Refused as refused:
+            text = f"{refused.code}: {refused.message}; {refused.hint}\n"
+            status = 421 if refused.code == "LF-CON-002" else 403
+            await PlainTextResponse(text, status)(scope, receive, with_headers)
+            return
+        await self._app(self._without_prefix(scope), receive, with_headers)
+
+    def _without_prefix(self, scope: Scope) -> Scope:
+        """The request as if the proxy had taken its prefix away, whether it does so or not."""
+        prefix = f"{self._guard.prefix}/"
+        if prefix == "/" or not scope["path"].startswith(prefix):
+            return scope
+        return {**scope, "path": scope["path"].removeprefix(self._guard.prefix), "raw_path": None}
