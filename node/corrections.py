@@ -26,7 +26,7 @@ from lfmri_node.node.jobs.corrections import Corrections
 from lfmri_node.node.jobs.engine import ask_for_retry
 from lfmri_node.node.jobs.job import Job
 from lfmri_node.node.jobs.recipe import Recipe, measurement_key
-from lfmri_node.node.jobs.store import now
+from lfmri_node.node.jobs.writer import now
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import holder
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from lfmri_node.node.errors import JobError
 from lfmri_node.node.jobs import schema
 from lfmri_node.node.jobs.job import Failure, Job, quarantined
-from lfmri_node.node.jobs.store import Store, now
+from lfmri_node.node.jobs.store import Store
+from lfmri_node.node.jobs.writer import now
 
 
 class Corrections(Store):

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from lfmri_node.node.jobs import schema
 from lfmri_node.node.jobs.job import Stage
-from lfmri_node.node.jobs.store import Store, now
+from lfmri_node.node.jobs.store import Store
+from lfmri_node.node.jobs.writer import now
 
 
 class What(StrEnum):

@@ -6,7 +6,8 @@ from lfmri_node.node.config import Config
 from lfmri_node.node.jobs.engine import ask_for_retry
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.ledger import Ledger
-from lfmri_node.node.jobs.store import Store, now
+from lfmri_node.node.jobs.store import Store
+from lfmri_node.node.jobs.writer import now
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import holder
 

@@ -1,18 +1,14 @@
-"""Writing the job table: SQLite, one writer process.
-
-Every change is one transaction that is on disk before the call returns (``synchronous=FULL``).
-"""
+"""What happens to a job until it is encoded, and when an operator opens it again."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
+from lfmri_node.dicom_io.types import EncodedObject
 from lfmri_node.node.errors import JobError
 from lfmri_node.node.jobs import schema
 from lfmri_node.node.jobs.job import (
@@ -25,7 +21,8 @@ from lfmri_node.node.jobs.job import (
     retried,
     waiting,
 )
-from lfmri_node.node.jobs.ledger import Ledger
+from lfmri_node.node.jobs.shipping import Shipping
+from lfmri_node.node.jobs.writer import now
 
 CUT_OFF = "cut off"
 """Outcome of a try that nobody saw the end of: the node was killed, or the disk was full."""
@@ -40,57 +37,8 @@ class ScanFound:
     repetition: int
 
 
-def now() -> datetime:
-    """The present moment, aware, UTC."""
-    return datetime.now(UTC)
-
-
-def _in(seconds: float) -> str | None:
-    return schema.moment(now() + timedelta(seconds=seconds))
-
-
-class Store(Ledger):
-    """The job table in ``path``, created where missing.
-
-    Raises
-    ------
-    JobError
-        LF-JOB-004 where it has another schema version.
-    """
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._open(path, mode="rwc")
-        self._connection.execute("PRAGMA foreign_keys=ON")
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=FULL")
-        with self._change():
-            if self._connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-                for statement in schema.TABLES.split(";"):
-                    self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version={schema.VERSION}")
-        self._check_version()
-
-    @contextmanager
-    def _change(self) -> Iterator[None]:
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
-
-    def _write(self, job: Job) -> Job:
-        row = schema.job_row(job)
-        columns = ", ".join(row)
-        marks = ", ".join(f":{column}" for column in row)
-        updates = ", ".join(f"{column}=excluded.{column}" for column in row if column != "key")
-        self._connection.execute(
-            f"INSERT INTO jobs ({columns}) VALUES ({marks}) ON CONFLICT(key) DO UPDATE SET {updates}", row
-        )
-        return job
+class Store(Shipping):
+    """The job table as the service writes it; see `Writer`."""
 
     def add_measurement(
         self,
@@ -161,14 +109,6 @@ class Store(Ledger):
                 "UPDATE jobs SET progress=? WHERE key=?", (json.dumps([done, total]), key)
             )
 
-    def _end_timing(
-        self, key: str, outcome: str, seconds: float | None = None, destination: str = ""
-    ) -> None:
-        self._connection.execute(
-            "UPDATE timings SET outcome=?, seconds=? WHERE job_key=? AND destination=? AND outcome IS NULL",
-            (outcome, seconds, key, destination),
-        )
-
     def finish(
         self, key: str, stage: Stage, *, seconds: float, learned: Mapping[str, object] | None = None
     ) -> Job:
@@ -203,12 +143,6 @@ class Store(Ledger):
             finished_at = None if destinations else job.updated_at
             summary = {**job.summary, "n_objects": len(objects)}
             return self._write(replace(job, summary=summary, finished_at=finished_at))
-
-    def _add_deliveries(self, key: str, destinations: Sequence[str]) -> None:
-        self._connection.executemany(
-            "INSERT OR IGNORE INTO deliveries VALUES (?, ?, 0, NULL, NULL, NULL)",
-            [(key, name) for name in destinations],
-        )
 
     def split(
         self, key: str, scans: Sequence[ScanFound], *, seconds: float, learned: Mapping[str, object]
@@ -308,107 +242,3 @@ class Store(Ledger):
             self._connection.execute("DELETE FROM objects WHERE job_key=?", (key,))
             self._write(made_again(job, at=now()))
             return True
-
-    def hold(self, key: str, destination: str, failure: Failure, wait_s: float) -> Job:
-        """Record that a delivery waits without a try of its own, and why."""
-        with self._change():
-            self._connection.execute(
-                "UPDATE deliveries SET failure=?, next_try_at=? WHERE job_key=? AND destination=?",
-                (schema.failure_text(failure), _in(wait_s), key, destination),
-            )
-            return self._settle(key)
-
-    def ship(
-        self, key: str, destination: str, failure: Failure | None, wait_s: float | None, *, seconds: float
-    ) -> Job:
-        """Record what a try to deliver to one destination came to.
-
-        Parameters
-        ----------
-        failure, wait_s
-            None: everything is delivered. A failure without ``wait_s`` is final for this destination; with
-            it, another try is due then.
-        """
-        with self._change():
-            self._end_timing(key, failure.code if failure else "done", seconds, destination)
-            self._connection.execute(
-                "UPDATE deliveries SET tries=tries+?, failure=?, next_try_at=?, finished_at=?"
-                " WHERE job_key=? AND destination=?",
-                (
-                    int(failure is not None),
-                    schema.failure_text(failure),
-                    None if wait_s is None else _in(wait_s),
-                    schema.moment(now()) if wait_s is None else None,
-                    key,
-                    destination,
-                ),
-            )
-            return self._settle(key)
-
-    def _settle(self, key: str) -> Job:
-        """Bring a job in line with its deliveries; it is over when each of them is."""
-        job, shipments, at = self.job(key), self.shipments(key), now()
-        if not job.is_open or job.stage is not Stage.ENCODED:
-            return job
-        failures = [item.failure for item in shipments if item.failure is not None]
-        if any(item.finished_at is None for item in shipments):
-            due = [item.next_try_at for item in shipments if item.next_try_at is not None]
-            return self._write(
-                replace(
-                    job,
-                    running=None,
-                    progress=None,
-                    attempts=max(item.tries for item in shipments),
-                    failure=failures[0] if failures else None,
-                    next_try_at=min(due, default=None),
-                    updated_at=at,
-                )
-            )
-        if failures:
-            return self._write(quarantined(job, failures[0], at=at))
-        if not shipments:
-            return self._write(replace(job, finished_at=at))
-        job = advanced(job, Stage.SENT, at=at)
-        if self._all_verified(key, len(shipments)):
-            job = advanced(job, Stage.VERIFIED, at=at)
-        return self._write(replace(job, finished_at=at))
-
-    def _all_verified(self, key: str, n_destinations: int) -> bool:
-        verified = sum(stored.receipt.verified is True for stored in self.receipts(key))
-        return verified == len(self.objects(key)) * n_destinations > 0
-
-    def set_destinations(self, destinations: Sequence[str]) -> None:
-        """Bring the deliveries of unfinished jobs in line with the configuration's destinations."""
-        marks = ", ".join("?" * len(destinations))
-        with self._change():
-            for row in self._rows("SELECT key FROM jobs WHERE finished_at IS NULL AND contrast IS NOT NULL"):
-                self._connection.execute(
-                    "DELETE FROM deliveries WHERE job_key=? AND (finished_at IS NULL OR failure IS NOT NULL)"
-                    f" AND destination NOT IN ({marks})",
-                    (row["key"], *destinations),
-                )
-                self._add_deliveries(row["key"], destinations)
-                self._settle(row["key"])
-
-    def add_receipt(self, key: str, receipt: DeliveryReceipt) -> None:
-        """Keep what a destination answered for one object."""
-        verified = None if receipt.verified is None else int(receipt.verified)
-        with self._change():
-            self._connection.execute(
-                "INSERT INTO receipts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)"
-                " ON CONFLICT(job_key, destination, sop_instance_uid) DO UPDATE SET"
-                " dimse_status=excluded.dimse_status, delivered=excluded.delivered,"
-                " verified=excluded.verified, detail=excluded.detail, transient=excluded.transient,"
-                " answered_at=excluded.answered_at, tries=tries+1",
-                (
-                    key,
-                    receipt.destination,
-                    receipt.sop_instance_uid,
-                    receipt.dimse_status,
-                    int(receipt.delivered),
-                    verified,
-                    receipt.detail,
-                    int(receipt.transient),
-                    schema.moment(receipt.answered_at),
-                ),
-            )

@@ -13,21 +13,8 @@ from itertools import cycle, islice
 from pathlib import Path
 from time import monotonic
 
-from surroundings import (
-    Clock,
-    Disk,
-    Identity,
-    Node,
-    Orthanc,
-    StoragePacs,
-    Wire,
-    free_port,
-    make_scan,
-    storage_pacs,
-    store,
-    study_of,
-    wait_until,
-)
+from archives import Identity, Orthanc, StoragePacs, Wire, storage_pacs
+from surroundings import Clock, Disk, Node, free_port, make_scan, store, study_of, wait_until
 
 from lfmri_node.dicom_io.status import meaning_of
 from lfmri_node.node.demo.orthanc_server import OrthancServer, find_orthanc

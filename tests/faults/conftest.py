@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from surroundings import Node, storage_pacs
+from archives import storage_pacs
+from surroundings import Node
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What is around a node in the campaign: its process, its disk and clock, gateways, networks, PACS.
+"""A node in the campaign and what is before it: its process, its disk and clock, gateways.
 
 Nothing here looks inside the node: it is started by its command line, spoken to by DIMSE, and asked by
 ``lfmri-node status --json``.
@@ -7,11 +7,9 @@ Nothing here looks inside the node: it is started by its command line, spoken to
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import mmap
 import os
-import random
 import resource
 import shutil
 import signal
@@ -20,24 +18,18 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from time import monotonic
 
 import numpy as np
 import psutil
-from orthanc_api_client import OrthancApiClient
-from orthanc_api_client.exceptions import OrthancApiException
 from pydicom import dcmread
-from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, RawDataStorage
 from pynetdicom import AE
 
 from lfmri_node.dicom_io.raw_data.wrap import wrap
-from lfmri_node.node.demo.orthanc_server import USER, OrthancServer
-from lfmri_node.node.demo.pacs import Pacs
 from lfmri_node.recon.mrd.write import ScanLayout, open_writer
 from lfmri_node.recon.phantom.body import phantom_volume
 from lfmri_node.recon.phantom.coils import loop_coils
@@ -46,9 +38,6 @@ from lfmri_node.recon.types import SequenceInfo
 
 HERE = Path(__file__).parent
 READY_LIMIT_S = 600.0
-
-Identity = tuple[str, int, int]
-"""Study Instance UID, Series Number, Instance Number: what an object is, whatever its own UID."""
 
 
 def free_port() -> int:
@@ -314,139 +303,3 @@ def store(path: Path, port: int, *, limit_s: float = 60.0) -> int | None:
         return None
     finally:
         association.release()
-
-
-class Wire:
-    """A TCP connection to a PACS that can misbehave.
-
-    ``open``: everything passes. ``silent``: connections are taken and nothing is ever said. ``closed``:
-    connections are ended at once. ``cut``: a connection is ended after some bytes, most often inside a PDU.
-    """
-
-    MOODS = ("open", "silent", "closed", "cut")
-
-    def __init__(self, target: int, rng: random.Random) -> None:
-        self.mood = "open"
-        self._target = target
-        self._rng = rng
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._server.getsockname()[1])
-        self._held: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def change(self, mood: str) -> None:
-        """Another mood; connections that were held in silence end."""
-        self.mood = mood
-        while self._held:
-            self._held.pop().close()
-
-    def _accept(self) -> None:
-        while True:
-            near, _ = self._server.accept()
-            mood = self.mood
-            if mood == "silent":
-                self._held.append(near)
-            elif mood == "closed":
-                near.close()
-            else:
-                left = self._rng.randrange(1, 20_000) if mood == "cut" else None
-                far = socket.create_connection(("127.0.0.1", self._target))
-                for pair in ((near, far, left), (far, near, None)):
-                    threading.Thread(target=self._pump, args=pair, daemon=True).start()
-
-    @staticmethod
-    def _pump(source: socket.socket, sink: socket.socket, left: int | None) -> None:
-        """Pass bytes on, at most ``left``; then end both directions."""
-        with contextlib.suppress(OSError):
-            while left is None or left > 0:
-                piece = source.recv(65536 if left is None else min(left, 65536))
-                if not piece:
-                    break
-                left = None if left is None else left - len(piece)
-                sink.sendall(piece)
-        for side in (source, sink):
-            with contextlib.suppress(OSError):
-                side.shutdown(socket.SHUT_RDWR)
-            side.close()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """An object in a PACS: what it is, its UID, SHA-256 of its pixels."""
-
-    identity: Identity
-    uid: str
-    pixels: str
-
-    @classmethod
-    def of(cls, dataset: Dataset) -> Held:
-        (pixels,) = (dataset[name].value for name in ("PixelData", "FloatPixelData") if name in dataset)
-        return cls(
-            identity=(str(dataset.StudyInstanceUID), int(dataset.SeriesNumber), int(dataset.InstanceNumber)),
-            uid=str(dataset.SOPInstanceUID),
-            pixels=hashlib.sha256(pixels).hexdigest(),
-        )
-
-
-class StoragePacs:
-    """A pynetdicom storage SCP behind a wire."""
-
-    def __init__(self, pacs: Pacs, wire: Wire) -> None:
-        self.pacs, self.wire = pacs, wire
-
-    def destination(self, name: str) -> str:
-        return (
-            f'[[destinations]]\nkind = "dicom"\nname = "{name}"\nhost = "127.0.0.1"\n'
-            f'port = {self.wire.port}\nae_title = "PACS"\n'
-        )
-
-    def n_studies(self) -> int:
-        return len({item.study_instance_uid for item in self.pacs.instances()})
-
-    def held(self) -> list[Held]:
-        return [Held.of(dcmread(item.path)) for item in self.pacs.instances()]
-
-    def conflicts(self) -> int:
-        """How often a known object came with other bytes."""
-        return sum(item.conflicts for item in self.pacs.instances())
-
-
-class Orthanc:
-    """Orthanc, which the node writes to by REST and reads back."""
-
-    PASSWORD = "LFMRI_FAULTS_PASSWORD"
-
-    def __init__(self, server: OrthancServer) -> None:
-        self._server = server
-        self._client = OrthancApiClient(server.url, user=USER, pwd=server.password)
-        self._n_studies = 0
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {self.PASSWORD: self._server.password}
-
-    def destination(self, name: str) -> str:
-        return (
-            f'[[destinations]]\nkind = "orthanc"\nname = "{name}"\nurl = "{self._server.url}"\n'
-            f'user = "{USER}"\npassword_env = "{self.PASSWORD}"\n'
-        )
-
-    def n_studies(self) -> int:
-        """Of the last answer where none comes: a busy machine is no failure of the node."""
-        with contextlib.suppress(OrthancApiException):
-            self._n_studies = int(self._client.get_json("/statistics")["CountStudies"])
-        return self._n_studies
-
-    def held(self) -> list[Held]:
-        names = self._client.get_json("/instances")
-        return [Held.of(dcmread(BytesIO(self._client.instances.get_file(name)))) for name in names]
-
-    def conflicts(self) -> int:
-        """Orthanc keeps the last object of a UID; its pixels are compared all the same."""
-        return 0
-
-
-@contextlib.contextmanager
-def storage_pacs(folder: Path, rng: random.Random) -> Iterator[StoragePacs]:
-    with Pacs(folder) as pacs:
-        yield StoragePacs(pacs, Wire(pacs.port, rng))

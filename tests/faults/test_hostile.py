@@ -7,8 +7,9 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
+from archives import storage_pacs
 from hostile import ATTACKS, under_attack
-from surroundings import Node, make_scan, storage_pacs
+from surroundings import Node, make_scan
 
 SERVED_WITHIN_S = 5.0
 MEMORY_MB = 400

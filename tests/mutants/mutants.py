@@ -506,7 +506,7 @@ MUTANTS = (
     ),
     Mutant(
         name="rows are promised before they are on the disk",
-        file="node/jobs/store.py",
+        file="node/jobs/writer.py",
         old="PRAGMA synchronous=FULL",
         new="PRAGMA synchronous=OFF",
         tests=("tests/node/jobs/test_store.py::test_a_row_is_on_the_disk_before_it_is_promised",),
