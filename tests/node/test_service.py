@@ -31,8 +31,8 @@ def test_one_scan_in_its_objects_in_the_pacs(node, pacs, make_scan) -> None:
     receipts = [stored.receipt for stored in ledger.receipts(job.key)]
     assert [(r.delivered, r.verified, r.dimse_status) for r in receipts] == [(True, None, 0)] * 3
     assert job.stage is Stage.SENT  # nobody was asked to commit, so nobody is said to have
-    assert not node.layout.work(job.key).exists()  # nothing is left to do for which it would be needed
     assert node.stop() == 0
+    assert not node.layout.work(job.key).exists()  # nothing is left to do for which it would be needed
 
 
 def test_every_contrast_is_a_job_of_its_own(node, pacs, make_scan) -> None:
