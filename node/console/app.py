@@ -103,7 +103,7 @@ def _add_queue(app: FastAPI, facts: Facts, pages: Pages) -> None:
 
     @app.get("/quarantine")
     def quarantine() -> Response:
-        return pages.page("quarantine.html", jobs=facts.quarantined())
+        return pages.page("quarantine.html", **facts.quarantine())
 
 
 def _add_job(app: FastAPI, facts: Facts, pages: Pages) -> None:

@@ -20,6 +20,7 @@ from lfmri_node.node.console.history import days_of, since_of, spread, stage_spr
 from lfmri_node.node.console.lines import lines_of
 from lfmri_node.node.console.pictures import Shelf, picture, png
 from lfmri_node.node.console.quality import figures_of
+from lfmri_node.node.corrections import corrections
 from lfmri_node.node.jobs.job import ORDER, Job, Stage
 from lfmri_node.node.jobs.overview import Backlog, Overview
 from lfmri_node.node.layout import Layout
@@ -98,10 +99,11 @@ class Facts:
             "stages": ORDER[:6],
         }
 
-    def quarantined(self) -> list[Job]:
-        """Jobs that wait for a person, the latest first."""
+    def quarantine(self) -> dict[str, Any]:
+        """Jobs that wait for a person, the latest first, and scans that `lfmri-node accept` would take."""
         with self.table() as table:
-            return table.quarantined()
+            jobs = table.quarantined()
+        return {"jobs": jobs, "corrections": corrections(self.config)}
 
     def job(self, name: str) -> dict[str, Any]:
         """One job as `status` shows it, with its shipments, figures and lines."""

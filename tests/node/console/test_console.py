@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from lfmri_node.node.demo.pacs import Pacs
+from lfmri_node.node.errors import NodeError
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.recon.archive import save_reconstruction
 
@@ -104,6 +105,17 @@ def test_every_page_is_whole_and_says_no_more_of_patients_than_status(finished, 
     console.process.terminate()
     _, errors = console.process.communicate()
     assert errors == ""
+
+
+def test_a_refused_corrected_scan_is_listed_without_what_it_says(finished, make_scan, start_console):
+    with pytest.raises(NodeError, match="0xC114"):
+        finished.send(make_scan("good.h5", seed=1), AccessionNumber="ACC-4711")
+    console = start_console(finished.config)
+    page = console.ask("/quarantine").text
+    assert "LF-NET-019" in page
+    assert "lfmri-node accept" in page
+    assert Outline(page).faults == []
+    assert not [word for word in (*SENTINELS, "ACC-4711") if word in page]
 
 
 def test_a_job_in_quarantine_shows_code_message_and_hint_and_goes_back_to_work(finished, start_console):
