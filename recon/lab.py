@@ -308,6 +308,10 @@ def export(
         Path, typer.Option(exists=True, dir_okay=False, help="JSON: data, licences, steps, commands.")
     ],
     name: Annotated[str, typer.Option(help="Name of the weights.")],
+    net_c: Annotated[
+        str | None,
+        typer.Option("--net-c", help="Run of Net_c in the place of the one that the run trained with."),
+    ] = None,
     runs: RunsOption = Path("runs/lab"),
     out: OutOption = Path("runs/export"),
     seed: SeedOption = 0,
@@ -321,7 +325,8 @@ def export(
 
     torch.set_num_threads(threads)
     finished, facts = load_run(runs / run), json.loads(training.read_text())
-    typer.echo(str(export_run(finished, data, facts, out, name, seed)))
+    other = None if net_c is None else load_run(runs / net_c)
+    typer.echo(str(export_run(finished, data, facts, out, name, seed, net_c=other)))
 
 
 @app.command("measure-gate")

@@ -98,12 +98,19 @@ class CellClassifier(nn.Module):
     ``forward`` takes |Z| f32 (b, 1, r, p) of any scale and returns the slice logits (b, k) and the logit map
     (b, k, r', p'), r' = ceil(r / 4), whose cell i stands in the middle of pixels 4i to 4i + 3. ``found`` is
     the tissue, where it shall not be the image's own. Subclasses give `logit_map`.
+
+    [our reading] The logits are the mean of those of the image and of the image turned by half a turn. The
+    label of an image does not say where its lesion is, so a network may learn to answer beside it, always on
+    the same side ("brighter above than below"); a mean that is the same both ways leaves it no side.
     """
 
     def forward(self, magnitude: Tensor, found: Tissue | None = None) -> tuple[Tensor, Tensor]:
         found = tissue(magnitude) if found is None else found
         image = (magnitude / found.level).clamp_max(BRIGHTEST)
-        logit_map = self.logit_map(image).masked_fill(~found.cells, OUTSIDE)
+        rows, columns = image.shape[-2:]
+        whole = functional.pad(image, (0, -columns % STRIDE, 0, -rows % STRIDE), mode="replicate")
+        ahead, turned = self.logit_map(torch.cat((whole, whole.flip((-2, -1))))).chunk(2)
+        logit_map = (0.5 * (ahead + turned.flip((-2, -1)))).masked_fill(~found.cells, OUTSIDE)
         return pool_logits(logit_map), logit_map
 
     def logit_map(self, image: Tensor) -> Tensor:

@@ -99,6 +99,7 @@ def export(
     name: str,
     seed: int,
     sizes: Sizes | None = None,
+    net_c: Run | None = None,
 ) -> Path:
     """Write weights, card and its text for people; returns the weights file.
 
@@ -108,6 +109,9 @@ def export(
         A finished LF-MRI run.
     training
         Data, licences, steps and what was tried, for the card.
+    net_c
+        A finished run of Net_c to take the place of the one that ``run`` was trained with: G_u learned what
+        any C is worth.
 
     Raises LabError (LF-LAB-007) where the run is not a cascade with a classifier that the node can build.
     """
@@ -119,6 +123,8 @@ def export(
             "LF-LAB-007", f"{run.name} cannot be exported", "train an LF-MRI recipe, compact Net_c"
         )
     network = run.network.cascade
+    if net_c is not None:
+        network.classifier.load_state_dict(net_c.network.state_dict())
     out.mkdir(parents=True, exist_ok=True)
     weights = out / f"{name}.safetensors"
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, weights)

@@ -61,6 +61,12 @@ class TestEveryFamily:
             classifier(300 * magnitude)[1], classifier(magnitude)[1], rtol=1e-3, atol=1e-3
         )
 
+    def test_the_map_of_a_turned_image_is_the_turned_map(self, family: str) -> None:
+        magnitude = torch.rand(1, 1, 32, 24)
+        classifier = built(family).eval()
+        turned = classifier(magnitude.flip((-2, -1)))[1].flip((-2, -1))
+        torch.testing.assert_close(turned, classifier(magnitude)[1], rtol=1e-4, atol=1e-4)
+
     def test_holds_no_parameter_that_the_loss_does_not_reach(self, family: str) -> None:
         classifier = built(family).train()
         scores, _ = classifier(torch.rand(2, 1, 24, 24))

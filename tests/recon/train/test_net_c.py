@@ -350,11 +350,21 @@ class TestJudging:
 
     def test_an_offset_of_the_map_is_seen(self):
         class Beside(BrightSpots):
-            def logit_map(self, image: Tensor) -> Tensor:
-                return super().logit_map(image.roll(4, 3))
+            def forward(self, magnitude: Tensor, found: Tissue | None = None) -> tuple[Tensor, Tensor]:
+                return super().forward(magnitude.roll(4, 3), found)
 
         found = mean_offset(Beside(), 12, 0)
         assert found["columns"] == pytest.approx(4, abs=1.5)
+        assert abs(found["rows"]) < 1
+
+    def test_a_network_that_answers_beside_what_it_sees_has_no_side(self):
+
+        class Lopsided(BrightSpots):
+            def logit_map(self, image: Tensor) -> Tensor:
+                return super().logit_map(image.roll(4, 3))
+
+        found = mean_offset(Lopsided(), 12, 0)
+        assert abs(found["columns"]) < 1
         assert abs(found["rows"]) < 1
 
     def test_the_chance_of_pointing_is_the_lesion_and_four_pixels_over_the_tissue(self):
