@@ -17,8 +17,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
 
-demo: $(READY)  ## a node and a PACS on this machine, one scan through both; INPUT=file.h5 takes any ISMRMRD file
+demo: $(READY)  ## a node and a PACS on this machine, one scan through both; INPUT=file.h5 takes any ISMRMRD file, VIEWER=1 shows it
 	@$(BIN)/lfmri-node demo $(if $(INPUT),--input "$(INPUT)")
+	@$(if $(VIEWER),$(BIN)/lfmri-node viewer demo-out/node/data)
 
 test: $(READY) programs  ## all tests; installs with apt the programs that they need, where there are the rights
 	@LFMRI_REQUIRE_INTEGRATION=$${LFMRI_REQUIRE_INTEGRATION:-$$($(MAY_INSTALL) && echo 1 || echo 0)} \

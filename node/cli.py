@@ -336,6 +336,24 @@ def demo(
         raise typer.Exit(EXIT_ERROR)
 
 
+@app.command()
+def viewer(
+    folder: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="Holds DICOM objects, at any depth.")
+    ],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of loopback; 0 takes a free one.")] = 0,
+    ohif: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="OHIF's archive, where it cannot be fetched."),
+    ] = None,
+    browser: Annotated[bool, typer.Option("--browser", help="Open the first study in the browser.")] = False,
+) -> None:
+    """Show DICOM objects in OHIF before an Orthanc of our own, on loopback, until Ctrl-C."""
+    from lfmri_node.node.viewer.view import show_until_signalled
+
+    show_until_signalled(folder, archive=ohif, port=port, browser=browser)
+
+
 def main() -> None:
     """Run the command line. Exit 0 done, 1 failed, 2 wrong usage, 3 refused."""
     arguments = sys.argv[1:] or ["--help"]

@@ -65,7 +65,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn the skip of an integration test into a failure where integration is required."""
     report = yield
-    if _REQUIRED and report.skipped and item.get_closest_marker("integration"):
+    required = item.get_closest_marker("integration") and not item.get_closest_marker("registry")
+    if _REQUIRED and report.skipped and required:
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped, and integration is required here: {_reason(report)}"
     return report

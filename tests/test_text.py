@@ -54,7 +54,8 @@ def rows(page: Path) -> list[list[str]]:
     "pattern",
     [
         r"(?<![\w.])/(?:work|root|home|Users|mnt)/\w",
-        r"https?://[\w.-]*(?:pypi|pythonhosted|npmjs|artifactory|nexus|proxy)\b",
+        # but for the one archive that `lfmri-node viewer` says it fetches
+        r"https?://(?!registry\.npmjs\.org/@ohif/)[\w.-]*(?:pypi|pythonhosted|npmjs|artifactory|nexus|proxy)\b",
         r"--(?:extra-)?index-url",
     ],
 )

@@ -11,9 +11,9 @@ from typing import Protocol
 from orthanc_api_client import OrthancApiClient
 
 from lfmri_node.dicom_io.types import EncodedObject
-from lfmri_node.node.demo.orthanc_server import USER, OrthancServer, find_orthanc
 from lfmri_node.node.demo.pacs import Pacs, dataset_sha256
 from lfmri_node.node.errors import NodeError
+from lfmri_node.node.viewer.orthanc_server import USER, OrthancServer, find_orthanc
 
 _PASSWORD = "LFMRI_DEMO_ORTHANC_PASSWORD"
 

@@ -27,8 +27,8 @@ from lfmri_node.recon.types import (
 MATRIX = (12, 128, 128)
 LESION_SLICE, LESION_ROW, LESION_COLUMN, RADIUS = 4, 44.0, 84.0, 6.0
 """Not the middle of anything: what is turned or mirrored stands elsewhere."""
-CHANGE = 0.05
-"""What the enhancement added inside the lesion, in units of the brightest tissue."""
+CHANGE = 0.6
+"""What the enhancement added inside the lesion: OHIF paints a map from 0 to 1, whatever its window says."""
 _THIRD = 1 / 3
 ORIENTATIONS = {
     "axial": ((0, 0, 1), (0, 1, 0), (1, 0, 0)),
@@ -40,6 +40,7 @@ ORIENTATIONS = {
     ),
 }
 """Unit vectors along slices, rows and columns."""
+_ORIGIN_MM, _SPACING_MM = (-90.0, -80.0, -20.0), (5.0, 1.5, 1.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,13 @@ class Study:
 
     folder: Path
     uid: str
+
+
+def lesion_mm(orientation: str) -> list[float]:
+    """Where the middle of the lesion lies in the patient, LPS in mm: PS3.3 C.7.6.2.1.1 by hand."""
+    steps = np.multiply(_SPACING_MM, (LESION_SLICE, LESION_ROW, LESION_COLUMN))
+    place: list[float] = (np.array(_ORIGIN_MM) + steps @ np.array(ORIENTATIONS[orientation])).tolist()
+    return place
 
 
 def write_study(folder: Path, orientation: str) -> Study:
@@ -79,9 +87,9 @@ def write_study(folder: Path, orientation: str) -> Study:
         zero_filled=None,
         geometry=Geometry(
             matrix=MATRIX,
-            spacing_mm=(5.0, 1.5, 1.5),
+            spacing_mm=_SPACING_MM,
             thickness_mm=5.0,
-            origin_mm=(-90.0, -80.0, -20.0),
+            origin_mm=_ORIGIN_MM,
             axis_s=axes[0],
             axis_y=axes[1],
             axis_x=axes[2],

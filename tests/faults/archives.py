@@ -17,8 +17,8 @@ from orthanc_api_client.exceptions import OrthancApiException
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from lfmri_node.node.demo.orthanc_server import USER, OrthancServer
 from lfmri_node.node.demo.pacs import Pacs
+from lfmri_node.node.viewer.orthanc_server import USER, OrthancServer
 
 Identity = tuple[str, int, int]
 """Study Instance UID, Series Number, Instance Number: what an object is, whatever its own UID."""

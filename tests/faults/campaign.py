@@ -17,7 +17,7 @@ from archives import Identity, Orthanc, StoragePacs, Wire, storage_pacs
 from surroundings import Clock, Disk, Node, free_port, make_scan, store, study_of, wait_until
 
 from lfmri_node.dicom_io.status import meaning_of
-from lfmri_node.node.demo.orthanc_server import OrthancServer, find_orthanc
+from lfmri_node.node.viewer.orthanc_server import OrthancServer, find_orthanc
 
 KILLS = {"node": 0.35, "worker": 0.3, "both": 0.2, "starting": 0.15}
 """What is killed, and how often in a hundred."""

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from orthanc_api_client import OrthancApiClient
 
-from lfmri_node.node.demo.orthanc_server import USER, OrthancServer, find_orthanc
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.ledger import Ledger
+from lfmri_node.node.viewer.orthanc_server import USER, OrthancServer, find_orthanc
 
 pytestmark = [
     pytest.mark.integration,

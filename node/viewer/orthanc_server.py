@@ -1,4 +1,4 @@
-"""An Orthanc of our own for the demonstration and the tests: free port, loopback, own folder, password."""
+"""An Orthanc of our own for viewer, demonstration and tests: free port, loopback, own folder, password."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -20,6 +21,7 @@ USER = "lfmri"
 _START_LIMIT_S = 30.0
 _POLL_S = 0.1
 _PLACES = ("/usr/sbin", "/usr/local/sbin")
+_PLUGINS = ("/usr/share/orthanc/plugins", "/usr/local/share/orthanc/plugins")
 
 
 def find_orthanc() -> Path | None:
@@ -28,17 +30,24 @@ def find_orthanc() -> Path | None:
     return Path(found) if found else None
 
 
+def dicomweb_plugin() -> Path | None:
+    """Orthanc's DICOMweb plugin, where it is installed."""
+    places = (Path(place) / "libOrthancDicomWeb.so" for place in _PLUGINS)
+    return next((place for place in places if place.is_file()), None)
+
+
 class OrthancServer:
-    """Starts Orthanc with its REST API only, and stops it.
+    """Starts Orthanc with its REST API and ``plugins``, and stops it.
 
     Orthanc 1.10 binds every interface, so the DICOM port stays closed, and HTTP refuses remote
     callers and asks for a random password.
     """
 
-    def __init__(self, program: Path, folder: Path) -> None:
+    def __init__(self, program: Path, folder: Path, *, plugins: Sequence[Path] = ()) -> None:
         self.password = secrets.token_urlsafe(16)
         self.port = _free_port()
         self._program = program
+        self._plugins = [str(plugin) for plugin in plugins]
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -96,7 +105,7 @@ class OrthancServer:
             "Name": "lfmri-node demonstration",
             "StorageDirectory": str((self._folder / "storage").absolute()),
             "IndexDirectory": str((self._folder / "index").absolute()),
-            "Plugins": [],
+            "Plugins": self._plugins,
             "HttpPort": self.port,
             "HttpCompressionEnabled": False,
             "RemoteAccessAllowed": False,
@@ -104,6 +113,7 @@ class OrthancServer:
             "RegisteredUsers": {USER: self.password},
             "DicomServerEnabled": False,
             "OverwriteInstances": True,
+            "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": True, "WadoRoot": "/wado"},
         }
 
 
