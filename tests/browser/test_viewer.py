@@ -19,7 +19,7 @@ from lfmri_node.node.viewer.view import shown
 sys.path.insert(0, str(Path(__file__).parent))
 from study import LESION_SLICE, MATRIX, ORIENTATIONS, RADIUS, lesion_mm, write_study
 
-pytestmark = pytest.mark.registry
+pytestmark = [pytest.mark.registry, pytest.mark.timeout(1200)]
 
 SERIES = (
     "RESEARCH LF-MRI test",
