@@ -19,7 +19,7 @@ help:  ## this list
 
 demo: $(READY)  ## a node and a PACS on this machine, one scan through both; INPUT=file.h5 takes any ISMRMRD file, VIEWER=1 shows it
 	@$(BIN)/lfmri-node demo $(if $(INPUT),--input "$(INPUT)")
-	@$(if $(VIEWER),$(BIN)/lfmri-node viewer demo-out/node/data)
+	@$(if $(VIEWER),$(BIN)/lfmri-node viewer demo-out/node/data/objects)
 
 test: $(READY) programs  ## all tests; installs with apt the programs that they need, where there are the rights
 	@LFMRI_REQUIRE_INTEGRATION=$${LFMRI_REQUIRE_INTEGRATION:-$$($(MAY_INSTALL) && echo 1 || echo 0)} \

@@ -12,6 +12,7 @@ import tarfile
 import tempfile
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 
 from lfmri_node.node.errors import NodeError
@@ -64,7 +65,7 @@ def _fetch(target: Path) -> None:
     try:
         with urllib.request.urlopen(URL, timeout=_TIMEOUT_S) as answer, target.open("wb") as file:
             shutil.copyfileobj(answer, file, _CHUNK)
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         raise NodeError(
             "LF-CFG-030",
             f"OHIF {VERSION} cannot be fetched: {error}",
