@@ -39,7 +39,7 @@ def ohif_files(archive: Path | None = None) -> Path:
     Parameters
     ----------
     archive
-        `URL` as a file, for a machine without a way to the registry.
+        `URL` as a file, for a machine without a way to the registry; it takes the place of what is there.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def ohif_files(archive: Path | None = None) -> Path:
         LF-CFG-030 where the archive cannot be fetched or read, LF-CFG-031 where it is another one.
     """
     folder = cached()
-    if (folder / "index.html").is_file():
+    if archive is None and (folder / "index.html").is_file():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:

@@ -75,7 +75,7 @@ class OrthancServer:
                 raise NodeError(
                     "LF-DEL-010",
                     "Orthanc did not start",
-                    f"see {self._folder / 'orthanc.log'}, or use --pacs embedded",
+                    f"see {self._folder / 'orthanc.log'}",
                 )
             time.sleep(_POLL_S)
         return self
