@@ -7,28 +7,63 @@ from enum import IntEnum, StrEnum
 
 
 class Status(IntEnum):
-    """Statuses that our listener answers.
+    """Statuses that our listener answers, each with what it means here.
 
     The codes 0xC1xx are ours, inside the range that PS3.4 B.2.3 leaves to the implementation, one a
     cause, so that the log of a gateway tells what was wrong.
+
+    Attributes
+    ----------
+    condition
+        When it is answered, in words of the conformance statement.
     """
 
-    SUCCESS = 0x0000
-    INVALID_SOP_INSTANCE = 0x0117
-    SOP_CLASS_NOT_SUPPORTED = 0x0122
-    OUT_OF_RESOURCES = 0xA700
-    TOO_LARGE = 0xA701
-    DATA_SET_MISMATCH = 0xA900
-    UNREADABLE = 0xC100
-    FOREIGN_RAW_DATA = 0xC101
-    UNKNOWN_FORMAT = 0xC102
-    TRUNCATED = 0xC103
-    WRONG_HASH = 0xC104
-    PARTS_CONTRADICT = 0xC105
-    NO_IDENTITY = 0xC110
-    CHANGED_INSTANCE = 0xC112
-    OTHER_PATIENT = 0xC113
-    OTHER_ATTRIBUTES = 0xC114
+    condition: str
+
+    def __new__(cls, code: int, condition: str) -> Status:
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.condition = condition
+        return member
+
+    SUCCESS = (
+        0x0000,
+        "Safe on disk and recorded. Also when the same object comes again, when the same payload comes with"
+        " the same attributes under another SOP Instance UID, and when an operator has accepted the object.",
+    )
+    INVALID_SOP_INSTANCE = 0x0117, "SOPInstanceUID is empty or malformed, in the command or in the data set."
+    SOP_CLASS_NOT_SUPPORTED = 0x0122, "The command names another class than Raw Data, or none."
+    OUT_OF_RESOURCES = (
+        0xA700,
+        "No room, no memory, the file system failed, or the job could not be recorded: send again later.",
+    )
+    TOO_LARGE = 0xA701, "The data set is longer than is accepted."
+    DATA_SET_MISMATCH = (
+        0xA900,
+        "Command and data set name different classes or instances, or the data set is no Raw Data.",
+    )
+    UNREADABLE = (
+        0xC100,
+        "No DICOM, a damaged head, a head above 1 MiB or of thousands of elements, a malformed request, or no"
+        " data set.",
+    )
+    FOREIGN_RAW_DATA = 0xC101, "Raw Data of another maker: no private block of ours."
+    UNKNOWN_FORMAT = (
+        0xC102,
+        "The private block is incomplete, malformed or of an unknown format, or the payload is missing or of"
+        " another length than the block says.",
+    )
+    TRUNCATED = 0xC103, "The data set ends before its payload does."
+    WRONG_HASH = 0xC104, "The payload differs from its SHA-256."
+    PARTS_CONTRADICT = 0xC105, "The parts of a scan contradict each other."
+    NO_IDENTITY = 0xC110, "PatientID or StudyInstanceUID is missing or empty."
+    CHANGED_INSTANCE = 0xC112, "Other bytes under a SOP Instance UID that is kept: quarantined."
+    OTHER_PATIENT = 0xC113, "The same payload under another patient: quarantined."
+    OTHER_ATTRIBUTES = (
+        0xC114,
+        "The same payload for the same patient and study with other attributes, as in a corrected study:"
+        " quarantined.",
+    )
 
 
 class Outcome(StrEnum):

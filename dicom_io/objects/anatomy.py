@@ -14,7 +14,7 @@ from pydicom.sr.coding import Code
 from lfmri_node.dicom_io.objects.codes import UNPAIRED_BODY_PARTS
 
 # PS3.16 Annex L: the region that each defined term of Body Part Examined (0018,0015) stands for.
-_REGIONS: Final[Mapping[str, Code]] = {
+REGIONS: Final[Mapping[str, Code]] = {
     "ABDOMEN": codes.SCT.Abdomen,
     "BRAIN": codes.SCT.Brain,
     "BREAST": codes.SCT.Breast,
@@ -43,7 +43,7 @@ _ANYWHERE: Final[Code] = codes.SCT.EntireBody
 
 def region_of(attributes: Mapping[str, object]) -> Code | None:
     """The coded region of the source's Body Part Examined; None where it names none that we know."""
-    return _REGIONS.get(_body_part(attributes))
+    return REGIONS.get(_body_part(attributes))
 
 
 def add_frame_anatomy(dataset: hd.SOPClass, attributes: Mapping[str, object]) -> None:

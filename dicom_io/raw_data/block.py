@@ -1,21 +1,8 @@
 """The private block that carries an ISMRMRD file inside a Raw Data object: its elements, both ways.
 
 (7FD1,xx00), creator ``LFMRI ISMRMRD 1.0``; our own format, which PS3.3 C.19.1 leaves to the maker
-and names by the Creator-Version UID:
-
-====  ==  =============================================================
-xx01  LO  format, ``ISMRMRD-HDF5``
-xx02  UL  exact length of this part in bytes (OB is padded to even)
-xx03  LO  SHA-256 of this part, lower-case hex
-xx04  LO  name of the HDF5 group that holds the measurement
-xx05  US  number of this part, from 1
-xx06  US  number of parts
-xx07  LO  SHA-256 of the whole ISMRMRD file, lower-case hex
-xx08  LO  exact length of the whole file in bytes, decimal
-xx09  LO  optional: keywords, separated by spaces, of attributes that were given at the gateway on
-          purpose, in place of what the ISMRMRD header says
-xx10  OB  this part
-====  ==  =============================================================
+and names by the Creator-Version UID. `ELEMENTS` says what is in it; the conformance statement, how another
+maker writes it.
 """
 
 from __future__ import annotations
@@ -38,6 +25,39 @@ CREATOR_VERSION_UID: Final = "2.25.135476886472222818313101571132363445345"
 _FORMAT = "ISMRMRD-HDF5"
 _NUMBERS = {"US": "<H", "UL": "<I"}
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element of the block: the last two hex digits of its tag, and what it holds."""
+
+    number: int
+    vr: str
+    name: str
+    content: str
+    required: bool = True
+
+
+ELEMENTS: Final = (
+    Element(0x01, "LO", "Format", f"`{_FORMAT}`"),
+    Element(0x02, "UL", "Part Length", "exact length of this part in bytes, above 0, without padding"),
+    Element(0x03, "LO", "Part SHA-256", "SHA-256 of this part without padding, 64 lower-case hex digits"),
+    Element(0x04, "LO", "HDF5 Group", "name of the HDF5 group that holds the measurement, not empty"),
+    Element(0x05, "US", "Part Number", "number of this part, from 1"),
+    Element(0x06, "US", "Number of Parts", "number of parts of the file"),
+    Element(0x07, "LO", "File SHA-256", "SHA-256 of the whole ISMRMRD file, 64 lower-case hex digits"),
+    Element(0x08, "LO", "File Length", "exact length of the whole file in bytes, decimal digits"),
+    Element(
+        0x09,
+        "LO",
+        "Given Attributes",
+        "keywords, with spaces between, of those of PatientID, PatientName, StudyInstanceUID and"
+        " AccessionNumber that were given on purpose in place of what the ISMRMRD header says; the node does"
+        " not compare these with the header",
+        required=False,
+    ),
+    Element(PAYLOAD_ELEMENT, "OB", "Payload", "this part of the file, with one zero byte where it is odd"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,16 +94,20 @@ class BlockFields:
     def add_to(self, dataset: Dataset) -> PrivateBlock:
         """Write the elements into a new block of ``dataset``; the payload is left to the caller."""
         block = dataset.private_block(PRIVATE_GROUP, PRIVATE_CREATOR, create=True)
-        block.add_new(0x01, "LO", _FORMAT)
-        block.add_new(0x02, "UL", self.size)
-        block.add_new(0x03, "LO", self.part_sha256)
-        block.add_new(0x04, "LO", self.group)
-        block.add_new(0x05, "US", self.part)
-        block.add_new(0x06, "US", self.n_parts)
-        block.add_new(0x07, "LO", self.sha256)
-        block.add_new(0x08, "LO", str(self.total_size))
-        if self.given:
-            block.add_new(0x09, "LO", self.given)
+        values: dict[int, str | int] = {
+            0x01: _FORMAT,
+            0x02: self.size,
+            0x03: self.part_sha256,
+            0x04: self.group,
+            0x05: self.part,
+            0x06: self.n_parts,
+            0x07: self.sha256,
+            0x08: str(self.total_size),
+            0x09: self.given,
+        }
+        for element in ELEMENTS:
+            if values.get(element.number):
+                block.add_new(element.number, element.vr, values[element.number])
         return block
 
     @classmethod

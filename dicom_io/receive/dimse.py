@@ -32,8 +32,8 @@ from lfmri_node.dicom_io.status import Status
 
 _COMMAND, _LAST = 1, 2  # bits of the message control header, PS3.8 E.2
 _NO_DATA_SET = 0x0101  # of Command Data Set Type, PS3.7 9.3.1.1
-_MAX_COMMAND_BYTES = 1 << 16
-_MAX_WAITING = 8  # requests not served yet; the one agreed on is 1 (PS3.7 D.3.3.3)
+MAX_COMMAND_BYTES = 1 << 16
+MAX_WAITING = 8  # requests not served yet; the one agreed on is 1 (PS3.7 D.3.3.3)
 _GETTING_ON_BYTES = 1 << 16
 
 
@@ -120,7 +120,7 @@ class ReceivingDimse(DIMSEServiceProvider):
         if not value[0] & _COMMAND or self._current is not None:
             return False
         self._command += value[1:]
-        if len(self._command) > _MAX_COMMAND_BYTES or self.msg_queue.qsize() > _MAX_WAITING:
+        if len(self._command) > MAX_COMMAND_BYTES or self.msg_queue.qsize() > MAX_WAITING:
             return False
         return not value[0] & _LAST or self._command_came(context_id)
 

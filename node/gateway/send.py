@@ -125,6 +125,7 @@ def send_file(
 
 def _reason(receipt: DeliveryReceipt) -> str:
     """What was answered, in the node's own words where the status is one of its own."""
-    if receipt.dimse_status in {status.value for status in Status}:
-        return f"0x{receipt.dimse_status:04X} {Status(receipt.dimse_status).name.lower().replace('_', ' ')}"
+    ours = {int(status): status.name.lower().replace("_", " ") for status in Status}
+    if receipt.dimse_status in ours:
+        return f"0x{receipt.dimse_status:04X} {ours[receipt.dimse_status]}"
     return receipt.detail
