@@ -200,7 +200,6 @@ def _association(
     """
     configure_libraries()
     entity = AE(destination.calling_ae_title)
-    entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
     entity.connection_timeout = destination.connect_timeout_s
     entity.acse_timeout = destination.answer_timeout_s
     entity.dimse_timeout = destination.answer_timeout_s
@@ -218,6 +217,7 @@ def _association(
             destination.host,
             destination.port,
             ae_title=destination.ae_title,
+            max_pdu=MAXIMUM_PDU_BYTES,
             evt_handlers=[(evt.EVT_CONN_OPEN, opened)],
         )
     except (OSError, UnicodeError):  # of getaddrinfo, which the library leaves to its caller
