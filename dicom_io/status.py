@@ -44,8 +44,8 @@ class Status(IntEnum):
     )
     UNREADABLE = (
         0xC100,
-        "No DICOM, a damaged head, a head above 1 MiB or of thousands of elements, a malformed request, or no"
-        " data set.",
+        "The head of the data set is damaged, above 1 MiB or of thousands of elements; the request is"
+        " malformed or has no data set.",
     )
     FOREIGN_RAW_DATA = 0xC101, "Raw Data of another maker: no private block of ours."
     UNKNOWN_FORMAT = (

@@ -9,10 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 from pydantic import BaseModel
-from pydicom.dataset import Dataset
 
-from lfmri_node.dicom_io.raw_data.block import CREATOR_VERSION_UID, PRIVATE_CREATOR, BlockFields
-from lfmri_node.dicom_io.status import Status
 from lfmri_node.node.cli import app
 from lfmri_node.node.config import (
     AllowedCaller,
@@ -156,34 +153,6 @@ def test_every_recipe_is_documented() -> None:
 
 def _without_fold(name: str) -> str:
     return re.sub(r"-f\d$", "", name)
-
-
-def test_the_conformance_statement_lists_the_statuses_that_are_answered() -> None:
-    text = (DOCS / "conformance.md").read_text(encoding="utf-8").partition("C-STORE as SCP")[2]
-    listed = re.findall(r"^\| (0x[0-9A-F]{4}) \|", text.partition("C-STORE as SCU")[0], re.MULTILINE)
-    assert listed == [f"0x{status:04X}" for status in sorted(Status)]
-
-
-def test_the_conformance_statement_describes_the_private_block() -> None:
-    digest = "0" * 64
-    block = BlockFields(
-        size=1,
-        part_sha256=digest,
-        group="dataset",
-        part=1,
-        n_parts=1,
-        sha256=digest,
-        total_size=1,
-        given="PatientID",
-    )
-    dataset = Dataset()
-    block.add_to(dataset)
-    written = {f"xx{e.tag.element & 0xFF:02X}": e.VR for e in dataset if e.tag.element >= 0x1000}
-    text = (DOCS / "conformance.md").read_text(encoding="utf-8")
-    described = dict(re.findall(r"^\| \(7FD1,(xx\w\w)\) \| (\w\w) \|", text, re.MULTILINE))
-    assert described == {**written, "xx10": "OB"}
-    assert CREATOR_VERSION_UID in text
-    assert f"`{PRIVATE_CREATOR}`" in text
 
 
 def test_the_shipped_configuration_is_accepted() -> None:

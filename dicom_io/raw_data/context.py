@@ -70,7 +70,7 @@ COPIED = (
     "PositionReferenceIndicator",
     "TimezoneOffsetFromUTC",
 )
-_EQUIPMENT = {  # of the scanner or gateway, PS3.3 C.7.5.1
+EQUIPMENT = {  # of the scanner or gateway, PS3.3 C.7.5.1
     "Manufacturer": "manufacturer",
     "ManufacturerModelName": "model_name",
     "DeviceSerialNumber": "serial_number",
@@ -90,7 +90,7 @@ def copied_attributes(head: Dataset) -> dict[str, Any]:
     goes on to the caller.
     """
     copied: dict[str, Any] = {}
-    for keyword in (*COPIED, *_EQUIPMENT, "FrameOfReferenceUID"):
+    for keyword in (*COPIED, *EQUIPMENT, "FrameOfReferenceUID"):
         if keyword not in head:
             continue
         try:
@@ -122,7 +122,7 @@ def study_context(
         attributes={keyword: dataset[keyword].value for keyword in COPIED if keyword in dataset},
         source_sop_class_uid=sop_class_uid,
         source_instances=sop_instance_uids,
-        equipment=Equipment(**{name: text_of(dataset, keyword) for keyword, name in _EQUIPMENT.items()}),
+        equipment=Equipment(**{name: text_of(dataset, keyword) for keyword, name in EQUIPMENT.items()}),
     )
 
 

@@ -1,0 +1,208 @@
+"""What peers see of the node: asked of a running listener, and heard by a peer that the node calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pynetdicom
+from pydicom.uid import UID, AllTransferSyntaxes
+from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import A_ASSOCIATE, AsynchronousOperationsWindowNegotiation
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import Verification
+
+from lfmri_node.dicom_io.deliver.cstore import DicomDestination, echo, send_objects
+from lfmri_node.dicom_io.receive.listener import Listener, ListenerSettings
+from lfmri_node.dicom_io.receive.policy import AccessPolicy, Rejection
+from lfmri_node.dicom_io.receive.wire import LOCAL_LIMIT_EXCEEDED
+from lfmri_node.dicom_io.status import STORAGE_STATUSES, DimseStatus, Outcome, Status, meaning_of
+
+_AT_ONCE = 120
+_UNKNOWN = 0x4242
+
+Pair = tuple[str, str]
+"""SOP class and transfer syntax, by UID."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offered:
+    """What one side says of itself when an association is opened."""
+
+    application_context: str
+    maximum_length: int
+    class_uid: str
+    version_name: str
+    asynchronous: bool
+    contexts: tuple[Pair, ...]
+
+
+def accepted(spool: Path) -> Offered:
+    """What the listener accepts of all storage classes and transfer syntaxes, and what it says of itself."""
+    syntaxes = [str(syntax) for syntax in AllTransferSyntaxes]
+    classes = [str(c.abstract_syntax) for c in AllStoragePresentationContexts] + [str(Verification)]
+    settings = ListenerSettings(
+        host="127.0.0.1", port=0, spool=spool, policy=AccessPolicy(any_caller=True), min_free_bytes=0
+    )
+    pairs: set[Pair] = set()
+    with Listener(settings, lambda _: None) as listener:
+        for sop_classes in _pieces(classes):
+            with _asked(listener.port, [build_context(c, syntaxes[:1]) for c in sop_classes]) as association:
+                named = [str(c.abstract_syntax) for c in association.accepted_contexts]
+            for sop_class in named:
+                contexts = [build_context(sop_class, syntax) for syntax in syntaxes]
+                with _asked(listener.port, contexts) as association:
+                    pairs |= {_pair(c) for c in association.accepted_contexts}
+                    last = association
+        answer = last.acceptor.primitive
+    assert answer is not None
+    return _offered(answer, sorted(pairs))
+
+
+def _pieces(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    for at in range(0, len(items), _AT_ONCE):
+        yield items[at : at + _AT_ONCE]
+
+
+@contextmanager
+def _asked(port: int, contexts: list[pynetdicom.presentation.PresentationContext]) -> Iterator[Association]:
+    window = AsynchronousOperationsWindowNegotiation()
+    window.maximum_number_operations_invoked = window.maximum_number_operations_performed = 5
+    entity = AE("GATEWAY")
+    association = entity.associate("127.0.0.1", port, contexts=contexts, ae_title="LFNODE", ext_neg=[window])
+    assert association.is_established
+    yield association
+    association.release()
+
+
+def _pair(context: pynetdicom.presentation.PresentationContext) -> Pair:
+    return str(context.abstract_syntax), str(context.transfer_syntax[0])
+
+
+def proposed_for(files: Sequence[Path]) -> Offered:
+    """What is proposed for these files."""
+    with _peer() as (destination, heard):
+        receipts = list(send_objects(destination, files))
+    assert all(receipt.delivered for receipt in receipts)
+    return heard[0]
+
+
+def proposed_for_echo() -> Offered:
+    with _peer() as (destination, heard):
+        assert echo(destination).answered
+    return heard[0]
+
+
+@contextmanager
+def _peer() -> Iterator[tuple[DicomDestination, list[Offered]]]:
+    """A storage SCP that takes everything, and what callers have told it."""
+    heard: list[Offered] = []
+    entity = AE("PACS")
+    entity.supported_contexts = AllStoragePresentationContexts
+    entity.add_supported_context(Verification)
+    handlers = [
+        (evt.EVT_REQUESTED, partial(_hear, heard)),
+        (evt.EVT_C_STORE, lambda _: 0x0000),
+    ]
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    destination = DicomDestination(
+        name="pacs",
+        host="127.0.0.1",
+        port=server.server_address[1],
+        ae_title="PACS",
+        calling_ae_title="LFMRI",
+    )
+    yield destination, heard
+    server.shutdown()
+
+
+def _hear(heard: list[Offered], event: evt.Event) -> None:
+    request = event.assoc.requestor.primitive
+    definitions = request.presentation_context_definition_list
+    pairs = [(str(c.abstract_syntax), str(s)) for c in definitions for s in c.transfer_syntax]
+    heard.append(_offered(request, pairs))
+
+
+def _offered(said: A_ASSOCIATE, contexts: Sequence[Pair]) -> Offered:
+    items = said.user_information
+    found = {type(item).__name__: item for item in items}
+    return Offered(
+        application_context=str(said.application_context_name),
+        maximum_length=found["MaximumLengthNotification"].maximum_length_received,
+        class_uid=str(found["ImplementationClassUIDNotification"].implementation_class_uid),
+        version_name=str(found["ImplementationVersionNameNotification"].implementation_version_name),
+        asynchronous="AsynchronousOperationsWindowNegotiation" in found,
+        contexts=tuple(contexts),
+    )
+
+
+def context_rows(offered: Offered) -> list[tuple[str, ...]]:
+    """SOP class, UID, transfer syntax, UID."""
+    return [(UID(c).name, c, UID(s).name, s) for c, s in offered.contexts]
+
+
+def identity_rows(*all_offered: Offered) -> list[tuple[str, ...]]:
+    """What is said on every association; the version of pynetdicom is left out."""
+    (said,) = {(o.application_context, o.maximum_length, o.class_uid, o.version_name) for o in all_offered}
+    version = pynetdicom.__version__
+    asynchronous = any(offered.asynchronous for offered in all_offered)
+    return [
+        ("Application Context Name", f"`{said[0]}`"),
+        ("Implementation Class UID", f"`{said[2].removesuffix(version)}` and the version of pynetdicom"),
+        ("Implementation Version Name", f"`{said[3].removesuffix(version.replace('.', ''))}` and the same"),
+        ("Maximum PDU length, offered", f"{said[1]} bytes"),
+        ("Asynchronous operations window", "negotiated" if asynchronous else "not negotiated: one at a time"),
+    ]
+
+
+def rejection_rows() -> list[tuple[str, ...]]:
+    """Result, source, reason (PS3.8 table 9-21), why, and the code in the log."""
+    result, source, reason = LOCAL_LIMIT_EXCEEDED[7:10]
+    return [
+        *((f"{r.result}", f"{r.source}", f"{r.reason}", r.message, r.code) for r in Rejection),
+        (f"{result}", f"{source}", f"{reason}", "too many associations at once", "LF-NET-004"),
+    ]
+
+
+def answered_rows() -> list[tuple[str, ...]]:
+    """Table N.7-43: service status, further meaning, code, related fields, condition."""
+    return [
+        (
+            _service_status(meaning_of(status)),
+            meaning_of(status).meaning,
+            f"0x{status:04X}",
+            "none" if status is Status.SUCCESS else "(0000,0902)",
+            status.condition,
+        )
+        for status in sorted(Status)
+    ]
+
+
+def received_rows() -> list[tuple[str, ...]]:
+    """Table N.7-42: service status, further meaning, code, what is done."""
+    rows = sorted(STORAGE_STATUSES, key=lambda row: row.first)
+    named = [(_service_status(row), row.meaning, _range(row), _behaviour(row)) for row in rows]
+    return [*named, ("-", "Other status codes", "anything else", _behaviour(meaning_of(_UNKNOWN)))]
+
+
+def _service_status(row: DimseStatus) -> str:
+    return {Outcome.STORED: "Success", Outcome.STORED_WITH_WARNING: "Warning", Outcome.REFUSED: "Failure"}[
+        row.outcome
+    ]
+
+
+def _range(row: DimseStatus) -> str:
+    return f"0x{row.first:04X}" + (f" to 0x{row.last:04X}" if row.last != row.first else "")
+
+
+def _behaviour(row: DimseStatus) -> str:
+    if row.delivered:
+        told = "; the warning is kept in the receipt" if row.outcome is Outcome.STORED_WITH_WARNING else ""
+        return f"Delivered{told}."
+    if row.transient:
+        return "Tried again, with waits from `retry.base_s` to `retry.cap_s`."
+    return "Final: the job is put into quarantine until an operator retries."
