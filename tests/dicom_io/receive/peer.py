@@ -4,6 +4,7 @@ import socket
 import struct
 from io import BytesIO
 
+from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, RawDataStorage
 from pynetdicom.dsutils import decode
 
@@ -19,9 +20,11 @@ def pdu(kind: int, content: bytes) -> bytes:
     return struct.pack(">BxL", kind, len(content)) + content
 
 
-def associate_request(calling: bytes = b"GATEWAY", called: bytes = b"LFNODE", padding: int = 0) -> bytes:
+def associate_request(
+    calling: bytes = b"GATEWAY", called: bytes = b"LFNODE", padding: int = 0, syntax: bytes = EXPLICIT
+) -> bytes:
     """A-ASSOCIATE-RQ for Raw Data, written by hand (PS3.8 9.3.2)."""
-    context = struct.pack(">Bxxx", 1) + item(0x30, RAW_DATA) + item(0x40, EXPLICIT)
+    context = struct.pack(">Bxxx", 1) + item(0x30, RAW_DATA) + item(0x40, syntax)
     user = item(0x51, struct.pack(">L", 16384)) + item(0x52, b"1.2.3")
     if padding:  # SOP Class Extended Negotiation, PS3.7 D.3.3.5
         user += item(0x56, struct.pack(">H", len(RAW_DATA)) + RAW_DATA + bytes(padding))
@@ -74,14 +77,18 @@ class Peer:
             return b""
         return taken
 
-    def status(self) -> tuple[int, int]:
-        """Message ID and status of the response that comes next (PS3.7 9.3.1.2)."""
+    def response(self) -> Dataset:
+        """The command set of the response that comes next."""
         kind, content = self.answer()
         assert kind == 4, "no response but the end"
-        response = decode(BytesIO(content[6:]), True, True)
+        return decode(BytesIO(content[6:]), True, True)
+
+    def status(self) -> tuple[int, int]:
+        """Message ID and status of the response that comes next (PS3.7 9.3.1.2)."""
+        response = self.response()
         return int(response.MessageIDBeingRespondedTo), int(response.Status)
 
-    def established(self) -> "Peer":
-        self.say(associate_request())
+    def established(self, syntax: str = ExplicitVRLittleEndian) -> "Peer":
+        self.say(associate_request(syntax=syntax.encode()))
         assert self.answer()[0] == 2
         return self
