@@ -15,6 +15,7 @@ import numpy as np
 from lfmri_node.recon.errors import InvalidRawData
 from lfmri_node.recon.types import (
     Convention,
+    Figure,
     Geometry,
     LesionMap,
     Method,
@@ -101,6 +102,7 @@ def _build(facts: dict[str, Any], arrays: dict[str, Any]) -> Reconstruction:
                 Reason(code=r["code"], message=r["message"], slices=tuple(r["slices"]))
                 for r in quality["reasons"]
             ),
+            figures=tuple(Figure(**figure) for figure in quality.get("figures", ())),
         ),
         provenance=Provenance(
             **(provenance | methods | {"convention": Convention(**provenance["convention"])})

@@ -28,6 +28,7 @@ from lfmri_node.recon.sense.compression import compress
 from lfmri_node.recon.sense.sampling import acceleration
 from lfmri_node.recon.trust import verdict as quality
 from lfmri_node.recon.trust.fallback import SOLVERS, Choice, choose, judged_slices
+from lfmri_node.recon.trust.figures import figures_of
 from lfmri_node.recon.trust.indicators import (
     Indicators,
     data_residual,
@@ -47,7 +48,6 @@ from lfmri_node.recon.types import (
     Quality,
     RawScan,
     Real,
-    Reason,
     ReconSettings,
     Reconstruction,
     Verdict,
@@ -278,7 +278,7 @@ def reconstruct(
     n_coils = min(scan.n_coils, settings.n_virtual_coils or scan.n_coils)
     size = (scan.shape[2], scan.shape[3])
     reasons = quality.scan_reasons(calibration.sampled, n_coils, size, settings, card)
-    volumes = None
+    volumes, residuals = None, dict[int, float]()
     if model is not None and settings.method is Method.LF_MRI:
         reasons += quality.slice_reasons(calibration.indicators, model.card)
         if any(entry.signal > 0 for entry in calibration.indicators):
@@ -290,7 +290,16 @@ def reconstruct(
         asked = settings.method is not Method.LF_MRI
         choice = Choice(method=settings.method) if asked else _choose_fallback(scan, settings, calibration)
         volumes = _fallback_pass(scan, choice, settings, calibration, progress)
-    return _assemble(scan, model, settings, calibration, volumes, reasons)
+    indicators = calibration.indicators
+    figures = figures_of(calibration.sampled, n_coils, size, indicators, residuals, card)
+    measured = Quality(
+        verdict=Verdict.FALLBACK if reasons else Verdict.TRUSTED,
+        acceleration=acceleration(np.stack(calibration.sampled)),
+        data_residual=volumes.residual(),
+        reasons=reasons,
+        figures=figures,
+    )
+    return _assemble(scan, model, settings, volumes, measured)
 
 
 def _residuals(volumes: _Volumes, calibration: Calibration) -> dict[int, float]:
@@ -301,11 +310,10 @@ def _assemble(
     scan: RawScan,
     model: Model | None,
     settings: ReconSettings,
-    calibration: Calibration,
     volumes: _Volumes,
-    reasons: tuple[Reason, ...],
+    measured: Quality,
 ) -> Reconstruction:
-    trusted, choice = not reasons, volumes.choice
+    trusted, choice = measured.verdict is Verdict.TRUSTED, volumes.choice
 
     def volume(planes: list[Complex]) -> Complex | None:
         return apply_display(np.stack(planes), scan.display).astype(np.complex64) if planes else None
@@ -320,12 +328,7 @@ def _assemble(
         geometry=scan.geometry,
         sequence=scan.sequence,
         lesion=_lesion_map(scan, model, volumes) if trusted and model is not None else None,
-        quality=Quality(
-            verdict=Verdict.TRUSTED if trusted else Verdict.FALLBACK,
-            acceleration=acceleration(np.stack(calibration.sampled)),
-            data_residual=volumes.residual(),
-            reasons=reasons,
-        ),
+        quality=measured,
         provenance=Provenance(
             method=Method.LF_MRI if trusted or choice is None else choice.method,
             software_version=version("lfmri-node"),

@@ -352,6 +352,33 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A number that the verdict compares with a range; of several slices the worst.
+
+    Parameters
+    ----------
+    name
+        For a reader.
+    low, high
+        The range of that slice; None where there is no such end, both where no network was asked for.
+    n_outside
+        How many slices are outside theirs; 1 for a number of the whole scan.
+    """
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n_outside: int = 0
+
+    @property
+    def outside(self) -> bool:
+        """Whether the value is beyond an end of the range, or NaN."""
+        low, high = (end if end is not None else self.value for end in (self.low, self.high))
+        return not low <= self.value <= high
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
     """What was checked and what came out.
 
@@ -363,12 +390,15 @@ class Quality:
         norm(A x - y) / norm(y) on the sampled points of the delivered image, all slices together.
     reasons
         Empty when TRUSTED.
+    figures
+        What the reasons follow from, also where nothing was outside.
     """
 
     verdict: Verdict
     acceleration: float
     data_residual: float
     reasons: tuple[Reason, ...] = ()
+    figures: tuple[Figure, ...] = ()
 
     def __post_init__(self) -> None:
         _require(

@@ -1,6 +1,7 @@
 """The one door: verdict, images, order of slices, scale; and the archive of its answer."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -192,6 +193,25 @@ def test_archive_round_trip(scan, write_model, tmp_path, trusted):
                 assert getattr(left, name) == getattr(right, name)
         else:
             assert left == right
+
+
+def test_figures_are_told_with_the_ranges_of_the_card(scan, write_model):
+    model = load_model(write_model())
+    result = reconstruct(scan, model, ReconSettings())
+    ranges = {figure.name: (figure.low, figure.high) for figure in result.quality.figures}
+    assert ranges["noise relative to signal"] == model.card.domain["noise"]
+    assert ranges["acceleration"] == model.card.limits["acceleration"]
+    assert "data residual of the network's image" in ranges
+    without = reconstruct(scan, None, ReconSettings())
+    assert {(figure.low, figure.high) for figure in without.quality.figures} == {(None, None)}
+
+
+def test_what_was_kept_before_there_were_figures_is_read(scan, tmp_path):
+    save_reconstruction(reconstruct(scan, None, ReconSettings()), tmp_path)
+    facts = json.loads((tmp_path / "reconstruction.json").read_text())
+    del facts["quality"]["figures"]
+    (tmp_path / "reconstruction.json").write_text(json.dumps(facts))
+    assert load_reconstruction(tmp_path).quality.figures == ()
 
 
 def test_a_damaged_archive_is_a_clear_error(tmp_path):
