@@ -42,11 +42,14 @@ class SiteOptions:
         Series Number of the LF-MRI series where the source has none; see `ObjectJob.series_number`.
     fused
         Whether the colour series for viewers without overlays is made.
+    summary
+        Whether a page of PDF that sums the job up is made.
     """
 
     device_serial_number: str = "1"
     first_series_number: int = 9001
     fused: bool = True
+    summary: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +174,7 @@ def complete(dataset: hd.SOPClass, job: ObjectJob, role: Role, source: Dataset) 
     dataset.ContributingEquipmentSequence = _contributing_equipment(job)
     if role is Role.REPORT:
         dataset.ContentDate, dataset.ContentTime = DA(job.moment.date()), TM(job.moment.time())
-    else:
+    elif role is not Role.SUMMARY:
         _complete_image(dataset, job, role)
     if job.source_zone is not None:
         dataset.TimezoneOffsetFromUTC = job.moment.strftime("%z")
@@ -181,7 +184,7 @@ def complete(dataset: hd.SOPClass, job: ObjectJob, role: Role, source: Dataset) 
 
 
 def _complete_image(dataset: hd.SOPClass, job: ObjectJob, role: Role) -> None:
-    """What images say of their making; a report says it in its content."""
+    """What images say of their making; report and summary say it in their content."""
     if job.context.source_instances:
         dataset.SourceInstanceSequence = [
             _source_raw_data(job.context, u) for u in job.context.source_instances

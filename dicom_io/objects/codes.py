@@ -56,6 +56,7 @@ class Role(StrEnum):
     FUSED = "fused"
     REPORT = "report"
     FALLBACK = "fallback"
+    SUMMARY = "summary"
 
 
 # Body Part Examined (PS3.16 Annex L) of structures that are not paired. Laterality (0020,0060) is type 2C

@@ -1,4 +1,4 @@
-"""Activation in colour over grey anatomy; the one colour map for DICOM and for PNG pictures."""
+"""Activation in colour over grey anatomy, and changes in two colours; for DICOM and for PNG pictures."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ _LARGEST_SHARE = 0.6
 # Share of the colour that follows the grey below it, so that anatomy shows through.
 _SHADING = 0.5
 _OUTLINE = np.array([0.35, 1.0, 0.95])
+_MORE, _LESS = np.array([255.0, 150.0, 30.0]), np.array([60.0, 150.0, 255.0])
 
 
 def hot(activation: Real) -> NDArray[np.float64]:
@@ -58,3 +59,9 @@ def edge(region: Bool) -> Bool:
     padded = np.pad(region, 1)
     inside = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return region & ~inside
+
+
+def two_colours(difference: Real, largest: float) -> Rgb:
+    """u8 (y, x, 3): orange where ``difference`` (y, x) is above zero, blue below; full at ``largest``."""
+    share = np.clip(difference / (largest or 1.0), -1.0, 1.0)[..., None]
+    return np.asarray(np.where(share > 0, _MORE, _LESS) * np.abs(share) + 0.5, dtype=np.uint8)

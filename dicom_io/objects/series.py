@@ -14,7 +14,7 @@ from lfmri_node.dicom_io.objects.attributes import ObjectJob, SiteOptions, compl
 from lfmri_node.dicom_io.objects.codes import Role
 from lfmri_node.dicom_io.objects.fused import fused_series
 from lfmri_node.dicom_io.objects.intensity import Window, common_scaling, tissue_window
-from lfmri_node.dicom_io.objects.marks import marks_of
+from lfmri_node.dicom_io.objects.marks import Mark, marks_of
 from lfmri_node.dicom_io.objects.mr_image import MRImage, mr_series
 from lfmri_node.dicom_io.objects.parametric_map import activation_map, difference_map
 from lfmri_node.dicom_io.objects.publish import publish
@@ -39,7 +39,8 @@ def encode(
 
     TRUSTED: series ``lf-mri``; ``reference`` and ``difference`` where the lesion term changed anything; the
     ``map``; the ``segmentation`` where something is marked; the ``fused`` colour series; the ``report``.
-    FALLBACK, or a site that asked for another method: one series ``fallback``. Same arguments, same bytes.
+    FALLBACK, or a site that asked for another method: one series ``fallback``. Both: the ``summary`` where
+    the site asks for it. Same arguments, same bytes.
 
     Parameters
     ----------
@@ -75,13 +76,13 @@ def encode(
         site=options or SiteOptions(),
     )
     source = patient_and_study(job)
-    objects = list(_build(job))
+    objects = _build(job)
     for role, dataset in objects:
         complete(dataset, job, role, source)
     return publish(objects, out)
 
 
-def _build(job: ObjectJob) -> Iterator[tuple[Role, hd.SOPClass]]:
+def _build(job: ObjectJob) -> list[tuple[Role, hd.SOPClass]]:
     reconstruction = job.reconstruction
     role = Role.LF_MRI if reconstruction.provenance.method is Method.LF_MRI else Role.FALLBACK
     volumes = {role: reconstruction.image}
@@ -90,20 +91,26 @@ def _build(job: ObjectJob) -> Iterator[tuple[Role, hd.SOPClass]]:
     scaling = common_scaling(list(volumes.values()))
     window = tissue_window(scaling.store(reconstruction.image))
     series = {r: mr_series(job, r, v, scaling=scaling, window=window) for r, v in volumes.items()}
-    for r, images in series.items():
-        yield from ((r, image) for image in images)
+    objects: list[tuple[Role, hd.SOPClass]] = [(r, image) for r, images in series.items() for image in images]
     if Role.REFERENCE in volumes:
         images = series[role]
-        yield Role.DIFFERENCE, difference_map(job, volumes[role], volumes[Role.REFERENCE], images)
+        change = difference_map(job, volumes[role], volumes[Role.REFERENCE], images)
+        objects.append((Role.DIFFERENCE, change))
+    marks: tuple[Mark, ...] = ()
     if reconstruction.lesion is not None:
-        yield from _of_the_map(job, reconstruction.lesion, series[role], window)
+        marks = marks_of(reconstruction.lesion, reconstruction.geometry)
+        objects += _of_the_map(job, reconstruction.lesion, marks, series[role], window)
+    if job.site.summary:
+        from lfmri_node.dicom_io.objects.summary import Summary  # most sites ask for none: no ReportLab
+
+        objects.append((Role.SUMMARY, Summary(job, objects, marks, scaling=scaling, window=window)))
+    return objects
 
 
 def _of_the_map(
-    job: ObjectJob, lesion: LesionMap, images: list[MRImage], window: Window
+    job: ObjectJob, lesion: LesionMap, marks: tuple[Mark, ...], images: list[MRImage], window: Window
 ) -> Iterator[tuple[Role, hd.SOPClass]]:
     """Map, segmentation, colour pictures and report; the segmentation only where something is marked."""
-    marks = marks_of(lesion, job.reconstruction.geometry)
     yield Role.MAP, activation_map(job, lesion, images)
     segmentation = lesion_segmentation(job, lesion, marks, images)
     if segmentation is not None:

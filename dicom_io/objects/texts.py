@@ -1,4 +1,4 @@
-"""Every sentence in our objects, cut to what its value representation holds (PS3.5 section 6.2)."""
+"""The sentences in our objects, cut to what its value representation holds (PS3.5 section 6.2)."""
 
 from __future__ import annotations
 
@@ -29,12 +29,14 @@ _NAMES = {
     Role.SEGMENTATION: "Activation SEG",
     Role.FUSED: "Activation fused",
     Role.REPORT: "Lesion list",
+    Role.SUMMARY: "Summary",
 }
-_OF_THE_MAP = (Role.MAP, Role.SEGMENTATION, Role.FUSED, Role.REPORT)
+_OF_THE_MAP = (Role.MAP, Role.SEGMENTATION, Role.FUSED, Role.REPORT, Role.SUMMARY)
 _CONTENT = {Role.MAP: "Class activation", Role.SEGMENTATION: "Thresholded activation"}
-_UNCHANGED = "The lesion term changed nothing: no reference and no difference are sent."
+UNCHANGED = "The lesion term changed nothing: no reference and no difference are sent."
 DIFFERENCE_CONTENT = "What the lesion term changed, in the images' unit"
 NOTHING_MARKED = "nothing was marked; this does not exclude a lesion"
+NOT_VALIDATED = "NOT VALIDATED: the lesion map has not reached its aims on real lesions of held-out patients."
 
 
 def long_string(text: str) -> str:
@@ -53,7 +55,11 @@ def long_text(text: str) -> str:
 
 
 def _fit(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - len(_ELLIPSIS)] + _ELLIPSIS
+    """At most ``limit`` bytes of UTF-8: the standard counts characters, but dciodvfy bytes."""
+    encoded = text.encode("utf-8")
+    if len(encoded) <= limit:
+        return text
+    return encoded[: limit - len(_ELLIPSIS)].decode("utf-8", errors="ignore") + _ELLIPSIS
 
 
 def method_name(method: Method) -> str:
@@ -97,13 +103,13 @@ def image_comments(
     sentences = [
         "For research use only, not for diagnosis.",
         *(_reasons(quality) if quality.verdict is Verdict.FALLBACK else ()),
-        f"{_subject(reconstruction, role)}.",
-        *([_UNCHANGED] if unchanged else []),
-        *_of_the_map(reconstruction.lesion),
+        f"{subject(reconstruction, role)}.",
+        *([UNCHANGED] if unchanged else []),
+        *of_the_map(reconstruction.lesion),
         f"Software lfmri-node {software_version}; {reconstruction.provenance.settings}.",
         f"Verdict {quality.verdict}; acceleration {quality.acceleration:.3g};"
         f" data residual {quality.data_residual:.3g}.",
-        *_choice(reconstruction),
+        *choice_of_fallback(reconstruction),
         reconstruction.provenance.convention.describe(),
     ]
     if not reconstruction.geometry.known:
@@ -116,12 +122,12 @@ def derivation_description(reconstruction: Reconstruction, role: Role) -> str:
     quality = reconstruction.quality
     reasons = _reasons(quality) if quality.verdict is Verdict.FALLBACK else []
     sentence = (
-        f"{_subject(reconstruction, role)}, from ISMRMRD k-space,"
+        f"{subject(reconstruction, role)}, from ISMRMRD k-space,"
         f" acceleration {quality.acceleration:.3g}, data residual {quality.data_residual:.3g};"
         f" {reconstruction.provenance.settings}."
     )
     orientation = reconstruction.provenance.convention.describe()
-    return short_text(" ".join([*reasons, sentence, *_of_the_map(reconstruction.lesion), orientation]))
+    return short_text(" ".join([*reasons, sentence, *of_the_map(reconstruction.lesion), orientation]))
 
 
 def content_description(lesion: LesionMap, role: Role) -> str:
@@ -160,19 +166,24 @@ def place_of_mark(mark: Mark) -> str:
     s, y, x = mark.peak
     return (
         f"Mark {mark.number}: {instances}; highest activation {mark.maximum_activation:.2f}"
-        f" at instance {s + 1}, row {y + 1}, column {x + 1}; centre at {_position(mark.centre_mm)};"
+        f" at instance {s + 1}, row {y + 1}, column {x + 1}; centre at {position(mark.centre_mm)};"
         f" {mark.volume_mm3:.0f} mm3."
     )
+
+
+def count_of_marks(n_marks: int) -> str:
+    """How many regions were marked; where there is none, what that does not mean."""
+    count = "1 region was marked" if n_marks == 1 else f"{n_marks} regions were marked"
+    return f"{_sentence(count if n_marks else NOTHING_MARKED)}."
 
 
 def report_sentences(reconstruction: Reconstruction, lesion: LesionMap, n_marks: int) -> list[str]:
     """What the report says in words, the most important first."""
     quality = reconstruction.quality
-    count = "1 region was marked" if n_marks == 1 else f"{n_marks} regions were marked"
     return [
-        f"{_sentence(count if n_marks else NOTHING_MARKED)}.",
+        count_of_marks(n_marks),
         "For research use only, not for diagnosis.",
-        *_of_the_map(lesion),
+        *of_the_map(lesion),
         f"Verdict {quality.verdict}; acceleration {quality.acceleration:.3g};"
         f" data residual {quality.data_residual:.3g}.",
     ]
@@ -193,7 +204,7 @@ def contribution_description(reconstruction: Reconstruction) -> str:
     )
 
 
-def _choice(reconstruction: Reconstruction) -> list[str]:
+def choice_of_fallback(reconstruction: Reconstruction) -> list[str]:
     """Why the delivered fallback is by this method and no other; nothing where the site's setting decided."""
     choice = reconstruction.provenance.choice
     if choice is None or reconstruction.quality.verdict is not Verdict.FALLBACK:
@@ -201,7 +212,8 @@ def _choice(reconstruction: Reconstruction) -> list[str]:
     return [f"Method of the fallback: {choice}."]
 
 
-def _subject(reconstruction: Reconstruction, role: Role) -> str:
+def subject(reconstruction: Reconstruction, role: Role) -> str:
+    """What an object of a role is."""
     name = method_name(reconstruction.provenance.method)
     return {
         Role.LF_MRI: "Magnitude image, LF-MRI reconstruction",
@@ -212,20 +224,26 @@ def _subject(reconstruction: Reconstruction, role: Role) -> str:
         Role.SEGMENTATION: "Voxels whose class activation reaches the threshold",
         Role.FUSED: "Class activation in colour over the LF-MRI image",
         Role.REPORT: "List of the marked regions",
+        Role.SUMMARY: "This page",
     }[role]
 
 
 def _reasons(quality: Quality) -> list[str]:
     """All codes first, so that a cut text still holds them; then each with its message and instances."""
     codes = ", ".join(dict.fromkeys(reason.code for reason in quality.reasons))
-    sentences = [f"FALLBACK: {codes}."]
+    return [f"FALLBACK: {codes}.", *reason_sentences(quality)]
+
+
+def reason_sentences(quality: Quality) -> list[str]:
+    """Each reason with its code, message and instances."""
+    sentences = []
     for reason in quality.reasons:
         where = f" (instances {_ranges([s + 1 for s in reason.slices])})" if reason.slices else ""
         sentences.append(f"{reason.code}: {reason.message.rstrip('.')}{where}.")
     return sentences
 
 
-def _of_the_map(lesion: LesionMap | None) -> list[str]:
+def of_the_map(lesion: LesionMap | None) -> list[str]:
     """Gate and threshold, what came of them, and whether the map was validated; nothing without a map."""
     if lesion is None:
         return []
@@ -238,9 +256,7 @@ def _of_the_map(lesion: LesionMap | None) -> list[str]:
     if not lesion.mask.any():
         sentences.append(f"{_sentence(NOTHING_MARKED)}.")
     if not lesion.validated:
-        sentences.append(
-            "NOT VALIDATED: the lesion map has not reached its aims on real lesions of held-out patients."
-        )
+        sentences.append(NOT_VALIDATED)
     return sentences
 
 
@@ -248,7 +264,7 @@ def _limits(lesion: LesionMap) -> str:
     return f"gate {lesion.operating_score:.3g}, threshold {lesion.threshold:.3g}"
 
 
-def _position(position_mm: Vector) -> str:
+def position(position_mm: Vector) -> str:
     """An LPS position in the words of a reader: ``L 12.5, P 3.0, H 40.1 mm``."""
     letters = (("L", "R"), ("P", "A"), ("H", "F"))
     parts = (f"{pair[0 if v >= 0 else 1]} {abs(v):.1f}" for pair, v in zip(letters, position_mm, strict=True))

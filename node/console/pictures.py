@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from lfmri_node.dicom_io.objects.colour import two_colours
 from lfmri_node.dicom_io.types import EncodedObject
 from lfmri_node.node.console.artefacts import Images, NoPicture, load_images
 from lfmri_node.recon.types import Real
 
 _MARK = (255, 64, 0)
 _OUTLINE = (255, 230, 0, 255)
-_MORE, _LESS = np.array([255.0, 150.0, 30.0]), np.array([60.0, 150.0, 255.0])
 _KEPT = 2
 """Jobs whose images stay in memory: the one that is looked at, and one to compare."""
 
@@ -78,12 +78,6 @@ def overlay(activation: Real, threshold: float) -> NDArray[np.uint8]:
     inner = Image.fromarray(marked.astype(np.uint8) * 255).filter(ImageFilter.MinFilter(3))
     layer[marked & (np.asarray(inner) == 0)] = _OUTLINE
     return layer
-
-
-def two_colours(difference: Real, largest: float) -> NDArray[np.uint8]:
-    """u8 (y, x, 3): orange where LF-MRI is brighter than its reference, blue where darker."""
-    share = np.clip(difference / (largest or 1.0), -1.0, 1.0)[..., None]
-    return np.asarray(np.where(share > 0, _MORE, _LESS) * np.abs(share) + 0.5, dtype=np.uint8)
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:

@@ -21,6 +21,7 @@ KINDS = {
     "segmentation": ("segmentation",),
     "fused": ("fused",),
     "report": ("report",),
+    "summary": ("summary",),
 }
 """Kind -> roles of its objects."""
 

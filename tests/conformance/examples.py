@@ -41,8 +41,8 @@ from lfmri_node.recon.types import (
     Verdict,
 )
 
-SITE = SiteOptions()
-OTHER_SITE = SiteOptions(device_serial_number="2", first_series_number=500)
+SITE = SiteOptions(summary=True)
+OTHER_SITE = SiteOptions(device_serial_number="2", first_series_number=500, summary=True)
 SETTINGS = ReconSettings().describe()
 NEEDED = {"PatientID": "4711", "StudyInstanceUID": "1.2.826.0.1.3680043.8.498.1"}
 

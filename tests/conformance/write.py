@@ -28,7 +28,7 @@ COMMAND = "python tests/conformance/write.py"
 _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 _SHARED = {
     "shared": tuple(KINDS),
-    "images": tuple(kind for kind in KINDS if kind != "report"),
+    "images": tuple(kind for kind in KINDS if kind not in ("report", "summary")),
     "maps": ("change-map", "activation-map"),
 }
 """Tables of what several kinds share, and these kinds; each has a table of what is left."""

@@ -218,6 +218,12 @@ def delivered(make_once: Make) -> Delivery:
 
 
 @pytest.fixture(scope="session")
+def summed_up(make_once: Make) -> Delivery:
+    """The same job at a site that asks for everything."""
+    return make_once.deliver(make_once.trusted(), folder="summed-up", options=SiteOptions(summary=True))
+
+
+@pytest.fixture(scope="session")
 def elements() -> Callable[[Dataset], list[pydicom.DataElement]]:
     """Every element of a data set, those inside sequences included."""
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from lfmri_node.dicom_io.objects.texts import NOTHING_MARKED, legend_lines, map_summary
+from lfmri_node.dicom_io.objects.texts import NOTHING_MARKED, legend_lines, long_string, map_summary
 from lfmri_node.dicom_io.objects.validate import check
-from lfmri_node.recon.types import Convention, Reason
+from lfmri_node.recon.types import Convention, Reason, SequenceInfo
 
 _SHAPE = (3, 17, 23)
 _LIMITS = "gate 0.4, threshold 0.5"
@@ -129,3 +129,14 @@ def test_the_summary_for_the_terminal(make):
     lesion = make.lesion(_SHAPE, slices=(1,))
     assert map_summary(lesion) == f"{lesion.mask.sum()} voxels marked; NOT VALIDATED"
     assert map_summary(make.lesion(_SHAPE, slices=(), validated=True)) == NOTHING_MARKED
+
+
+@pytest.mark.parametrize("letter", ["ö", "脑", "😀"])
+def test_a_long_name_in_another_script_is_cut_and_every_object_is_legal(make, letter):
+    """dciodvfy, which the objects must pass, counts bytes."""
+    sequence = SequenceInfo(protocol=letter * 70)
+    for dataset in make.deliver(make.trusted(make.geometry((1, 9, 11)), sequence=sequence)).read():
+        assert len(dataset.SeriesDescription.encode()) <= 64
+        assert letter in dataset.SeriesDescription or "NOT VALIDATED" in dataset.SeriesDescription
+    assert long_string(letter * 70).startswith(letter * 15)
+    assert long_string(letter * 70).endswith("...")

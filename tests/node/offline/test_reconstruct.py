@@ -125,3 +125,17 @@ def test_a_named_group_is_read(make_scan, run: Run) -> None:
     (outcome,) = run(scan, "other", PatientID="A1")
     assert dcmread(outcome.objects[0].path).PatientID == "A1"
     assert np.isfinite(outcome.found["acceleration"])
+
+
+def test_a_summary_is_made_where_the_configuration_asks_for_it(make_scan, tmp_path: Path) -> None:
+    scan = make_scan(n_slices=1, identity=ScanIdentity(patient_id="A1"))
+    for asked in (False, True):
+        document = {"recon": {"method": "zero-filled"}, "objects": {"summary": asked}}
+        recipe = Recipe.of(from_document(document, base=tmp_path, name="test"), "")
+        out = tmp_path / f"out-{asked}"
+        (outcome,) = reconstruct_file(scan, out, recipe=recipe, given={}, show=lambda *_: None)
+        summaries = [item.path for item in outcome.objects if item.role == "summary"]
+        assert len(summaries) == asked
+    told = dcmread(summaries[0])
+    assert told.EncapsulatedDocument.startswith(b"%PDF-")
+    assert told.PatientID == "A1"
