@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from lfmri_node.dicom_io.status import STORAGE_STATUSES, DimseStatus, Outcome, S
 
 _AT_ONCE = 120
 _UNKNOWN = 0x4242
+_PRIORITIES = {0: "MEDIUM", 1: "HIGH", 2: "LOW"}  # PS3.7 9.1.1.1.5
 
 Pair = tuple[str, str]
 """SOP class and transfer syntax, by UID."""
@@ -31,7 +32,10 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Offered:
-    """What one side says of itself when an association is opened."""
+    """What one side says of itself when an association is opened, and in its C-STORE requests.
+
+    ``preferred`` are those that an acceptor takes where several are proposed in one context.
+    """
 
     application_context: str
     maximum_length: int
@@ -39,6 +43,8 @@ class Offered:
     version_name: str
     asynchronous: bool
     contexts: tuple[Pair, ...]
+    preferred: tuple[Pair, ...] = ()
+    priorities: frozenset[int] = frozenset()
 
 
 def accepted(spool: Path) -> Offered:
@@ -49,6 +55,7 @@ def accepted(spool: Path) -> Offered:
         host="127.0.0.1", port=0, spool=spool, policy=AccessPolicy(any_caller=True), min_free_bytes=0
     )
     pairs: set[Pair] = set()
+    preferred: set[Pair] = set()
     with Listener(settings, lambda _: None) as listener:
         for sop_classes in _pieces(classes):
             with _asked(listener.port, [build_context(c, syntaxes[:1]) for c in sop_classes]) as association:
@@ -57,10 +64,12 @@ def accepted(spool: Path) -> Offered:
                 contexts = [build_context(sop_class, syntax) for syntax in syntaxes]
                 with _asked(listener.port, contexts) as association:
                     pairs |= {_pair(c) for c in association.accepted_contexts}
-                    last = association
-        answer = last.acceptor.primitive
+                for order in (syntaxes, syntaxes[::-1]):
+                    with _asked(listener.port, [build_context(sop_class, order)]) as association:
+                        preferred |= {_pair(c) for c in association.accepted_contexts}
+        answer = association.acceptor.primitive
     assert answer is not None
-    return _offered(answer, sorted(pairs))
+    return replace(_offered(answer, sorted(pairs)), preferred=tuple(sorted(preferred)))
 
 
 def _pieces(items: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -85,28 +94,29 @@ def _pair(context: pynetdicom.presentation.PresentationContext) -> Pair:
 
 def proposed_for(files: Sequence[Path]) -> Offered:
     """What is proposed for these files."""
-    with _peer() as (destination, heard):
+    with _peer() as (destination, heard, priorities):
         receipts = list(send_objects(destination, files))
     assert all(receipt.delivered for receipt in receipts)
-    return heard[0]
+    return replace(heard[0], priorities=frozenset(priorities))
 
 
 def proposed_for_echo() -> Offered:
-    with _peer() as (destination, heard):
+    with _peer() as (destination, heard, _):
         assert echo(destination).answered
     return heard[0]
 
 
 @contextmanager
-def _peer() -> Iterator[tuple[DicomDestination, list[Offered]]]:
-    """A storage SCP that takes everything, and what callers have told it."""
+def _peer() -> Iterator[tuple[DicomDestination, list[Offered], set[int]]]:
+    """A storage SCP that takes everything, what callers have told it, and their requests' priorities."""
     heard: list[Offered] = []
+    priorities: set[int] = set()
     entity = AE("PACS")
     entity.supported_contexts = AllStoragePresentationContexts
     entity.add_supported_context(Verification)
     handlers = [
         (evt.EVT_REQUESTED, partial(_hear, heard)),
-        (evt.EVT_C_STORE, lambda _: 0x0000),
+        (evt.EVT_C_STORE, partial(_take, priorities)),
     ]
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     destination = DicomDestination(
@@ -116,7 +126,7 @@ def _peer() -> Iterator[tuple[DicomDestination, list[Offered]]]:
         ae_title="PACS",
         calling_ae_title="LFMRI",
     )
-    yield destination, heard
+    yield destination, heard, priorities
     server.shutdown()
 
 
@@ -125,6 +135,11 @@ def _hear(heard: list[Offered], event: evt.Event) -> None:
     definitions = request.presentation_context_definition_list
     pairs = [(str(c.abstract_syntax), str(s)) for c in definitions for s in c.transfer_syntax]
     heard.append(_offered(request, pairs))
+
+
+def _take(priorities: set[int], event: evt.Event) -> int:
+    priorities.add(event.request.Priority)
+    return 0x0000
 
 
 def _offered(said: A_ASSOCIATE, contexts: Sequence[Pair]) -> Offered:
@@ -145,10 +160,17 @@ def context_rows(offered: Offered) -> list[tuple[str, ...]]:
     return [(UID(c).name, c, UID(s).name, s) for c, s in offered.contexts]
 
 
+def accepted_rows(offered: Offered) -> list[tuple[str, ...]]:
+    """The same, and whether it is taken where all are proposed in one context, in any order."""
+    rows = zip(context_rows(offered), offered.contexts, strict=True)
+    return [(*row, "yes" if pair in offered.preferred else "no") for row, pair in rows]
+
+
 def identity_rows(*all_offered: Offered) -> list[tuple[str, ...]]:
     """What is said on every association; the version of pynetdicom is left out."""
     (said,) = {(o.application_context, o.maximum_length, o.class_uid, o.version_name) for o in all_offered}
     version = pynetdicom.__version__
+    priorities = frozenset().union(*(offered.priorities for offered in all_offered))
     asynchronous = any(offered.asynchronous for offered in all_offered)
     return [
         ("Application Context Name", f"`{said[0]}`"),
@@ -156,6 +178,7 @@ def identity_rows(*all_offered: Offered) -> list[tuple[str, ...]]:
         ("Implementation Version Name", f"`{said[3].removesuffix(version.replace('.', ''))}` and the same"),
         ("Maximum PDU length, offered", f"{said[1]} bytes"),
         ("Asynchronous operations window", "negotiated" if asynchronous else "not negotiated: one at a time"),
+        ("Priority of C-STORE requests", ", ".join(_PRIORITIES[p] for p in sorted(priorities))),
     ]
 
 

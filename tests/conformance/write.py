@@ -67,6 +67,7 @@ def _of_the_network(folder: Path) -> dict[str, str]:
             ("SOP class", "UID", "created", "SCU", "SCP"), _storage_rows(listener, sent, delivered)
         ),
         **{name: table(_CONTEXTS, network_facts.context_rows(said)) for name, said in contexts.items()},
+        "contexts-accepted": table((*_CONTEXTS, "taken of both"), network_facts.accepted_rows(listener)),
         "association": table(("name", "value"), network_facts.identity_rows(*contexts.values())),
         "rejections": table(("result", "source", "reason", "when", "code"), network_facts.rejection_rows()),
         "status-scu": table((*_STATUS, "what is done"), network_facts.received_rows()),

@@ -50,6 +50,7 @@ VOLUMES = (
     + "test_geometry_of_objects.py::test_highdicom_reads_map_and_segment_as_volumes_at_the_same_place",
 )
 FILES = ("tests/node/test_files.py",)
+STATEMENT = ("tests/conformance/test_statement.py",)
 
 MUTANTS = (
     # The method: the equation of a stage, where the lesion term acts.
@@ -383,6 +384,30 @@ MUTANTS = (
             "::test_the_same_measurement_under_another_patient_is_quarantined",
         ),
         breaks="one scan is reconstructed for two patients",
+    ),
+    Mutant(
+        name="spool: a part that says another number of parts is taken",
+        file="dicom_io/receive/spool.py",
+        old="        require_same_file([header, *others])\n",
+        new="",
+        tests=("tests/dicom_io/receive/test_written_by_others.py",),
+        breaks="a scan waits for ever for parts that nobody sends",
+    ),
+    Mutant(
+        name="statement: an element of the block has another VR",
+        file="dicom_io/raw_data/block.py",
+        old='Element(0x08, "LO"',
+        new='Element(0x08, "IS"',
+        tests=STATEMENT,
+        breaks="a gateway of another maker is told something else than what the node writes",
+    ),
+    Mutant(
+        name="statement: as SCU another PDU length is offered",
+        file="dicom_io/deliver/cstore.py",
+        old="            max_pdu=MAXIMUM_PDU_BYTES,\n",
+        new="",
+        tests=STATEMENT,
+        breaks="the conformance statement says what the node does not do",
     ),
     Mutant(
         name="payload: the hash is not compared",
