@@ -30,6 +30,8 @@ LAYERS = ("node", "dicom_io", "recon")
 COPIED = (*LAYERS, "tests", "deploy", "config.toml", "pyproject.toml", "README.md", "CHANGELOG.md")
 LIBRARIES = ("torch", "sigpy.mri.app", "sigpy.app", "highdicom", "pynetdicom", "h5py", "scipy.ndimage")
 LIMIT_S = 600.0
+HUNG_S = 60
+"""For one of the fast tests: a mutant that makes one wait for ever is killed by that."""
 PASSED, FAILED = 0, 1
 """Exit statuses of pytest; any other means that it could not run the tests."""
 
@@ -85,7 +87,7 @@ class Copy:
         with self._log.open("wb") as log:
             os.dup2(log.fileno(), sys.stdout.fileno())
             os.dup2(log.fileno(), sys.stderr.fileno())
-        status = pytest.main(["-q", "-x", "-p", "no:cacheprovider", *tests])
+        status = pytest.main(["-q", "-x", "-p", "no:cacheprovider", f"--timeout={HUNG_S}", *tests])
         sys.stdout.flush()
         os._exit(int(status))
 
