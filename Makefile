@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults mutants bench lab lint check lowest newest clean programs
+.PHONY: help demo test faults mutants bench lab pictures lint check lowest newest clean programs
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -39,6 +39,11 @@ lab: $(READY)  ## the laboratory at toy size on phantoms: train, evaluate, repor
 	@$(if $(DATA),ln -s "$(abspath $(DATA))" lab-out/data,$(BIN)/lfmri-lab stand-in lab-out/data)
 	@$(BIN)/lfmri-lab train net-c judge lf-mri lf-off u-net --data lab-out/data --runs lab-out/runs --max-steps 12 --limit 6
 	@$(BIN)/lfmri-lab evaluate --data lab-out/data --runs lab-out/runs --out lab-out/report --slices 1 --strokes 2 --acceleration 4
+
+pictures: $(READY) programs  ## the demonstration, then the pictures in the docs made anew from it
+	@$(BIN)/lfmri-node demo
+	@cp demo-out/pictures/slice.png deploy/docs/demo.png
+	@$(BIN)/python tests/browser/pictures.py
 
 lint: $(READY)  ## ruff, mypy, the direction of the layers
 	@$(BIN)/ruff check .

@@ -366,6 +366,27 @@ def gate_study_command(
     typer.echo(str(study(weights, data, out, Counts(simulated=slices, masks=masks), seed)))
 
 
+@app.command("demo-study")
+def demo_study_command(
+    weights: WeightsOption,
+    phantoms: Annotated[int, typer.Option(min=1, help="Seeds from 0 on.")] = 30,
+    threads: ThreadsOption = 2,
+) -> None:
+    """How often weights mark the lesions of the demonstration, over many phantoms; into their card."""
+    import torch
+
+    from lfmri_node.recon.evaluate.demo_study import add_to_card, shown, summary
+    from lfmri_node.recon.method.weights import load_model
+
+    torch.set_num_threads(threads)
+    model, seen = load_model(weights), []
+    for seed in range(phantoms):
+        seen.append(shown(seed, model))
+        typer.echo(str(seen[-1]), err=True)
+    add_to_card(weights.with_suffix(".json"), summary(seen))
+    typer.echo(json.dumps({k: v for k, v in summary(seen).items() if k != "each"}))
+
+
 def main() -> None:
     """Console script: an error of the laboratory is one line and exit status 1."""
     try:

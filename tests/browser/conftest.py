@@ -7,33 +7,20 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
+from screen import WINDOW, launched
 
-_FLAGS = [
-    "--no-sandbox",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",  # WebGL in software
-    "--enable-unsafe-swiftshader",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
 _LIMIT_MS = 120_000
 """For one wait, on a machine that does other things too."""
 _LOCAL = ("data", "blob", "about")
-_WINDOW = {"width": 1280, "height": 800}
 
 
 @pytest.fixture(scope="module")
 def chromium(program: Callable[[str], Path]) -> Iterator[Browser]:
     """One browser for all tests of a module: as long as Playwright runs, no test can run an event loop."""
     executable = program("chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=_FLAGS)
+    with launched(executable) as browser:
         yield browser
-        browser.close()
 
 
 class Watch:
@@ -77,7 +64,7 @@ def watched_page(chromium: Browser) -> Iterator[Callable[..., tuple[Page, Watch]
     with ExitStack() as stack:
 
         def open_one(excused: Mapping[str, str] | None = None) -> tuple[Page, Watch]:
-            context = stack.enter_context(chromium.new_context(viewport=_WINDOW))
+            context = stack.enter_context(chromium.new_context(viewport=WINDOW))
             context.set_default_timeout(_LIMIT_MS)
             watch = Watch(context, excused or {})
             return context.new_page(), watch

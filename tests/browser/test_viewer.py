@@ -2,7 +2,6 @@
 
 import base64
 import io
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Page
+from screen import VIEWPORT, map_over_image, open_study
+from study import LESION_SLICE, MATRIX, ORIENTATIONS, RADIUS, lesion_mm, write_study
 
 from lfmri_node.node.errors import NodeError
 from lfmri_node.node.viewer.ohif import ohif_files
 from lfmri_node.node.viewer.view import shown
-
-sys.path.insert(0, str(Path(__file__).parent))
-from study import LESION_SLICE, MATRIX, ORIENTATIONS, RADIUS, lesion_mm, write_study
 
 pytestmark = [pytest.mark.registry, pytest.mark.timeout(600)]
 
@@ -31,17 +29,16 @@ SERIES = (
     "RESEARCH NOT VALIDATED Lesion list",
 )
 EXCUSED: dict[str, str] = {}
-_VIEWPORT = "window.services?.cornerstoneViewportService?.getCornerstoneViewport('default')"
 _DRAWN_WITHIN_MS = 10_000
 _LOOK = f"""async ([index, place]) => {{
-  const viewport = {_VIEWPORT};
+  const viewport = {VIEWPORT};
   const drawn = new Promise(done => viewport.element.addEventListener(
     window.cornerstone.Enums.Events.IMAGE_RENDERED, () => done(true), {{once: true}}));
   const late = new Promise(done => setTimeout(done, {_DRAWN_WITHIN_MS}, false));
   const turned = window.cornerstone.utilities.jumpToSlice(viewport.element, {{imageIndex: index}});
   await Promise.race([turned, late]);
   viewport.render();
-  if (!await Promise.race([drawn, late]) || viewport !== {_VIEWPORT}) return null;
+  if (!await Promise.race([drawn, late]) || viewport !== {VIEWPORT}) return null;
   const camera = viewport.getCamera(), out = camera.viewPlaneNormal, at = camera.focalPoint;
   const away = out.reduce((sum, one, i) => sum + one * (at[i] - place[i]), 0);
   const canvas = viewport.element.querySelector('canvas.cornerstone-canvas');
@@ -104,41 +101,28 @@ def is_where_the_lesion_is(page: Page, orientation: str) -> bool:
     return True
 
 
-def opened(page: Page, address: str) -> None:
-    page.goto(address)
-    page.wait_for_function(f"{_VIEWPORT}?.getImageIds?.().length === {MATRIX[0]}")
-    for name in SERIES:
-        page.get_by_text(name).first.wait_for()
-
-
-def over_the_image(page: Page, series: str) -> None:
-    """Put a map over the image, as a double click does."""
-    page.get_by_text(series).first.dblclick()
-    page.wait_for_function(f"{_VIEWPORT}?.getActors?.().length === 2")
-
-
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_the_map_colours_the_lesion_in_the_patient(address, open_page, orientation):
     page = open_page(EXCUSED)
-    opened(page, address[orientation])
-    over_the_image(page, "Activation map")
+    open_study(page, address[orientation], MATRIX[0], SERIES)
+    map_over_image(page, "Activation map")
     assert is_where_the_lesion_is(page, orientation)
 
 
 def test_the_change_shows_where_the_enhancement_acted(address, open_page):
     page = open_page(EXCUSED)
-    opened(page, address["sagittal"])
-    over_the_image(page, "LF-MRI change")
+    open_study(page, address["sagittal"], MATRIX[0], SERIES)
+    map_over_image(page, "LF-MRI change")
     assert is_where_the_lesion_is(page, "sagittal")
 
 
 def test_the_segmentation_is_drawn_on_the_image(address, open_page):
     page = open_page(EXCUSED)
-    opened(page, address["double-oblique"])
+    open_study(page, address["double-oblique"], MATRIX[0], SERIES)
     page.get_by_text("Activation SEG").first.dblclick()
     page.get_by_role("button", name="Yes").click()
     page.wait_for_function("window.services.segmentationService.getSegmentations().length === 1")
-    page.wait_for_function(f"{_VIEWPORT}?.getActors?.().length >= 2")
+    page.wait_for_function(f"{VIEWPORT}?.getActors?.().length >= 2")
     assert is_where_the_lesion_is(page, "double-oblique")
 
 
