@@ -39,9 +39,15 @@ class Purge:
 
 
 def plan(
-    holdings: Sequence[Holding], footprints: Mapping[str, Footprint], limits: RetentionSection, at: datetime
+    holdings: Sequence[Holding],
+    footprints: Mapping[str, Footprint],
+    limits: RetentionSection,
+    at: datetime,
+    beside: int = 0,
 ) -> list[Purge]:
     """Everything that has to go now, in the order in which it goes: the oldest first.
+
+    ``beside``: bytes that lie in the spool and belong to no measurement; they count for the total size.
 
     Never anything of a measurement of which a scan is open or was delivered nowhere, of one that came
     in lately (its sender may still be sending), and of one in quarantine before its own limit.
@@ -54,7 +60,7 @@ def plan(
             reason = "" if gone else _reason(holding, what, limits, at)
             if reason and not _is_needed(holding, what, users, footprints, limits, at):
                 chosen[holding.key, what] = reason
-    for key, what in _over_size(holdings, footprints, limits, users, chosen):
+    for key, what in _over_size(holdings, footprints, limits, users, chosen, beside):
         chosen[key, what] = f"retention.max_total_gb = {limits.max_total_gb:g}"
     purges = [_purge(key, what, reason, footprints[key]) for (key, what), reason in chosen.items()]
     return [*purges, *_records(holdings, limits, at)]
@@ -109,6 +115,7 @@ def _over_size(
     limits: RetentionSection,
     users: Mapping[Path, list[Holding]],
     chosen: Mapping[tuple[str, What], str],
+    beside: int,
 ) -> Iterator[tuple[str, What]]:
     """What of delivered measurements goes until the rest fits, whatever its age: results before raw data."""
     if limits.max_total_gb is None:
@@ -120,7 +127,7 @@ def _over_size(
         if (key, what) not in chosen
         for path, size in footprint.of(what).items()
     }
-    total = sum(left.values())
+    total = beside + sum(left.values())
     for what in (What.RESULTS, What.RAW):
         for holding in sorted(holdings, key=lambda holding: holding.since):
             if total <= limits.max_total_gb * _GB:

@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +27,8 @@ def decide(store: Purges, config: Config, at: datetime) -> list[Purge]:
     holdings = store.holdings()
     footprints = {holding.key: _footprint(layout, holding) for holding in holdings}
     parts = overdue_parts(layout, config.retention.incomplete_days, at)
-    return [*plan(holdings, footprints, config.retention, at), *parts]
+    beside = _beside(layout, footprints)
+    return [*plan(holdings, footprints, config.retention, at, beside), *parts]
 
 
 def carry_out(store: Purges, layout: Layout, purge: Purge) -> bool:
@@ -117,8 +118,26 @@ def _footprint(layout: Layout, holding: Holding) -> Footprint:
     )
 
 
+def _beside(layout: Layout, footprints: Mapping[str, Footprint]) -> int:
+    """Bytes in the spool that no measurement holds: incomplete, refused, and corrected scans."""
+    held = {path for footprint in footprints.values() for path in footprint.raw}
+    return sum(
+        _size_of(Path(root, name))
+        for root, _, names in os.walk(layout.spool)
+        for name in names
+        if Path(root, name) not in held
+    )
+
+
+def _size_of(path: Path) -> int:
+    """Bytes of a file; 0 where it is gone."""
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def _sizes(folder: Path) -> Iterator[int]:
     for root, _, names in os.walk(folder):
         for name in names:
-            with suppress(FileNotFoundError):
-                yield Path(root, name).lstat().st_size
+            yield _size_of(Path(root, name))

@@ -91,6 +91,14 @@ def test_beyond_the_size_the_oldest_results_go_first_then_raw_data() -> None:
     assert planned(*three, max_total_gb=4, results_days=3) == {("a", "results"), ("b", "results")}
 
 
+def test_what_belongs_to_no_measurement_counts_for_the_size() -> None:
+    one = holding("a")
+    footprints = {"a": Footprint(results={Path("r"): GB}, raw={Path("f"): GB}, fresh=False)}
+    for beside, expected in ((0, []), (GB, [What.RESULTS]), (2 * GB, [What.RESULTS, What.RAW])):
+        purges = plan([one], footprints, RetentionSection(max_total_gb=2), NOW, beside)
+        assert [purge.what for purge in purges] == expected
+
+
 def test_what_was_begun_is_ended_whatever_the_limits_say_now() -> None:
     assert planned(holding("a", marked={What.RAW})) == {("a", "raw")}
 

@@ -292,6 +292,17 @@ def test_refused_objects_go_by_the_limit_of_quarantine(node) -> None:
     assert not refused.exists()
 
 
+def test_what_was_refused_takes_room_from_what_was_delivered(delivered) -> None:
+    config = configured(delivered, "[retention]\nmax_total_gb = 1")
+    assert purge_now(config, dry_run=True) == ([], [])
+    refused = delivered.layout.spool / "quarantine" / "LF-NET-016-x.dcm"
+    refused.parent.mkdir(parents=True, exist_ok=True)
+    with refused.open("wb") as file:
+        file.truncate(2**30)
+    purges, _ = purge_now(config, dry_run=True)
+    assert [purge.what for purge in purges] == [What.RESULTS, What.RAW]
+
+
 def test_the_command_needs_a_job_table(node) -> None:
     with pytest.raises(JobError) as caught:
         purge_now(configured(node, ALL), dry_run=True)
