@@ -327,7 +327,9 @@ def demo(
         "demo-out"
     ),
     pacs: Annotated[PacsName, typer.Option(help="auto: Orthanc where it is installed.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Of the phantom.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the phantom; one with the usual figures without it.")
+    ] = None,
 ) -> None:
     """Start a node and a PACS, send a scan, wait, and check that every object arrived."""
     from lfmri_node.node.demo.demo import run_demo

@@ -1,4 +1,4 @@
-"""What `lfmri-node demo` shows over many phantoms: how often lesions are marked, and which phantom is typical."""
+"""What `lfmri-node demo` shows over many phantoms: how often lesions are marked, and which is typical."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lfmri_node.recon.metrics import POINTING_TOLERANCE_PX, compare
 from lfmri_node.recon.mrd.measurement import open_measurement
 from lfmri_node.recon.phantom.demo_scan import write_demo_scan
 from lfmri_node.recon.reconstruct import reconstruct
-from lfmri_node.recon.types import Bool, Reconstruction, ReconSettings, Verdict
+from lfmri_node.recon.types import Bool, ReconSettings, Reconstruction, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ _SHOW = f"""async index => {{
 
 
 def strongest_slice() -> tuple[int, int]:
-    """The slice where the map is strongest, as OHIF counts with a map over the images, and how many there are.
+    """The slice where the map is strongest, as OHIF counts with a map over images, and how many there are.
 
     OHIF counts from 0 against the normal of the slices; our frames follow it.
     """
