@@ -11,13 +11,12 @@ earlier version is continued by this code (``application_version`` is fixed on p
 from __future__ import annotations
 
 import logging
-import queue
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -30,7 +29,8 @@ from lfmri_node.node import logs
 from lfmri_node.node.errors import Drained
 from lfmri_node.node.jobs.drain import Drain, Line
 from lfmri_node.node.jobs.job import Failure, Job, Stage
-from lfmri_node.node.jobs.runner import Move, Pause, Runner
+from lfmri_node.node.jobs.requests import Request, Requests
+from lfmri_node.node.jobs.runner import Move, Runner
 from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.jobs.work import Kind, Work, queue_of
 
@@ -43,7 +43,6 @@ _PLACES = 16
 """Workflows of one queue that may be under way; one of them has the worker or the destination, the others
 wait for their turn. Who waits for another try has no place."""
 _POLL_S = 0.2
-_AGAIN_S, _SHORTEST_S = 0.5, 0.05
 _HEALS = (OSError, sqlite3.Error, SQLAlchemyError)
 """A full disk or a locked database: no outcome of a workflow."""
 _ENDED = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
@@ -105,7 +104,7 @@ class Engine:
             enable_otlp=False,
         )
         self._functions: dict[str, Any] = {}
-        self._asked: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        self._asked = Requests()
         self._available = True
 
     def __enter__(self) -> Engine:
@@ -143,7 +142,7 @@ class Engine:
         self._store.set_destinations(self._destinations)
         works = self._store.works()
         for work in works:
-            self._asked.put(_Request(work=work))
+            self._asked.put(Request(work=work))
         return len(works)
 
     def take_up(self, measurement: Job) -> None:
@@ -154,37 +153,22 @@ class Engine:
             if reopened:
                 self._store.retry(job.key)
             for work in self._store.works(job.key):
-                self._asked.put(_Request(work=work, reopened=reopened))
+                self._asked.put(Request(work=work, reopened=reopened))
 
     def _serve_requests(self) -> None:
         """Do what is asked for, when its time has come, until the engine's database takes it."""
-        left: dict[Work, _Request] = {}
         while not self._drain.begun:
-            with suppress(queue.Empty):
-                self._take(left, self._asked.get(timeout=_patience_s(left)))
-                while True:
-                    self._take(left, self._asked.get_nowait())
-            waiting = self._waiting(left)
-            left = {work: request for work, request in left.items() if not self._served(request, waiting)}
+            self._asked.take()
+            self._asked.done(partial(self._served, waiting=self._waiting()))
 
-    @staticmethod
-    def _take(left: dict[Work, _Request], request: _Request) -> None:
-        """One request a work: the latest, and what an earlier one knew of its workflow."""
-        before = left.pop(request.work, request)
-        left[request.work] = replace(
-            request,
-            reopened=request.reopened or before.reopened,
-            broken_off=request.broken_off or before.broken_off,
-        )
-
-    def _waiting(self, left: Mapping[Work, _Request]) -> Container[Work]:
+    def _waiting(self) -> Container[Work]:
         """What waits for another try, as the table says; all of it where that cannot be asked now."""
-        if any(request.pause is not None for request in left.values()):
+        if any(request.pause is not None for request in self._asked.left.values()):
             with suppress(sqlite3.Error):
                 return frozenset(self._store.works(waiting=True))
-        return left
+        return self._asked.left
 
-    def _served(self, request: _Request, waiting: Container[Work]) -> bool:
+    def _served(self, request: Request, waiting: Container[Work]) -> bool:
         work = request.work
         if request.pause is not None and not self._runner.is_over(work, request.pause, waiting):
             return False
@@ -246,7 +230,7 @@ class Engine:
             works = [Work(kind=Kind.ADMIT, key=key), Work(kind=Kind.COMPUTE, key=key)]
             works += [Work(kind=Kind.DELIVER, key=key, destination=name) for name in self._destinations]
             for work in works:  # of which those are started that are left to do
-                self._asked.put(_Request(work=work, reopened=True))
+                self._asked.put(Request(work=work, reopened=True))
 
         return retry
 
@@ -302,17 +286,17 @@ class Engine:
         """
         if kind is None and move is not None and move.then in ("wait", "remake"):
             if move.then == "remake":
-                self._asked.put(_Request(work=Work(kind=Kind.COMPUTE, key=work.key), reopened=True))
+                self._asked.put(Request(work=Work(kind=Kind.COMPUTE, key=work.key), reopened=True))
             pause = self._runner.pause(work, move)
-            self._asked.put(_Request(work=work, reopened=True, pause=pause))
+            self._asked.put(Request(work=work, reopened=True, pause=pause))
         elif kind is None:  # the row may have been opened again behind the back of the last step
-            self._asked.put(_Request(work=work, reopened=True))
+            self._asked.put(Request(work=work, reopened=True))
         elif issubclass(kind, (Drained, *_HEALS)):
             if not self._drain.begun:
-                self._asked.put(_Request(work=work, broken_off=True))
+                self._asked.put(Request(work=work, broken_off=True))
             raise Drained
         elif issubclass(kind, dbos_error.DBOSException):  # its steps are those of another version
-            self._asked.put(_Request(work=work, reopened=True))
+            self._asked.put(Request(work=work, reopened=True))
         elif issubclass(kind, Exception):
             self._put_aside(work.key, kind)
 
@@ -328,33 +312,6 @@ class Engine:
         )
         logs.event("job.defect", level=logging.ERROR, job=job.name, code=failure.code)
         self._store.quarantine(key, failure)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Request:
-    """Something the engine is to do soon.
-
-    Parameters
-    ----------
-    reopened
-        The row was closed until now: a workflow that is still there is about to end and does not see
-        that it was opened, so its end is waited for.
-    broken_off
-        The workflow is still called pending, but nobody runs it: its engine could not write.
-    pause
-        The wait that comes first.
-    """
-
-    work: Work
-    reopened: bool = False
-    broken_off: bool = False
-    pause: Pause | None = None
-
-
-def _patience_s(left: Mapping[Work, _Request]) -> float:
-    """Until a wait is over, or all are looked at again."""
-    dues = [request.pause.due - time.monotonic() for request in left.values() if request.pause is not None]
-    return max(_SHORTEST_S, min([*dues, _AGAIN_S]))
 
 
 def _unrecorded(action: Callable[..., T], *arguments: object) -> T:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -94,17 +94,11 @@ def summary(phantoms: Sequence[Shown]) -> dict[str, object]:
     }
 
 
-def typical(phantoms: Iterable[Shown]) -> Shown:
-    """The phantom nearest to the mean counts, then to the median gain; the first of several."""
-    known = list(phantoms)
-    found, false_marks = (np.mean([getattr(p, name) for p in known]) for name in ("found", "false_marks"))
-    gain = np.median([one.gain_db for one in known])
-
-    def distance(one: Shown) -> tuple[bool, float, float]:
-        counts = abs(one.found - found) + abs(one.false_marks - false_marks)
-        return not one.trusted, float(round(counts, 6)), float(abs(one.gain_db - gain))
-
-    return min(known, key=distance)
+def typical(phantoms: Sequence[Shown]) -> Shown:
+    """The phantom nearest to the medians of found, false marks and gain, each in mean absolute deviations."""
+    rows = np.array([(one.found, one.false_marks, one.gain_db) for one in phantoms])
+    away = np.abs(rows - np.median(rows, axis=0))
+    return phantoms[int(np.argmin((away / np.maximum(away.mean(axis=0), 1e-9)).sum(axis=1)))]
 
 
 def add_to_card(card: Path, found: dict[str, object]) -> None:

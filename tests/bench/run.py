@@ -1,4 +1,4 @@
-"""``make bench``: every figure that the README states, with its rivals, in one run.
+"""``make bench``: every figure that the README states, with its rivals, in one run; scaling only by name.
 
 Writes a JSON array of objects name, value, unit, rival, rival_value, ratio. Naming sections runs only
 these and writes ``results-<section>.json`` instead.
@@ -15,6 +15,7 @@ import fallback
 import ingest
 import latency
 import one_slice
+import scaling
 import whole_job
 from report import Report
 from timing import seconds
@@ -27,17 +28,19 @@ SECTIONS = {
     "latency": latency.measure,
     "brain": brain.measure,
     "fallback": fallback.measure,
+    "scaling": scaling.measure,
 }
+USUAL = [name for name in SECTIONS if name != "scaling"]
 
 
 def main() -> None:
-    """Run the sections that are named, or all."""
+    """Run the sections that are named, or the usual ones."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all without one")
-    chosen = parser.parse_args().sections or list(SECTIONS)
+    parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all but scaling without one")
+    chosen = parser.parse_args().sections or USUAL
     if unknown := set(chosen) - set(SECTIONS):
         parser.error(f"no section {', '.join(sorted(unknown))}")
-    suffix = "" if len(chosen) == len(SECTIONS) else "-" + "-".join(chosen)
+    suffix = "" if chosen == USUAL else "-" + "-".join(chosen)
     out = Path("bench") / f"results{suffix}.json"
     report = Report()
     for name in chosen:

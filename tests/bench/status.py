@@ -52,23 +52,34 @@ def fill(table: Path, n_jobs: int) -> None:
             insert(connection, "receipts", [{**uid, **answer} for uid in uids])
 
 
+def prepare(folder: Path, n_jobs: int) -> None:
+    """A configuration and a job table of so many delivered scans in an empty folder."""
+    Path(folder, "config.toml").write_text("[node]\ndata_dir = 'data'\n", encoding="utf-8")
+    fill(Path(folder, "data", "state", "node.sqlite"), n_jobs)
+
+
+def cpu_s(folder: Path, *arguments: str) -> float:
+    """Least CPU time of three runs of the command in the folder."""
+    command = [sys.executable, "-W", "ignore", "-m", "lfmri_node.node.cli", *arguments]
+    taken = []
+    for _ in range(3):
+        begun = _used_s()
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        taken.append(_used_s() - begun)
+    return min(taken)
+
+
 def main(n_jobs: int) -> None:
     """Print what `status`, ``status --json`` and ``status JOB`` take, beside ``--help``."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "config.toml").write_text("[node]\ndata_dir = 'data'\n", encoding="utf-8")
-        fill(Path(folder, "data", "state", "node.sqlite"), n_jobs)
+        prepare(Path(folder), n_jobs)
         job = f"{n_jobs // 2:08d}b"
         for arguments in (["--help"], ["status"], ["status", "--json"], ["status", job]):
-            command = [sys.executable, "-W", "ignore", "-m", "lfmri_node.node.cli", *arguments]
-            seconds = []
-            for _ in range(3):
-                begun = _cpu_s()
-                subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-                seconds.append(_cpu_s() - begun)
-            print(f"{n_jobs} jobs, {' '.join(arguments)}: {min(seconds):.2f} s of CPU")
+            used = cpu_s(Path(folder), *arguments)
+            print(f"{n_jobs} jobs, {' '.join(arguments)}: {used:.2f} s of CPU")
 
 
-def _cpu_s() -> float:
+def _used_s() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

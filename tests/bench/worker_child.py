@@ -5,12 +5,13 @@ With ``--profile`` also the seconds in each of `SHOWN`, with all that it calls.
 
 from __future__ import annotations
 
+import argparse
 import cProfile
 import json
 import pstats
-import sys
 from pathlib import Path
 
+import torch
 from timing import peak_mb, seconds
 
 from lfmri_node.node.worker.stages import Pipeline
@@ -64,5 +65,17 @@ def profiled(path: Path) -> dict[str, object]:
     return {**found, "profile": dict(sorted(taken.items(), key=lambda pair: -pair[1]))}
 
 
+def main() -> None:
+    """Run the task that is named, and print what came of it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task", type=Path)
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves them as they are")
+    chosen = parser.parse_args()
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    print(json.dumps((profiled if chosen.profile else run)(chosen.task)))
+
+
 if __name__ == "__main__":
-    print(json.dumps((profiled if "--profile" in sys.argv else run)(Path(sys.argv[1]))))
+    main()

@@ -477,7 +477,10 @@ MUTANTS = (
         name="engine: who waits for another try keeps a place",
         file="node/jobs/engine.py",
         old="            pause = self._runner.pause(work, move)\n",
-        new="            time.sleep(move.wait_s)\n            pause = self._runner.pause(work, move)\n",
+        new=(
+            '            __import__("time").sleep(move.wait_s)\n'
+            "            pause = self._runner.pause(work, move)\n"
+        ),
         tests=("tests/node/jobs/test_places.py",),
         breaks="many scans that a PACS does not take now keep all later ones waiting",
     ),

@@ -21,17 +21,17 @@ def test_marks_are_counted_slice_by_slice() -> None:
     assert count_marks(mask, lesions) == {"lesions": 2, "found": 1, "false_marks": 3}
 
 
-def test_the_typical_one_is_trusted_and_has_the_mean_counts() -> None:
-    one = Shown(seed=0, trusted=True, lesions=2, found=1, false_marks=1, gain_db=0.0)
+def test_the_typical_one_is_nearest_to_the_medians() -> None:
+    one = Shown(seed=0, trusted=True, lesions=2, found=1, false_marks=1, gain_db=0.5)
     several = [
-        replace(one, seed=1, found=2, gain_db=0.5),
-        replace(one, seed=2, trusted=False, gain_db=0.5),
+        replace(one, seed=1, found=2),
+        replace(one, seed=2, false_marks=9),
         replace(one, seed=3, gain_db=2.0),
-        replace(one, seed=4, gain_db=0.4),
-        replace(one, seed=5, found=0, gain_db=0.5),
+        replace(one, seed=4, gain_db=0.6),
+        replace(one, seed=5, found=0, gain_db=-1.0),
     ]
-    assert typical(several).seed == 4
-    assert summary(several)["typical_seed"] == 4
+    assert typical(several).seed == summary(several)["typical_seed"] == 4
+    assert typical([one, one]) == one
 
 
 def test_the_card_says_what_the_demonstration_shows() -> None:
