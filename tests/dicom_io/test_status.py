@@ -56,3 +56,14 @@ def test_every_status_we_answer_stands_in_the_table() -> None:
 
 def test_one_status_one_cause() -> None:
     assert len({int(status) for status in Status}) == len(Status.__members__)
+
+
+def test_every_status_says_when_it_is_answered() -> None:
+    conditions = [status.condition for status in Status]
+    assert len(set(conditions)) == len(conditions)
+    assert all(condition[0].isupper() and condition.endswith(".") for condition in conditions)
+
+
+def test_a_status_is_its_number() -> None:
+    assert Status.WRONG_HASH == 0xC104
+    assert int(Status.SUCCESS) == 0
