@@ -31,6 +31,8 @@ class StudyContext:
         None when the source names none.
     source_instances
         SOP Instance UIDs of the Raw Data object(s): one a part.
+    source_series_uid
+        Series Instance UID of them; None where it is not known, as in values that an earlier version stored.
     """
 
     study_instance_uid: str = field(repr=False)
@@ -39,6 +41,7 @@ class StudyContext:
     source_sop_class_uid: str
     source_instances: tuple[str, ...]
     equipment: Equipment
+    source_series_uid: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydicom import config
 from pydicom.datadict import dictionary_VR
@@ -26,6 +26,18 @@ IDENTITY = frozenset(
     }
 )
 """Where one of these does not fit its VR the object would belong to someone else: refused, not repaired."""
+
+UNPAIRED_BODY_PARTS: Final[frozenset[str]] = frozenset(
+    """
+    ABDOMEN ABDOMENPELVIS AORTA BACK BLADDER BRAIN CEREBELLUM CERVIX CHEST CHESTABDOMEN CHESTABDPELVIS
+    CIRCLEOFWILLIS COCCYX COLON CORONARYARTERY CSPINE CTSPINE DUODENUM ESOPHAGUS FACE GALLBLADDER HEAD
+    HEADNECK HEART ILEUM ILIUM JAW JEJUNUM LARYNX LIVER LSPINE LSSPINE MAXILLA MEDIASTINUM MOUTH NECK
+    NECKCHEST NECKCHESTABDOMEN NECKCHESTABDPELV NOSE PANCREAS PELVIS PENIS PHARYNX PROSTATE RECTUM SCALP
+    SKULL SPINE SPLEEN SSPINE STERNUM STOMACH THYMUS THYROID TLSPINE TONGUE TRACHEA TSPINE URETER URETHRA
+    UTERUS VAGINA VULVA WHOLEBODY
+    """.split()  # noqa: SIM905 - the formatter would give each word a line
+)
+"""Body Part Examined (PS3.16 Annex L) of structures that are not paired."""
 
 _ENUMERATED = {"PatientSex": frozenset({"M", "F", "O"}), "Laterality": frozenset({"L", "R"})}
 
@@ -50,6 +62,23 @@ def require_fitting(attributes: Mapping[str, object], keywords: Iterable[str] = 
     for keyword in sorted(set(keywords) & set(attributes)):
         if not fits(keyword, plain_value(attributes[keyword])):
             raise does_not_fit(keyword)
+
+
+def body_part_of(attributes: Mapping[str, object]) -> str:
+    """Body Part Examined (0018,0015) in capitals; "" where the source names none."""
+    return str(attributes.get("BodyPartExamined") or "").strip().upper()
+
+
+def laterality_of(attributes: Mapping[str, object]) -> str | None:
+    """Laterality (0020,0060), type 2C, as PS3.3 C.7.3.1 asks.
+
+    None, that is absent, for a body part that is not paired; for every other, and where none is named, the
+    side, or "" where the side is not known.
+    """
+    if body_part_of(attributes) in UNPAIRED_BODY_PARTS:
+        return None
+    side = str(attributes.get("Laterality") or "")
+    return side if fits("Laterality", side) else ""
 
 
 def plain_value(value: object) -> Any:

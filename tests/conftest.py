@@ -27,14 +27,17 @@ _MARKER_OF = {"program": "integration", "shared_data": "shared"}
 
 
 @pytest.fixture(scope="session")
-def program() -> Callable[[str], Path]:
-    """``program(name)``: path of a program from apt; the test is skipped where it is not installed."""
+def program() -> Callable[..., Path]:
+    """``program(name, ...)``: path of a program from apt, of the first of these names that is there.
 
-    def find(name: str) -> Path:
-        path = shutil.which(name, path=_SYSTEM)
-        if path is None:
-            pytest.skip(f"{name} is not installed")
-        return Path(path)
+    The test is skipped where none is installed.
+    """
+
+    def find(*names: str) -> Path:
+        for name in names:
+            if path := shutil.which(name, path=_SYSTEM):
+                return Path(path)
+        pytest.skip(f"{' or '.join(names)} is not installed")
 
     return find
 

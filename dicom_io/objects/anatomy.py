@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from lfmri_node.dicom_io.objects.codes import UNPAIRED_BODY_PARTS
+from lfmri_node.dicom_io.values import body_part_of, laterality_of
 
 # PS3.16 Annex L: the region that each defined term of Body Part Examined (0018,0015) stands for.
 REGIONS: Final[Mapping[str, Code]] = {
@@ -43,7 +43,7 @@ _ANYWHERE: Final[Code] = codes.SCT.EntireBody
 
 def region_of(attributes: Mapping[str, object]) -> Code | None:
     """The coded region of the source's Body Part Examined; None where it names none that we know."""
-    return REGIONS.get(_body_part(attributes))
+    return REGIONS.get(body_part_of(attributes))
 
 
 def add_frame_anatomy(dataset: hd.SOPClass, attributes: Mapping[str, object]) -> None:
@@ -52,14 +52,9 @@ def add_frame_anatomy(dataset: hd.SOPClass, attributes: Mapping[str, object]) ->
     highdicom does not write it. Frame Laterality has no value for "not known", so a region that may be paired
     and whose side the source does not name is the entire body, which is not paired, as is a region not known.
     """
-    side = str(attributes.get("Laterality") or "")
-    unpaired = _body_part(attributes) in UNPAIRED_BODY_PARTS
-    region = region_of(attributes) if unpaired or side in ("L", "R") else None
+    side = laterality_of(attributes)
+    region = None if side == "" else region_of(attributes)
     anatomy = Dataset()
-    anatomy.FrameLaterality = "U" if region is None or unpaired else side
+    anatomy.FrameLaterality = side if side and region else "U"
     anatomy.AnatomicRegionSequence = [CodedConcept.from_code(region or _ANYWHERE)]
     dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy]
-
-
-def _body_part(attributes: Mapping[str, object]) -> str:
-    return str(attributes.get("BodyPartExamined") or "").strip().upper()

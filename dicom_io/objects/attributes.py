@@ -12,6 +12,7 @@ import highdicom as hd
 from highdicom.sr import CodedConcept
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
 from pydicom.uid import MRImageStorage
 from pydicom.valuerep import DA, DT, TM
 
@@ -19,7 +20,14 @@ from lfmri_node.dicom_io.objects import codes, texts
 from lfmri_node.dicom_io.objects.codes import Role
 from lfmri_node.dicom_io.types import StudyContext
 from lfmri_node.dicom_io.uids import JobKey, name_uid
-from lfmri_node.dicom_io.values import IDENTITY, does_not_fit, fits, plain_value
+from lfmri_node.dicom_io.values import (
+    IDENTITY,
+    body_part_of,
+    does_not_fit,
+    fits,
+    laterality_of,
+    plain_value,
+)
 from lfmri_node.recon.types import Reconstruction
 
 NODE_MANUFACTURER = "lfmri-node project"
@@ -186,9 +194,9 @@ def complete(dataset: hd.SOPClass, job: ObjectJob, role: Role, source: Dataset) 
 def _complete_image(dataset: hd.SOPClass, job: ObjectJob, role: Role) -> None:
     """What images say of their making; report and summary say it in their content."""
     if job.context.source_instances:
-        dataset.SourceInstanceSequence = [
-            _source_raw_data(job.context, u) for u in job.context.source_instances
-        ]
+        dataset.SourceInstanceSequence = _raw_data(job.context, codes.SOURCE_RAW_DATA)
+        if "ReferencedSeriesSequence" in dataset and job.context.source_series_uid:
+            dataset.ReferencedSeriesSequence.append(_raw_data_series(job.context))
     dataset.DerivationDescription = texts.derivation_description(job.reconstruction, role)
     dataset.ImageComments = texts.image_comments(
         job.reconstruction, role, job.software_version, reference_differs=job.reference_differs
@@ -225,16 +233,12 @@ def copy_attribute(target: Dataset, keyword: str, value: object) -> None:
 
 
 def _add_body_part(dataset: Dataset, role: Role, attributes: Mapping[str, object]) -> None:
-    """Body Part Examined as the source says; Laterality as PS3.3 C.7.3.1 asks, empty where unknown.
-
-    It is absent where frames or segments name their own anatomy.
-    """
-    body_part = str(attributes.get("BodyPartExamined") or "").strip().upper()
+    """Body Part Examined as the source says; Laterality but where frames or segments name their anatomy."""
+    body_part, laterality = body_part_of(attributes), laterality_of(attributes)
     if body_part and fits("BodyPartExamined", body_part):
         dataset.BodyPartExamined = body_part
-    if body_part not in codes.UNPAIRED_BODY_PARTS and role not in _OWN_ANATOMY:
-        laterality = str(attributes.get("Laterality") or "")
-        dataset.Laterality = laterality if fits("Laterality", laterality) else ""
+    if laterality is not None and role not in _OWN_ANATOMY:
+        dataset.Laterality = laterality
 
 
 def _contributing_equipment(job: ObjectJob) -> list[hd.ContributingEquipment]:
@@ -263,9 +267,22 @@ def _contributing_equipment(job: ObjectJob) -> list[hd.ContributingEquipment]:
     return [acquisition, processing, library]
 
 
-def _source_raw_data(context: StudyContext, sop_instance_uid: str) -> Dataset:
+def _raw_data(context: StudyContext, purpose: Code | None = None) -> list[Dataset]:
+    """A reference to each Raw Data object of the measurement."""
+    items = []
+    for sop_instance_uid in context.source_instances:
+        item = Dataset()
+        item.ReferencedSOPClassUID = context.source_sop_class_uid
+        item.ReferencedSOPInstanceUID = sop_instance_uid
+        if purpose is not None:
+            item.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(purpose)]
+        items.append(item)
+    return items
+
+
+def _raw_data_series(context: StudyContext) -> Dataset:
+    """Of the Common Instance Reference module (PS3.3 C.12.2), which names whatever is referred to."""
     item = Dataset()
-    item.ReferencedSOPClassUID = context.source_sop_class_uid
-    item.ReferencedSOPInstanceUID = sop_instance_uid
-    item.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(codes.SOURCE_RAW_DATA)]
+    item.SeriesInstanceUID = context.source_series_uid
+    item.ReferencedInstanceSequence = _raw_data(context)
     return item

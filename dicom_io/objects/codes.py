@@ -39,7 +39,8 @@ VOLUME: Final[Code] = codes.SCT.Volume
 MAXIMUM: Final[Code] = codes.SCT.Maximum
 CUBIC_MM: Final[Code] = codes.UCUM.CubicMillimeter
 # No standard concept is the score of a classifier that is no probability: a private scheme (PS3.16 8.2).
-SLICE_SCORE: Final[Code] = Code("slice-score", "99LFMRI", "Slice score of the lesion classifier")
+PRIVATE_SCHEME: Final = "99LFMRI"
+SLICE_SCORE: Final[Code] = Code("slice-score", PRIVATE_SCHEME, "Slice score of the lesion classifier")
 
 
 class Role(StrEnum):
@@ -57,17 +58,3 @@ class Role(StrEnum):
     REPORT = "report"
     FALLBACK = "fallback"
     SUMMARY = "summary"
-
-
-# Body Part Examined (PS3.16 Annex L) of structures that are not paired. Laterality (0020,0060) is type 2C
-# (PS3.3 C.7.3.1): it shall not be present for these and is present, perhaps empty, for every other or none.
-UNPAIRED_BODY_PARTS: Final[frozenset[str]] = frozenset(
-    """
-    ABDOMEN ABDOMENPELVIS AORTA BACK BLADDER BRAIN CEREBELLUM CERVIX CHEST CHESTABDOMEN CHESTABDPELVIS
-    CIRCLEOFWILLIS COCCYX COLON CORONARYARTERY CSPINE CTSPINE DUODENUM ESOPHAGUS FACE GALLBLADDER HEAD
-    HEADNECK HEART ILEUM ILIUM JAW JEJUNUM LARYNX LIVER LSPINE LSSPINE MAXILLA MEDIASTINUM MOUTH NECK
-    NECKCHEST NECKCHESTABDOMEN NECKCHESTABDPELV NOSE PANCREAS PELVIS PENIS PHARYNX PROSTATE RECTUM SCALP
-    SKULL SPINE SPLEEN SSPINE STERNUM STOMACH THYMUS THYROID TLSPINE TONGUE TRACHEA TSPINE URETER URETHRA
-    UTERUS VAGINA VULVA WHOLEBODY
-    """.split()  # noqa: SIM905 - the formatter would give each word a line
-)

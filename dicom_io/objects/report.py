@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import highdicom as hd
 from highdicom import sr
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.dataset import Dataset
 
 from lfmri_node.dicom_io.objects import codes, texts
@@ -58,6 +59,13 @@ def lesion_report(
         is_complete=True,
         is_final=False,
         is_verified=False,
+        coding_schemes=[
+            CodingSchemeIdentificationItem(
+                codes.PRIVATE_SCHEME,
+                name="Concepts of the lfmri-node project",
+                responsible_organization=NODE_MANUFACTURER,
+            )
+        ],
         **arguments,
     )
 

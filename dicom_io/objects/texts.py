@@ -138,12 +138,14 @@ def content_description(lesion: LesionMap, role: Role) -> str:
 
 
 def legend_lines(lesion: LesionMap, s: int) -> list[str]:
-    """Remarks under the colour picture of slice ``s`` (from 0); what is marked is told of that slice."""
+    """Remarks under the colour picture of slice ``s`` (from 0); what is marked is told of that slice.
+
+    As many for every slice, so that the pictures of a series have one size and readers take them as a volume.
+    """
     lines = ["RESEARCH - NOT FOR DIAGNOSIS", f"Activation, outline at the threshold; {_limits(lesion)}"]
     if not lesion.validated:
         lines.append("Activation NOT VALIDATED")
-    if not lesion.mask[s].any():
-        lines.append(_sentence(NOTHING_MARKED))
+    lines.append("Marked: what is outlined" if lesion.mask[s].any() else _sentence(NOTHING_MARKED))
     return lines
 
 

@@ -90,7 +90,7 @@ def copied_attributes(head: Dataset) -> dict[str, Any]:
     goes on to the caller.
     """
     copied: dict[str, Any] = {}
-    for keyword in (*COPIED, *EQUIPMENT, "FrameOfReferenceUID"):
+    for keyword in (*COPIED, *EQUIPMENT, "FrameOfReferenceUID", "SeriesInstanceUID"):
         if keyword not in head:
             continue
         try:
@@ -122,6 +122,7 @@ def study_context(
         attributes={keyword: dataset[keyword].value for keyword in COPIED if keyword in dataset},
         source_sop_class_uid=sop_class_uid,
         source_instances=sop_instance_uids,
+        source_series_uid=text_of(dataset, "SeriesInstanceUID") or None,
         equipment=Equipment(**{name: text_of(dataset, keyword) for keyword, name in EQUIPMENT.items()}),
     )
 

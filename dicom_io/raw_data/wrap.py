@@ -20,6 +20,7 @@ from lfmri_node.dicom_io.raw_data.block import CREATOR_VERSION_UID, PAYLOAD_ELEM
 from lfmri_node.dicom_io.raw_data.window import Segment, SegmentWindow
 from lfmri_node.dicom_io.status import Status
 from lfmri_node.dicom_io.uids import name_uid
+from lfmri_node.dicom_io.values import laterality_of
 
 _LONGEST_ELEMENT = 0xFFFFFFFE  # PS3.5 7.1: 32-bit length, even; 0xFFFFFFFF means undefined
 _OURS = (
@@ -165,7 +166,10 @@ def _common_dataset(h5: Path, source: Mapping[str, object]) -> Dataset:
     for keyword in _TYPE_2:
         setattr(dataset, keyword, None)
     for keyword, value in source.items():
-        setattr(dataset, keyword, value)
+        if keyword != "Laterality":
+            setattr(dataset, keyword, value)
+    if (laterality := laterality_of(source)) is not None:
+        dataset.Laterality = laterality
     if "FrameOfReferenceUID" in dataset and "PositionReferenceIndicator" not in dataset:
         dataset.PositionReferenceIndicator = None  # type 2, PS3.3 C.7.4.1
     if "ContentDate" not in dataset:

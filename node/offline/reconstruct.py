@@ -252,6 +252,7 @@ def _stand_in_context(measurement: Measurement, given: Mapping[str, str]) -> tup
     if not known:
         unknown = {"PatientID": f"UNKNOWN-{sha256[:12]}", "PatientName": "Unknown^Identity"}
         attributes = describe(measurement.stated, {**given, **unknown}, sha256)
+    attributes["SeriesInstanceUID"] = name_uid("raw series", sha256)
     return context_of(attributes, name_uid("raw object", sha256)), known
 
 

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from variants import VARIANTS, Job
 
 from lfmri_node.dicom_io.objects.attributes import SiteOptions
 from lfmri_node.dicom_io.objects.series import encode
@@ -221,6 +223,12 @@ def delivered(make_once: Make) -> Delivery:
 def summed_up(make_once: Make) -> Delivery:
     """The same job at a site that asks for everything."""
     return make_once.deliver(make_once.trusted(), folder="summed-up", options=SiteOptions(summary=True))
+
+
+@pytest.fixture(scope="session")
+def job_of(make_once: Make) -> Callable[[str], Job]:
+    """``job_of(name)``: a job of `variants.VARIANTS` with its Raw Data objects; each is encoded once."""
+    return cache(lambda name: VARIANTS[name].encode(make_once, name))
 
 
 @pytest.fixture(scope="session")
