@@ -24,7 +24,7 @@ from pydantic import (
 from lfmri_node.dicom_io.ae_title import require_ae_title
 from lfmri_node.node.backoff import Backoff
 from lfmri_node.node.errors import ConfigError
-from lfmri_node.recon.types import LesionWeighting, Method, ReconSettings
+from lfmri_node.recon.settings import LesionWeighting, Method, ReconSettings
 
 DEFAULT_FILE = Path("config.toml")
 

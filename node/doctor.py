@@ -25,7 +25,7 @@ from lfmri_node.node.lock import holder
 from lfmri_node.node.terminal import print_json, print_table
 from lfmri_node.recon.errors import ReconError
 from lfmri_node.recon.method.modelcard import weights_identity
-from lfmri_node.recon.types import Method
+from lfmri_node.recon.settings import Method
 
 _EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
 _CLOCK_SLACK = timedelta(minutes=2)

@@ -15,6 +15,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lfmri_node.recon.settings import LesionWeighting as LesionWeighting
+from lfmri_node.recon.settings import Method as Method
+from lfmri_node.recon.settings import ReconSettings as ReconSettings
+
 Complex = NDArray[np.complex64]
 Real = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -34,24 +38,6 @@ class Verdict(StrEnum):
     TRUSTED = "TRUSTED"
     FALLBACK = "FALLBACK"
     REFUSED = "REFUSED"
-
-
-class Method(StrEnum):
-    """How the delivered image was made."""
-
-    LF_MRI = "lf-mri"
-    WAVELET = "wavelet"
-    L1_WAVELET = "l1-wavelet"
-    CG_SENSE = "cg-sense"
-    ZERO_FILLED = "zero-filled"
-
-
-class LesionWeighting(StrEnum):
-    """The weight C of the lesion term: the activation map, one everywhere, or no term."""
-
-    FOCUSED = "focused"
-    UNIFORM = "uniform"
-    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -472,34 +458,3 @@ class Reconstruction:
             _require(self.lesion is None, "a lesion map exists only when the verdict is TRUSTED")
             _require(self.reference is None, "a reference exists only when the verdict is TRUSTED")
         _require(self.quality.verdict is not Verdict.REFUSED, "a refused measurement has no reconstruction")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReconSettings:
-    """What a site can choose; part of the job key, so a change makes new objects.
-
-    Parameters
-    ----------
-    lesion
-        Weight of the lesion term at inference.
-    fallback
-        Method where the network is not trusted; of wavelets and CG-SENSE the one that predicts samples left
-        out of the scan better (`recon.fallback`).
-    always_fallback
-        Compute the zero-filled image and, when TRUSTED, the fallback too, for comparison pictures.
-    n_virtual_coils
-        Compress to this many coils first; None keeps all.
-    method
-        `Method.LF_MRI` asks for the network (with the guard); any other method is used as it is.
-    """
-
-    method: Method = Method.LF_MRI
-    lesion: LesionWeighting = LesionWeighting.FOCUSED
-    fallback: Method = Method.WAVELET
-    always_fallback: bool = False
-    n_virtual_coils: int | None = None
-
-    def describe(self) -> str:
-        """One line, stable across versions: enters the job key and the DICOM objects."""
-        coils = "all" if self.n_virtual_coils is None else str(self.n_virtual_coils)
-        return f"method={self.method};lesion={self.lesion};fallback={self.fallback};coils={coils}"

@@ -16,7 +16,7 @@ from lfmri_node.dicom_io.types import StudyContext
 from lfmri_node.dicom_io.uids import JobKey
 from lfmri_node.node.config import Config, GatewaySection
 from lfmri_node.recon.method.modelcard import weights_identity
-from lfmri_node.recon.types import LesionWeighting, Method, ReconSettings
+from lfmri_node.recon.settings import LesionWeighting, Method, ReconSettings
 
 
 def software_version() -> str:

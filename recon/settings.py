@@ -1,0 +1,55 @@
+"""What a site can choose about a reconstruction: texts and numbers, so that reading them needs no numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Method(StrEnum):
+    """How the delivered image was made."""
+
+    LF_MRI = "lf-mri"
+    WAVELET = "wavelet"
+    L1_WAVELET = "l1-wavelet"
+    CG_SENSE = "cg-sense"
+    ZERO_FILLED = "zero-filled"
+
+
+class LesionWeighting(StrEnum):
+    """The weight C of the lesion term: the activation map, one everywhere, or no term."""
+
+    FOCUSED = "focused"
+    UNIFORM = "uniform"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconSettings:
+    """What a site can choose; part of the job key, so a change makes new objects.
+
+    Parameters
+    ----------
+    lesion
+        Weight of the lesion term at inference.
+    fallback
+        Method where the network is not trusted; of wavelets and CG-SENSE the one that predicts samples left
+        out of the scan better (`recon.fallback`).
+    always_fallback
+        Compute the zero-filled image and, when TRUSTED, the fallback too, for comparison pictures.
+    n_virtual_coils
+        Compress to this many coils first; None keeps all.
+    method
+        `Method.LF_MRI` asks for the network (with the guard); any other method is used as it is.
+    """
+
+    method: Method = Method.LF_MRI
+    lesion: LesionWeighting = LesionWeighting.FOCUSED
+    fallback: Method = Method.WAVELET
+    always_fallback: bool = False
+    n_virtual_coils: int | None = None
+
+    def describe(self) -> str:
+        """One line, stable across versions: enters the job key and the DICOM objects."""
+        coils = "all" if self.n_virtual_coils is None else str(self.n_virtual_coils)
+        return f"method={self.method};lesion={self.lesion};fallback={self.fallback};coils={coils}"
