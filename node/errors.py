@@ -75,4 +75,14 @@ class Drained(BaseException):
 
 
 class Undecided(NodeError):
-    """The command refuses to answer, because what it was given does not decide the question."""
+    """The command refuses to answer, because what it was given does not decide the question.
+
+    Parameters
+    ----------
+    found
+        What was found all the same, JSON-able.
+    """
+
+    def __init__(self, code: str, message: str, hint: str, *, found: dict[str, object] | None = None) -> None:
+        super().__init__(code, message, hint)
+        self.found = found

@@ -1,24 +1,26 @@
-"""What people see: progress bars and tables on a terminal, plain lines elsewhere."""
+"""What people see, and what programs read: tables, errors, and one JSON document on stdout."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 _PLAIN_WIDTH = 200
+WHOLE = frozenset({"job", "code", "scan", "measurement"})
+"""Columns of names that people copy: they are never broken."""
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A rich console; wide where the output is not a terminal, so that no cell is cut."""
+    """A rich console; wide where the output is neither a terminal nor has COLUMNS."""
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else _PLAIN_WIDTH
+    width = None if stream.isatty() or "COLUMNS" in os.environ else _PLAIN_WIDTH
     return Console(file=stream, width=width, highlight=False)
 
 
@@ -30,66 +32,48 @@ def print_json(document: object) -> None:
 def print_error(code: str, message: str, hint: str) -> None:
     """One line for the error and one for what to do, on stderr."""
     out = console(stderr=True)
-    out.print(f"[bold red]error[/] {code}: ", end="")
-    out.print(message, markup=False, style="bold")
-    out.print(f"hint: {hint}", markup=False)
+    out.print(f"[bold red]error[/] {code}: ", end="", soft_wrap=True)
+    out.print(message, markup=False, style="bold", soft_wrap=True)
+    out.print(f"hint: {hint}", markup=False, soft_wrap=True)
+
+
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()
+) -> RenderableType:
+    """A table; ``right`` names the columns of numbers. Columns without a value in any row are left out."""
+    texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    shown = [i for i, _ in enumerate(columns) if any(row[i] for row in texts)]
+    grid = Table(
+        box=SIMPLE_HEAD,
+        header_style="bold",
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        show_header=any(columns[i] for i in shown),
+    )
+    for i in shown:
+        name = columns[i]
+        grid.add_column(
+            name, justify="right" if name in right else "left", overflow="fold", no_wrap=name in WHOLE
+        )
+    for row in texts:
+        grid.add_row(*(Text(row[i]) for i in shown))
+    return Group(Text(title, style="bold"), *([grid] if shown else []), Text())
+
+
+def pairs(title: str, values: Mapping[str, object]) -> RenderableType:
+    """Names and values, one pair a row."""
+    return table(title, ("", ""), list(values.items()))
+
+
+def show(*blocks: RenderableType) -> None:
+    """Print tables on stdout."""
+    out = console()
+    for block in blocks:
+        out.print(block)
 
 
 def print_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()
 ) -> None:
-    """A table on stdout; ``right`` names the columns of numbers."""
-    grid = Table(header_style="bold", show_header=any(columns))
-    for column in columns:
-        grid.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    out = console()
-    out.print(title, style="bold", markup=False)
-    out.print(grid)
-
-
-def print_pairs(title: str, pairs: Mapping[str, object]) -> None:
-    """Names and values, one pair a row."""
-    print_table(title, ("", ""), [(name, value) for name, value in pairs.items()])
-
-
-class Steps:
-    """Progress through named steps, each of ``total`` parts, on stderr.
-
-    On a terminal one bar a step; elsewhere one line when a step begins and one when it ends.
-    """
-
-    def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-        self._bars = Progress(
-            TextColumn("{task.description:<34}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console(stderr=True),
-            disable=not self._terminal,
-        )
-        self._tasks: dict[str, TaskID] = {}
-        self._shown: dict[str, tuple[int, int]] = {}
-
-    def __enter__(self) -> Steps:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.stop()
-
-    def show(self, step: str, done: int, total: int) -> None:
-        """Bring a step to ``done`` of ``total``."""
-        if self._terminal:
-            if step not in self._tasks:
-                self._tasks[step] = self._bars.add_task(step, total=total)
-            self._bars.update(self._tasks[step], completed=done, total=total)
-            return
-        before = self._shown.get(step)
-        self._shown[step] = (done, total)
-        if before is None or (done == total and before != (done, total)):
-            print(f"{step}: {done}/{total}", file=sys.stderr, flush=True)
+    """Print one `table` on stdout."""
+    show(table(title, columns, rows, right=right))

@@ -2,21 +2,59 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
 
 from lfmri_node.dicom_io.receive.incomplete import incomplete_scans
+from lfmri_node.node.config import Config
 from lfmri_node.node.jobs.job import Job
 from lfmri_node.node.jobs.ledger import Ledger
-from lfmri_node.node.retention.plan import Purge
-from lfmri_node.node.terminal import print_json, print_pairs, print_table
+from lfmri_node.node.layout import Layout
+from lfmri_node.node.lock import holder
+from lfmri_node.node.terminal import pairs, table
 
-if TYPE_CHECKING:
-    from lfmri_node.node.corrections import Accepted, Correction  # DBOS comes with it
+
+class Status:
+    """What ``status`` says of a node, or of one job; looked at anew each time.
+
+    Parameters
+    ----------
+    job
+        First digits of a job; None for all.
+    most
+        How many jobs; 0: all.
+
+    Raises
+    ------
+    JobError
+        LF-JOB-003, LF-JOB-004 as `Ledger`; LF-JOB-005 where there is no such job.
+    """
+
+    def __init__(self, config: Config, *, job: str | None, most: int) -> None:
+        self._layout = Layout(root=config.node.data_dir)
+        self._ledger = Ledger(self._layout.job_table)
+        self._port = config.listener.port
+        self._job = job
+        self._most = most
+
+    def document(self) -> dict[str, object]:
+        """JSON-able form."""
+        if self._job is not None:
+            return job_document(self._ledger, self._ledger.job(self._job))
+        process = holder(self._layout.state)
+        document = status_document(self._ledger, process=process, port=self._port, most=self._most)
+        return document | {"incomplete": incomplete_document(self._layout.spool)}
+
+    def tables(self, room: int = 0) -> list[RenderableType]:
+        """Tables for people; ``room``: of no more jobs than this, 0: of as many as were asked for."""
+        process = holder(self._layout.state)
+        if self._job is not None:
+            return job_tables(self._ledger, self._ledger.job(self._job), serving=process is not None)
+        most = min(self._most or room, room) if room else self._most
+        shown = status_tables(self._ledger, process=process, most=most)
+        return [*shown, *incomplete_tables(self._layout.spool)]
 
 
 def job_document(ledger: Ledger, job: Job) -> dict[str, object]:
@@ -93,29 +131,51 @@ def status_document(ledger: Ledger, *, process: int | None, port: int, most: int
     }
 
 
-def print_status(ledger: Ledger, *, process: int | None, most: int) -> None:
+def status_tables(ledger: Ledger, *, process: int | None, most: int) -> list[RenderableType]:
     """Tables of the jobs by stage, of the ``most`` latest jobs (0: all), and of what failed."""
     serving = f"serving, process {process}" if process is not None else "not serving"
     counts = ledger.stage_counts()
-    print_pairs(f"node: {serving}", {stage.value: n for stage, n in counts.items()})
+    blocks = [pairs(f"node: {serving}", {stage.value: n for stage, n in counts.items()})]
     jobs, n_jobs = ledger.latest(most), sum(counts.values())
     if not jobs:
-        return
-    print_table(
-        "jobs" if len(jobs) == n_jobs else f"{len(jobs)} of {n_jobs} jobs (all of them: --last 0)",
-        ("job", "stage", "now", "verdict", "delivered", "tries", "next try", "code"),
-        [_row(ledger, job, serving=process is not None) for job in jobs],
-        right=("tries",),
+        return blocks
+    keys = [job.key for job in jobs]
+    taken, objects = ledger.taken(keys), ledger.n_objects(keys)
+    blocks.append(
+        table(
+            "jobs" if len(jobs) == n_jobs else f"{len(jobs)} of {n_jobs} jobs (all of them: --last 0)",
+            ("job", "stage", "now", "verdict", "delivered", "tries", "code"),
+            [
+                (
+                    job.name,
+                    job.stage.value,
+                    _present(job, serving=process is not None),
+                    job.summary.get("verdict"),
+                    ", ".join(f"{name} {n}/{objects[job.key]}" for name, n in taken.get(job.key, {}).items()),
+                    job.attempts,
+                    job.failure.code if job.failure else None,
+                )
+                for job in jobs
+            ],
+            right=("tries",),
+        )
     )
     maps = [(job.name, found) for job in jobs if (found := job.summary.get("lesion_map")) is not None]
     if maps:
-        print_table("lesion maps", ("job", "what was marked"), maps)
-    if any(job.failure for job in jobs):
-        print_table(
-            "failures",
-            ("job", "code", "what", "hint"),
-            [(job.name, f.code, f.message, f.hint) for job in jobs if (f := job.failure) is not None],
-        )
+        blocks.append(table("lesion maps", ("job", "what was marked"), maps))
+    failures = [(job.name, f.code, f.message, f.hint) for job in jobs if (f := job.failure) is not None]
+    if failures:
+        blocks.append(table("failures", ("job", "code", "what", "hint"), failures))
+    return blocks
+
+
+def _present(job: Job, *, serving: bool) -> str:
+    """What is being done with a job, or when it is tried again."""
+    if job.finished_at:
+        return "done"
+    if job.running and serving:
+        return job.running.value + (f" {job.progress[0]}/{job.progress[1]}" if job.progress else "")
+    return f"waits until {job.next_try_at:%H:%M:%S}" if job.next_try_at else ""
 
 
 def incomplete_document(spool: Path) -> list[dict[str, object]]:
@@ -132,60 +192,24 @@ def incomplete_document(spool: Path) -> list[dict[str, object]]:
     ]
 
 
-def print_incomplete(spool: Path) -> None:
+def incomplete_tables(spool: Path) -> list[RenderableType]:
     """Table of the scans that wait for parts; nothing where there are none."""
-    scans = incomplete_scans(spool)
-    if scans:
-        print_table(
-            "incomplete scans",
-            ("scan", "from", "missing parts", "of", "last part came"),
-            [
-                (s.name, s.calling_ae, ", ".join(map(str, s.missing)), s.n_parts, _text(s.last_at))
-                for s in scans
-            ],
-        )
-
-
-def print_job(ledger: Ledger, job: Job, *, serving: bool) -> None:
-    """Tables of one job: figures, stages, receipts."""
-    objects = ledger.objects(job.key)
-    failure = job.failure
-    pairs: dict[str, object] = {
-        "stage": job.stage.value,
-        "attempts": job.attempts,
-        "received": _text(job.received_at),
-        "finished": _text(job.finished_at),
-        **{name: value for name, value in job.summary.items() if not isinstance(value, list)},
-        **{f"reason {reason['code']}": reason["message"] for reason in _reasons(job)},
-    }
-    if purged := ledger.purged(job.key):
-        pairs["deleted by [retention]"] = ", ".join(purged)
-    if objects and "results" not in purged:
-        pairs["objects in"] = objects[0].path.parent
-    if failure is not None:
-        pairs |= {"code": failure.code, "what": failure.message, "hint": failure.hint}
-    print_pairs(f"job {job.name}", pairs)
-    running = "running" if serving else "cut off"
-    print_table(
-        "stages",
-        ("stage", "try", "seconds", "outcome"),
-        [
-            (t.stage.value, t.attempt, f"{t.seconds:.2f}" if t.seconds else None, t.outcome or running)
-            for t in ledger.timings(job.key)
-        ],
-        right=("try", "seconds"),
-    )
-    _print_receipts(ledger, job)
-
-
-def _reasons(job: Job) -> list[dict[str, str]]:
-    reasons = job.summary.get("reasons", [])
-    assert isinstance(reasons, list)
-    return reasons
-
-
-def _print_receipts(ledger: Ledger, job: Job) -> None:
     rows = [
+        (s.name, s.calling_ae, ", ".join(map(str, s.missing)), s.n_parts, _text(s.last_at))
+        for s in incomplete_scans(spool)
+    ]
+    columns = ("scan", "from", "missing parts", "of", "last part came")
+    return [table("incomplete scans", columns, rows)] if rows else []
+
+
+def job_tables(ledger: Ledger, job: Job, *, serving: bool) -> list[RenderableType]:
+    """Tables of one job: figures, stages, receipts."""
+    running = "running" if serving else "cut off"
+    timings = [
+        (t.stage.value, t.attempt, f"{t.seconds:.2f}" if t.seconds else None, t.outcome or running)
+        for t in ledger.timings(job.key)
+    ]
+    receipts = [
         (
             stored.receipt.destination,
             stored.receipt.sop_instance_uid,
@@ -197,104 +221,39 @@ def _print_receipts(ledger: Ledger, job: Job) -> None:
         )
         for stored in ledger.receipts(job.key)
     ]
-    columns = ("destination", "object", "status", "delivered", "verified", "tries", "detail")
-    if rows:
-        print_table("receipts", columns, rows, right=("tries",))
-
-
-def _row(ledger: Ledger, job: Job, *, serving: bool) -> tuple[object, ...]:
-    held = Counter(
-        stored.receipt.destination for stored in ledger.receipts(job.key) if stored.receipt.delivered
-    )
-    n_objects = len(ledger.objects(job.key))
-    delivered = ", ".join(f"{name} {count}/{n_objects}" for name, count in sorted(held.items()))
-    present = "done" if job.finished_at else ""
-    if job.running and serving:
-        present = job.running.value + (f" {job.progress[0]}/{job.progress[1]}" if job.progress else "")
-    return (
-        job.name,
-        job.stage.value,
-        present,
-        job.summary.get("verdict"),
-        delivered,
-        job.attempts,
-        job.next_try_at.strftime("%H:%M:%S") if job.next_try_at else None,
-        job.failure.code if job.failure else None,
-    )
-
-
-def print_corrections(found: Sequence[Correction], *, as_json: bool) -> None:
-    """Refused scans that can be accepted."""
-    rows = [
-        {
-            "scan": item.name,
-            "code": item.code,
-            "calling_ae": item.parts[-1].calling_ae,
-            "came_at": _text(item.parts[-1].received_at),
-            "parts": f"{len(item.parts)}/{item.n_parts}",
-            "on_record": ", ".join(job.name for job in item.firsts),
-        }
-        for item in found
+    blocks = [
+        pairs(f"job {job.name}", _figures(ledger, job)),
+        table("stages", ("stage", "try", "seconds", "outcome"), timings, right=("try", "seconds")),
     ]
-    if as_json:
-        print_json({"corrections": rows})
-    elif not rows:
-        print_pairs("no refused scan is on record with other attributes", {})
-    else:
-        columns = ("scan", "code", "from", "came", "parts", "on record as")
-        print_table("refused, on record with other attributes", columns, [[*row.values()] for row in rows])
+    if receipts:
+        columns = ("destination", "object", "status", "delivered", "verified", "tries", "detail")
+        blocks.append(table("receipts", columns, receipts, right=("tries",)))
+    return blocks
 
 
-def print_accepted(accepted: Accepted, *, as_json: bool) -> None:
-    """What a correction became, and what of the first is to be removed where it was delivered."""
-    if as_json:
-        print_json(asdict(accepted))
-        return
-    print(f"{accepted.name}: accepted; it follows {', '.join(accepted.firsts)}")
-    if accepted.objects:
-        print_table(
-            "delivered of the first, to be removed there",
-            ("destination", "series", "object"),
-            [
-                (item.destination, item.series_instance_uid, item.sop_instance_uid)
-                for item in accepted.objects
-            ],
-        )
-
-
-def purge_document(purges: Sequence[Purge], refused: Sequence[Path], *, dry_run: bool) -> dict[str, object]:
-    """What retention deletes and why, JSON-able; ``refused`` are files of the spool's quarantine."""
-    return {
-        "dry_run": dry_run,
-        "bytes": sum(purge.n_bytes for purge in purges),
-        "purges": [
-            {
-                "measurement": purge.key,
-                "what": purge.what.value,
-                "reason": purge.reason,
-                "bytes": purge.n_bytes,
-                "paths": [str(path) for path in purge.paths],
-            }
-            for purge in purges
-        ],
-        "refused": [str(path) for path in refused],
+def _figures(ledger: Ledger, job: Job) -> dict[str, object]:
+    objects, failure = ledger.objects(job.key), job.failure
+    figures: dict[str, object] = {
+        "stage": job.stage.value,
+        "attempts": job.attempts,
+        "received": _text(job.received_at),
+        "finished": _text(job.finished_at),
+        **{name: value for name, value in job.summary.items() if not isinstance(value, list)},
+        **{f"reason {reason['code']}": reason["message"] for reason in _reasons(job)},
     }
+    if purged := ledger.purged(job.key):
+        figures["deleted by [retention]"] = ", ".join(purged)
+    if objects and "results" not in purged:
+        figures["objects in"] = objects[0].path.parent
+    if failure is not None:
+        figures |= {"code": failure.code, "what": failure.message, "hint": failure.hint}
+    return figures
 
 
-def print_purges(purges: Sequence[Purge], refused: Sequence[Path], *, dry_run: bool) -> None:
-    """Table of what retention deletes and why, and the sum."""
-    rows = [(purge.key[:12], purge.what.value, _size(purge.n_bytes), purge.reason) for purge in purges]
-    rows += [(path.name, "refused", _size(path.stat().st_size), "refused long ago") for path in refused]
-    total = _size(sum(purge.n_bytes for purge in purges))
-    title = f"{'would delete' if dry_run else 'deleting'} {len(rows)} thing(s), {total}"
-    if not rows:
-        print_pairs("nothing to delete: no limit of [retention] is reached", {})
-    else:
-        print_table(title, ("measurement", "what", "size", "why"), rows, right=("size",))
-
-
-def _size(n_bytes: float) -> str:
-    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
+def _reasons(job: Job) -> list[dict[str, str]]:
+    reasons = job.summary.get("reasons", [])
+    assert isinstance(reasons, list)
+    return reasons
 
 
 def _text(moment: datetime | None) -> str | None:

@@ -15,20 +15,22 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lfmri_node.dicom_io.types import EncodedObject
 from lfmri_node.node.demo.loopback import DemoPacs, open_pacs
 from lfmri_node.node.errors import NodeError
-from lfmri_node.node.jobs.job import ORDER, Job, Stage
+from lfmri_node.node.jobs.job import Job, Stage
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.layout import Layout
-from lfmri_node.node.terminal import Steps, console, print_table
+from lfmri_node.node.steps import Steps
 from lfmri_node.recon.method.modelcard import read_card, shipped_weights
 from lfmri_node.recon.mrd.file import open_mrd
 from lfmri_node.recon.mrd.header import parse_header
+
+if TYPE_CHECKING:
+    from lfmri_node.node.demo.report import Demonstration  # torch comes with it
 
 _OURS = ("node", "pacs", "pictures", "phantom.h5", "phantom.truth.npz")
 _READY = " service.ready "
@@ -54,8 +56,8 @@ cap_s = 5
 """
 
 
-def run_demo(source: Path | None, out: Path, *, pacs: str, seed: int | None) -> bool:
-    """Send one measurement through a node into a PACS; False where anything is missing.
+def run_demo(source: Path | None, out: Path, *, pacs: str, seed: int | None) -> Demonstration:
+    """Send one measurement through a node into a PACS, and compare what it holds with what was sent.
 
     Parameters
     ----------
@@ -68,20 +70,32 @@ def run_demo(source: Path | None, out: Path, *, pacs: str, seed: int | None) -> 
         ``auto`` (Orthanc where it is installed), ``orthanc`` or ``embedded``.
     seed
         Of the phantom; None takes the one whose figures are the most usual, by the card of the weights.
+
+    Raises
+    ------
+    NodeError
+        LF-CFG-015 where ``source`` is among what is removed; as `open_pacs`.
+    ReconError
+        ``source`` is no ISMRMRD file, or its header is damaged.
     """
     begun = time.monotonic()
     out = out.absolute()
+    if source is not None:
+        _require_input(source, out)
     _clear(out)
     with open_pacs(pacs, out / "pacs") as store:
         with Steps() as steps, _running_node(out / "node", store, steps) as node:
             measured = source or _phantom(out / "phantom.h5", seed, steps)
             _send(measured, node.port, steps)
             jobs = node.wait(steps)
+        from lfmri_node.node.demo.report import report
+
         layout = Layout(root=out / "node" / "data")
-        complete = _report(jobs, layout, measured, out, store, time.monotonic() - begun)
-        if source is None:
-            console().print(how_often(read_card(shipped_weights()).record["demonstration"]), markup=False)
-        return complete
+        found = report(jobs, layout, measured, out, store, begun=begun)
+        if source is not None:
+            return found
+        expected = how_often(read_card(shipped_weights()).record["demonstration"])
+        return replace(found, expected=expected)
 
 
 def how_often(found: Mapping[str, Any]) -> str:
@@ -103,6 +117,16 @@ def _phantom(path: Path, seed: int | None, steps: Steps) -> Path:
     write_demo_scan(path, seed=seed)
     steps.show("make phantom", 1, 1)
     return path
+
+
+def _require_input(source: Path, out: Path) -> None:
+    if any(source.resolve().is_relative_to((out / name).resolve()) for name in _OURS):
+        raise NodeError(
+            "LF-CFG-015",
+            "the input lies among what the demonstration removes",
+            "copy it elsewhere, or name another folder by --out",
+        )
+    _names_a_patient(source)
 
 
 def _clear(out: Path) -> None:
@@ -214,84 +238,3 @@ def _show(jobs: Sequence[Job], ledger: Ledger, steps: Steps) -> None:
                 steps.show(f"{stage}{label}", n_parts, n_parts)
             elif job.running is stage:
                 steps.show(f"{stage}{label}", *(job.progress or (0, total)))
-
-
-def _report(
-    jobs: Sequence[Job], layout: Layout, source: Path, out: Path, store: DemoPacs, seconds: float
-) -> bool:
-    """Check what arrived, print it; True where all of it did."""
-    complete = True
-    ledger = Ledger(layout.job_table)
-    for job in jobs:
-        if job.failure is not None or job.finished_at is None:
-            failure = job.failure
-            text = (
-                f"{failure.code}: {failure.message} ({failure.hint})"
-                if failure
-                else f"stopped at {job.stage}"
-            )
-            console().print(f"job {job.name} failed: {text}", style="bold red", markup=False)
-            complete = False
-            continue
-        objects = ledger.objects(job.key)
-        wrong = store.differences(objects)
-        complete = complete and bool(objects) and not wrong
-        _print_delivery(job, objects, wrong, store)
-        _print_times(ledger, job)
-        _print_pictures(
-            job, layout, source, out / "pictures" / job.name if len(jobs) > 1 else out / "pictures"
-        )
-    ledger.close()
-    console().print(f"{'everything arrived' if complete else 'NOT COMPLETE'} after {seconds:.1f} s")
-    console().print("Research use only. Not for diagnosis.", style="bold")
-    return complete
-
-
-def _print_delivery(
-    job: Job, objects: Sequence[EncodedObject], wrong: Mapping[str, str], store: DemoPacs
-) -> None:
-    roles = list(dict.fromkeys(item.role for item in objects))
-    rows = []
-    for role in roles:
-        uids = [item.sop_instance_uid for item in objects if item.role == role]
-        bad = [wrong[uid] for uid in uids if uid in wrong]
-        rows.append(
-            (role, len(uids), len(uids) - len(bad), ", ".join(sorted(set(bad))) or "equal to what was sent")
-        )
-    title = f"job {job.name}, stage {job.stage}: objects in {store.title}"
-    print_table(title, ("role", "sent", "held", "check"), rows, right=("sent", "held"))
-
-
-def _print_times(ledger: Ledger, job: Job) -> None:
-    keys = [job.parent, job.key] if job.parent else [job.key]
-    timings = [timing for key in keys for timing in ledger.timings(key) if timing.seconds is not None]
-    timings.sort(key=lambda timing: ORDER.index(timing.stage))
-    rows = [(timing.stage.value, f"{timing.seconds:.2f}") for timing in timings]
-    print_table("time", ("stage", "seconds"), rows, right=("seconds",))
-
-
-def _print_pictures(job: Job, layout: Layout, source: Path, out: Path) -> None:
-    from lfmri_node.node.offline.pictures import captions_of, write_pictures
-    from lfmri_node.node.offline.reconstruct import find_truth, quality_against
-    from lfmri_node.node.offline.view import lesion_rows, print_quality
-    from lfmri_node.node.worker.task import RECONSTRUCTION
-    from lfmri_node.recon.archive import load_reconstruction
-
-    reconstruction = load_reconstruction(layout.work(job.key) / RECONSTRUCTION)
-    truth = find_truth(source, job.contrast or 0)
-    quality = quality_against(reconstruction, truth)
-    print_table(
-        "quality",
-        ("", ""),
-        [
-            ("verdict", job.summary["verdict"]),
-            ("acceleration", job.summary["acceleration"]),
-            ("data residual", job.summary["data_residual"]),
-            *lesion_rows(job.summary),
-            *((f"reason {r.code}", r.message) for r in reconstruction.quality.reasons),
-        ],
-    )
-    if quality:
-        print_quality(quality)
-    for path in write_pictures(reconstruction, truth, out, captions=captions_of(quality)):
-        console().print(f"picture {path}", markup=False)

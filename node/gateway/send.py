@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,35 +13,11 @@ from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.dicom_io.status import Status
 from lfmri_node.dicom_io.types import DeliveryReceipt
 from lfmri_node.node.errors import NodeError
+from lfmri_node.node.gateway.address import Address
 from lfmri_node.recon.mrd.file import open_mrd, sha256_of
 from lfmri_node.recon.mrd.header import parse_header
 
 Show = Callable[[str, int, int], None]
-
-_ADDRESS = re.compile(r"(?P<ae>[^@]{1,16})@(?P<host>[^@:]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """A node to send to."""
-
-    ae_title: str
-    host: str
-    port: int
-
-
-def parse_address(text: str) -> Address:
-    """Read ``AET@host:port``.
-
-    Raises
-    ------
-    NodeError
-        LF-CFG-006 where it is not of that form.
-    """
-    match = _ADDRESS.fullmatch(text)
-    if match is None or not 0 < int(match["port"]) < 65536:
-        raise NodeError("LF-CFG-006", f"'{text}' is no address", "write it as AET@host:port")
-    return Address(ae_title=match["ae"], host=match["host"].strip("[]"), port=int(match["port"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +65,8 @@ def send_file(
     given: Mapping[str, str],
     show: Show,
     group: str | None = None,
-) -> int:
-    """Wrap ``h5`` and send it; returns the number of Raw Data objects.
+) -> list[DeliveryReceipt]:
+    """Wrap ``h5`` and send it; returns what was answered, one receipt a Raw Data object.
 
     Raises
     ------
@@ -100,8 +75,8 @@ def send_file(
     ReconError, DicomIoError
         The file is no ISMRMRD file, its header is damaged, or an attribute is illegal.
     """
-    show("wrap", 0, 1)
     wrapping = wrapping_of(h5, given, group)
+    show("wrap", 0, 1)
     with TemporaryDirectory(prefix="lfmri-send-") as folder:
         parts = wrap(h5, Path(folder), wrapping.attributes, group=wrapping.group, given=given)
         show("wrap", 1, 1)
@@ -112,6 +87,7 @@ def send_file(
             ae_title=address.ae_title,
             calling_ae_title=calling_ae,
         )
+        receipts: list[DeliveryReceipt] = []
         for done, receipt in enumerate(send_objects(peer, parts), start=1):
             if not receipt.delivered:
                 raise NodeError(
@@ -119,8 +95,9 @@ def send_file(
                     f"{address.ae_title} did not accept part {done} of {len(parts)}: {_reason(receipt)}",
                     "the node's log tells more; sending again is safe",
                 )
+            receipts.append(receipt)
             show("send", done, len(parts))
-    return len(parts)
+    return receipts
 
 
 def _reason(receipt: DeliveryReceipt) -> str:

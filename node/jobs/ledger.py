@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -295,3 +297,24 @@ class Ledger:
             if stored.receipt.delivered and stored.receipt.verified is not False
         }
         return [item for item in self.objects(key) if item.sop_instance_uid not in held]
+
+    def taken(self, keys: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Job -> destination -> how many objects it has taken; nothing for what has none encoded."""
+        query = (
+            "SELECT d.job_key, d.destination, count(r.sop_instance_uid) AS n FROM deliveries d"
+            " LEFT JOIN receipts r ON r.job_key=d.job_key AND r.destination=d.destination AND r.delivered=1"
+            " WHERE d.job_key IN (SELECT value FROM json_each(?))"
+            " GROUP BY d.job_key, d.destination ORDER BY d.destination"
+        )
+        found: dict[str, dict[str, int]] = defaultdict(dict)
+        for row in self._rows(query, json.dumps(keys)):
+            found[row["job_key"]][row["destination"]] = row["n"]
+        return dict(found)
+
+    def n_objects(self, keys: Sequence[str]) -> dict[str, int]:
+        """Job -> how many objects are encoded; nothing for what has none."""
+        query = (
+            "SELECT job_key, count(*) AS n FROM objects WHERE job_key IN (SELECT value FROM json_each(?))"
+            " GROUP BY job_key"
+        )
+        return {row["job_key"]: row["n"] for row in self._rows(query, json.dumps(keys))}

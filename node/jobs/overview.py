@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -115,16 +114,3 @@ class Overview(Ledger):
             held_since=schema.as_moment(held["since"]),
             delivered_at=schema.as_moment(taken["last"]),
         )
-
-    def taken(self, keys: Sequence[str]) -> dict[str, dict[str, int]]:
-        """Job -> destination -> how many objects it has taken; nothing for what has none encoded."""
-        marks = ", ".join("?" * len(keys))
-        query = (
-            "SELECT d.job_key, d.destination, count(r.sop_instance_uid) AS n FROM deliveries d"
-            " LEFT JOIN receipts r ON r.job_key=d.job_key AND r.destination=d.destination AND r.delivered=1"
-            f" WHERE d.job_key IN ({marks}) GROUP BY d.job_key, d.destination ORDER BY d.destination"
-        )
-        found: dict[str, dict[str, int]] = defaultdict(dict)
-        for row in self._rows(query, *keys):
-            found[row["job_key"]][row["destination"]] = row["n"]
-        return dict(found)

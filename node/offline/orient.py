@@ -100,11 +100,13 @@ class Findings:
                 "LF-ORI-003",
                 f"no convention looks like the scanner's images (correlation {max(likeness.scores):.2f})",
                 "check that both are of the same scan; if so, the header's positions or directions are wrong",
+                found=self.to_json(),
             )
         return Undecided(
             "LF-ORI-004",
             f"the scanner's images do not decide: the two best correlate {likeness.margin:.3f} apart",
             "take a scan whose sides differ, or look at --out: is it turned by a quarter?",
+            found=self.to_json(),
         )
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from pydicom.misc import is_dicom
 
 from lfmri_node.dicom_io.objects.attributes import SiteOptions
 from lfmri_node.dicom_io.objects.publish import is_there
@@ -24,6 +23,7 @@ from lfmri_node.dicom_io.types import EncodedObject, StudyContext
 from lfmri_node.dicom_io.uids import name_uid
 from lfmri_node.node.errors import NodeError
 from lfmri_node.node.jobs.recipe import Recipe, job_key
+from lfmri_node.node.offline.asked import is_raw_data
 from lfmri_node.node.offline.pictures import captions_of, shown_kinds, write_pictures
 from lfmri_node.node.worker.stages import check_identity, findings
 from lfmri_node.recon.method.weights import Model, load_model
@@ -72,10 +72,7 @@ class Outcome:
                 for item in self.objects
             ],
             "pictures": [str(path) for path in self.pictures],
-            "quality": {
-                kind: {"psnr_db": figure.psnr_db, "ssim": figure.ssim, "nmse": figure.nmse}
-                for kind, figure in self.quality.items()
-            },
+            "quality": quality_document(self.quality),
             "seconds": dict(self.seconds),
         }
 
@@ -224,15 +221,11 @@ class _Clock:
 @contextmanager
 def _opened(source: Path, recipe: Recipe, given: Mapping[str, str], group: str | None) -> Iterator[_Opened]:
     reader = ReaderSettings(**dict(recipe.reader), group=group)
-    if not is_dicom(source):
+    if not is_raw_data(source, given, group):
         with open_measurement(source, settings=reader) as measurement:
             context, known = _stand_in_context(measurement, given)
             yield _Opened(measurement=measurement, context=context, identity_known=known)
         return
-    if given or group:
-        raise NodeError(
-            "LF-CFG-008", "a Raw Data object names its own patient, study and group", "leave the options out"
-        )
     received = parse_measurement([source])
     verify(received.parts)
     reader, context = replace(reader, group=received.group), received.context
@@ -284,3 +277,11 @@ def quality_against(reconstruction: Reconstruction, truth: Real | None) -> dict[
         )
     kinds = shown_kinds(reconstruction)
     return {kind: compare(np.abs(getattr(reconstruction, kind)), truth) for kind in kinds}
+
+
+def quality_document(quality: Mapping[str, ImageQuality]) -> dict[str, dict[str, float]]:
+    """Figures of each kind of image, JSON-able."""
+    return {
+        kind: {"psnr_db": figure.psnr_db, "ssim": figure.ssim, "nmse": figure.nmse}
+        for kind, figure in quality.items()
+    }

@@ -6,38 +6,19 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lfmri_node.node.config import Config
 from lfmri_node.node.jobs.recipe import Recipe
 from lfmri_node.node.offline.orient import Findings
 from lfmri_node.node.offline.pictures import TITLES
 from lfmri_node.node.offline.reconstruct import Outcome, reconstruct_file
-from lfmri_node.node.terminal import Steps, console, print_json, print_table
+from lfmri_node.node.steps import Steps
+from lfmri_node.node.terminal import console, print_json, print_table
 from lfmri_node.recon.metrics import ImageQuality
-from lfmri_node.recon.types import Method
 
 
 def run_offline(
-    source: Path,
-    out: Path,
-    config: Config,
-    *,
-    method: str | None,
-    weights: Path | None,
-    calling_ae: str,
-    given: Mapping[str, str],
-    group: str | None = None,
+    source: Path, out: Path, recipe: Recipe, *, given: Mapping[str, str], group: str | None = None
 ) -> list[Outcome]:
-    """Reconstruct ``source`` as the configuration says; options win over it.
-
-    The fallback is always computed, because the pictures show it.
-    """
-    changes: dict[str, object] = {"always_fallback": True}
-    if method is not None:
-        changes["method"] = Method(method)
-    if weights is not None:
-        changes |= {"weights": weights.absolute(), "weights_sha256": None}
-    recon = config.recon.model_copy(update=changes)
-    recipe = Recipe.of(config.model_copy(update={"recon": recon}), calling_ae)
+    """Reconstruct ``source``; progress on stderr."""
     with Steps() as steps:
         return reconstruct_file(source, out, recipe=recipe, given=given, show=steps.show, group=group)
 
@@ -77,9 +58,9 @@ def _print_outcome(outcome: Outcome, *, several: bool) -> None:
     if outcome.quality:
         print_quality(outcome.quality)
     folder = outcome.objects[0].path.parent
-    console().print(f"{len(outcome.objects)} DICOM objects in {folder}", markup=False)
+    console().print(f"{len(outcome.objects)} DICOM objects in {folder}", markup=False, soft_wrap=True)
     for path in outcome.pictures:
-        console().print(f"picture {path}", markup=False)
+        console().print(f"picture {path}", markup=False, soft_wrap=True)
 
 
 def lesion_rows(found: Mapping[str, object]) -> list[tuple[object, object]]:
@@ -127,7 +108,7 @@ def print_findings(found: Findings, *, as_json: bool) -> None:
     )
     out = console()
     if found.picture is not None:
-        out.print(f"picture {found.picture}", markup=False)
+        out.print(f"picture {found.picture}", markup=False, soft_wrap=True)
     if found.right is not None:
         y, x = found.likeness.displacement_mm if found.likeness is not None else (0.0, 0.0)
         out.print(f"the scanner's images lie {y:+.1f} mm (down), {x:+.1f} mm (right) beside ours")

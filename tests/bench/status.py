@@ -48,6 +48,8 @@ def fill(table: Path, n_jobs: int) -> None:
                 {"job_key": key, "sop_instance_uid": f"2.25.{n}.{i}"} for i in range(N_OBJECTS)
             ]
             insert(connection, "objects", uids)
+            done = {"job_key": key, "destination": "pacs", "finished_at": at}
+            insert(connection, "deliveries", [done])
             answer = {"destination": "pacs", "delivered": 1, "answered_at": at}
             insert(connection, "receipts", [{**uid, **answer} for uid in uids])
 

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from lfmri_node.node.demo.pacs import Pacs
 from lfmri_node.node.gateway.send import Address, send_file
 from lfmri_node.node.jobs.job import Job, Stage
 from lfmri_node.node.jobs.ledger import Ledger
+from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.layout import Layout
 from lfmri_node.recon.mrd.write import ScanLayout, open_writer
 from lfmri_node.recon.phantom.body import phantom_volume
@@ -354,3 +357,24 @@ def reconstruction() -> Callable[..., Reconstruction]:
         )
 
     return make
+
+
+@pytest.fixture
+def add_measurement():
+    """Puts a measurement, just received, on record in a folder's ``data``, without a node."""
+
+    def add(folder: Path, key: str) -> None:
+        part = folder / "data" / "spool" / f"{key[:12]}.dcm"
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+        with closing(Store(folder / "data" / "state" / "node.sqlite")) as store:
+            store.add_measurement(
+                key=key,
+                source_sha256=key,
+                calling_ae="GATEWAY",
+                received_at=datetime(2026, 1, 2, tzinfo=UTC),
+                recipe={},
+                parts=[part],
+            )
+
+    return add

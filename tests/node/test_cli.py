@@ -1,6 +1,7 @@
 """The command line: exit statuses, machine-readable answers, one clear line for each error."""
 
 import json
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,11 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 from pydicom import dcmread
 
 from lfmri_node.node import cli
 from lfmri_node.node.jobs.job import Stage
+from lfmri_node.node.jobs.store import Store
 from lfmri_node.recon.types import ScanIdentity
 
 
@@ -55,9 +58,35 @@ def test_status_and_retry_of_a_living_node(node, pacs, make_scan, run_here) -> N
     done = run_here("retry", job.name[:6], *config)
     assert (done.returncode, done.stdout) == (0, f"{job.name}: back to work\n")
     node.wait_finished()
-    again = run_here("retry", job.name, *config)
+    again = run_here("retry", job.name, "--json", *config)
     assert again.returncode == 1
     assert "LF-JOB-006" in again.stderr
+    assert json.loads(again.stdout)["error"]["code"] == "LF-JOB-006"
+    assert json.loads(run_here("retry", "--json", *config).stdout) == {"jobs": []}
+
+
+def test_send_and_retry_as_json(node, pacs, make_scan, run_here) -> None:
+    pacs.before_answer = lambda _uid: 0xC000
+    node.start()
+    address = f"{node.address.ae_title}@{node.address.host}:{node.address.port}"
+    sent = run_here("send", str(make_scan()), "--to", address, "--patient-id", "SENTINEL", "--json")
+    (accepted,) = json.loads(sent.stdout)["accepted"]
+    assert accepted["dimse_status"] == 0
+    assert accepted["sop_instance_uid"]
+    (job,) = node.wait_for(lambda jobs: len(jobs) == 1 and jobs[0].stage is Stage.QUARANTINED)
+    pacs.before_answer = lambda _uid: 0x0000
+    done = run_here("retry", "--json", "--config", str(node.config))
+    assert json.loads(done.stdout) == {"jobs": [job.name]}
+    node.wait_finished()
+
+
+def test_convert_as_json(tmp_path: Path, run_here) -> None:
+    kspace = np.random.RandomState(0).randn(3, 32, 32).astype(np.complex64)
+    np.savez(tmp_path / "full.npz", kspace=kspace)
+    done = run_here("convert", str(tmp_path / "full.npz"), "--out", str(tmp_path / "full.h5"), "--json")
+    document = json.loads(done.stdout)
+    assert {Path(document[name]).is_file() for name in ("path", "truth")} == {True}
+    assert document["acceleration"] > 1
 
 
 def test_doctor_names_what_is_wrong_with_code_and_hint(node, pacs, run_here) -> None:
@@ -127,12 +156,25 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_work(run_here) -> N
     assert "error LF-CFG-010: " in done.stderr
 
 
-@pytest.mark.parametrize("name", ["lfmri-node", "lfmri-lab"])
-def test_version(name: str) -> None:
-    module = {"lfmri-node": "lfmri_node.node.cli", "lfmri-lab": "lfmri_node.recon.lab"}[name]
-    code = f"import sys; sys.argv = [{name!r}, '--version']; from {module} import main; main()"
+def test_version_names_commit_and_python_and_loads_nothing_else() -> None:
+    program = "import sys; from lfmri_node.node.cli import run; run(['--version']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    said, modules = done.stdout.splitlines()
+    assert said.startswith(f"lfmri-node {version('lfmri-node')}")
+    assert said.endswith(f", Python {platform.python_version()}")
+    assert not {"torch", "numpy", "pydicom"} & set(modules.split())
+    told = subprocess.run(
+        ["git", "-C", Path(__file__).parent, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    commit = said.partition("(commit ")[2].partition(")")[0].removesuffix("-dirty")
+    assert told.stdout.startswith(commit)
+    assert bool(commit) == bool(told.stdout)
+
+
+def test_version_of_the_laboratory() -> None:
+    code = "import sys; sys.argv = ['lfmri-lab', '--version']; from lfmri_node.recon.lab import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{name} {version('lfmri-node')}\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"lfmri-lab {version('lfmri-node')}\n", "")
 
 
 def test_without_a_command_the_commands_are_listed(run_here) -> None:
@@ -155,16 +197,17 @@ def test_send_needs_an_address_a_patient_and_a_node(make_scan, run_here) -> None
 
 
 def test_quick_commands_import_no_numerics(node) -> None:
-    """status, doctor and send answer without torch, SigPy or DBOS."""
-    node.layout.state.mkdir(parents=True)
+    """status, doctor and send answer without torch, SigPy or DBOS; status also without NumPy and pydicom."""
+    Store(node.layout.job_table).close()
     for command in (["status"], ["doctor"], ["send", str(node.config), "--to", "A@127.0.0.1:1"]):
         options = ["--config", str(node.config)] if command[0] != "send" else []
+        quick = {"numpy", "pydicom", "h5py"} if command == ["status"] else set()
         program = (
             "import sys; from lfmri_node.node import cli\n"
             f"sys.argv = ['lfmri-node', *{command + options!r}]\n"
             "try: cli.main()\n"
             "except SystemExit: pass\n"
-            "heavy = {'torch', 'sigpy', 'dbos', 'numba', 'scipy'}\n"
+            f"heavy = { ({'torch', 'sigpy', 'dbos', 'numba', 'scipy'} | quick)!r}\n"
             "print(sorted(heavy & sys.modules.keys()), file=sys.stderr)"
         )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -12,6 +12,7 @@ from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.store import ScanFound, Store
 from lfmri_node.node.offline.reconstruct import Outcome
 from lfmri_node.node.offline.view import lesion_rows, print_outcomes
+from lfmri_node.node.terminal import show
 from lfmri_node.node.worker.stages import findings
 from lfmri_node.recon.archive import load_reconstruction, save_reconstruction
 
@@ -70,13 +71,13 @@ def test_status_says_it_of_every_job_with_a_map_and_of_one_job(
         for stage in (Stage.CALIBRATED, Stage.RECONSTRUCTED):
             store.begin(job.key, stage)
             store.finish(job.key, stage, seconds=0.1, learned=findings(made))
-    views.print_status(store, process=None, most=0)
+    show(*views.status_tables(store, process=None, most=0))
     table = capsys.readouterr().out.partition("lesion maps")[2]
-    said = {line.split()[1]: line for line in table.splitlines() if "NOT VALIDATED" in line}
+    said = {line.split()[0]: line for line in table.splitlines() if "NOT VALIDATED" in line}
     assert set(said) == {empty.name, marked.name}
     assert NOTHING_MARKED in said[empty.name]
     assert "24 voxels marked" in said[marked.name]
-    views.print_job(store, store.job(empty.key), serving=False)
+    show(*views.job_tables(store, store.job(empty.key), serving=False))
     one = capsys.readouterr().out
     assert NOTHING_MARKED in one
     assert "lesion_gate" in one

@@ -1,5 +1,6 @@
 """The demonstration: everything arrives and is checked, or the exit status says that it did not."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,16 @@ def test_a_scan_goes_through_and_is_compared(
     tmp_path: Path, make_scan, capsys: pytest.CaptureFixture
 ) -> None:
     out = tmp_path / "demo"
-    assert run_demo(make_scan(), out, pacs="embedded", seed=0)
+    found = run_demo(make_scan(), out, pacs="embedded", seed=0)
+    assert found.complete
+    capsys.readouterr()
+    found.print(as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    (scan,) = document["scans"]
+    assert document["complete"]
+    assert all(role["held"] == role["sent"] > 0 for role in scan["objects"])
+    assert all(Path(path).is_file() for path in scan["pictures"])
+    found.print(as_json=False)
     said = capsys.readouterr().out
     assert "equal to what was sent" in said
     assert "everything arrived" in said
@@ -29,7 +39,10 @@ def test_a_scan_that_is_refused_ends_in_failure_with_its_code(
     tmp_path: Path, make_scan, capsys: pytest.CaptureFixture
 ) -> None:
     scan = make_scan(read_dir=(0.0, 0.0, 0.0))
-    assert not run_demo(scan, tmp_path / "demo", pacs="embedded", seed=0)
+    found = run_demo(scan, tmp_path / "demo", pacs="embedded", seed=0)
+    assert not found.complete
+    assert "LF-JOB-022" in found.arrivals[0].to_json()["failed"]
+    found.print(as_json=False)
     said = capsys.readouterr().out
     assert "LF-JOB-022" in said
     assert "NOT COMPLETE" in said

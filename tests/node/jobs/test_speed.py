@@ -61,7 +61,7 @@ def test_unfinished_jobs_are_shown_before_finished_ones(ledger: Ledger) -> None:
 
 NAMES = [
     *("job", "scans", "counts", "unfinished", "latest", "knows"),
-    *("sources", "timings", "objects", "receipts", "purged"),
+    *("sources", "timings", "objects", "receipts", "purged", "taken", "n_objects"),
 ]
 
 
@@ -79,6 +79,8 @@ NAMES = [
         lambda ledger: ledger.objects("1" * 64),
         lambda ledger: ledger.receipts("1" * 64),
         lambda ledger: ledger.purged("1" * 64),
+        lambda ledger: ledger.taken(["1a" * 32]),
+        lambda ledger: ledger.n_objects(["1a" * 32, "0a" * 32]),
     ],
     ids=NAMES,
 )

@@ -21,7 +21,7 @@ from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageS
 
 from lfmri_node.dicom_io.errors import ScannerImagesError
 from lfmri_node.dicom_io.scanner_images import read_scanner_images
-from lfmri_node.node.cli import app, reported
+from lfmri_node.node.cli import run
 from lfmri_node.node.config import Config, from_document
 from lfmri_node.node.errors import Undecided
 from lfmri_node.node.offline.conventions_sheet import direction
@@ -435,21 +435,22 @@ def test_command_prints_lines_draws_the_sheet_and_exits_3_when_undecided(
         "--out",
         str(tmp_path / "out"),
     ]
-    assert reported(lambda: app([*arguments, "--json"], standalone_mode=False)) == 0
+    assert run([*arguments, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["decided"]
     assert document["config"].splitlines()[:2] == ['[gateways."MR 1"]', "fft_sign = 1"]
     assert document["candidates"][3] | {"keys": {"fft_sign": 1}} == document["candidates"][3]
     with Image.open(document["picture"]) as sheet:
         assert sheet.width > 4 * 320
-    assert reported(lambda: app(arguments, standalone_mode=False)) == 0
+    assert run(arguments) == 0
     assert 'gateways."MR 1"' in capsys.readouterr().out
     symmetric = write_scan(tmp_path / "s.h5", blobs.symmetric(), axes, Written())
     flat = scanner_slices(tmp_path / "flat", blobs.symmetric(), axes, beside_mm=0.0)
     arguments = ["orient", str(symmetric), "--like", str(flat), "--json"]
-    assert reported(lambda: app(arguments, standalone_mode=False)) == 3
+    assert run(arguments) == 3
     answer = capsys.readouterr()
-    assert json.loads(answer.out)["decided"] is False
+    document = json.loads(answer.out)
+    assert (document["decided"], document["error"]["code"]) == (False, "LF-ORI-004")
     assert "LF-ORI-004" in answer.err
 
 
@@ -488,7 +489,7 @@ def test_reconstruct_with_the_printed_lines_puts_the_anatomy_in_its_place_and_sa
     for name in ("MR1", "MR2"):
         arguments = ["reconstruct", str(path), "--out", str(tmp_path / name), "--method", "zero-filled"]
         arguments += ["--config", str(tmp_path / "config.toml"), "--calling-ae", name, "--json"]
-        assert reported(lambda arguments=arguments: app(arguments, standalone_mode=False)) == 0
+        assert run(arguments) == 0
         (answers[name],) = json.loads(capsys.readouterr().out)["scans"]
     assert likeness_to(tmp_path / "MR1", blobs, axes) > 0.95
     assert likeness_to(tmp_path / "MR2", blobs, axes) < 0.8

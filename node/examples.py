@@ -1,0 +1,45 @@
+"""Examples at the end of each command's help; a test parses every one."""
+
+from __future__ import annotations
+
+EXAMPLES = {
+    "serve": ("lfmri-node serve", "lfmri-node serve --config /etc/lfmri-node/config.toml"),
+    "send": (
+        "lfmri-node send scan.h5 --to LFMRI@node.example.org:11112",
+        "lfmri-node send scan.h5 --to LFMRI@10.20.30.40:11112 --identity who.toml",
+    ),
+    "reconstruct": (
+        "lfmri-node reconstruct scan.h5 --out folder",
+        "lfmri-node reconstruct scan.h5 --out folder --method cg-sense --json",
+    ),
+    "orient": (
+        "lfmri-node orient scan.h5 --out pictures",
+        "lfmri-node orient scan.h5 --like dicom-folder --calling-ae GATEWAY",
+    ),
+    "convert": (
+        "lfmri-node convert brain.npz --out brain.h5",
+        "lfmri-node convert brain.npz --out brain.h5 --accel 8 --seed 1",
+    ),
+    "status": (
+        "lfmri-node status",
+        "lfmri-node status 3f2a9c01d4e7",
+        "lfmri-node status --watch --every 5",
+        "lfmri-node status --json --last 0",
+    ),
+    "retry": ("lfmri-node retry", "lfmri-node retry 3f2a9c01d4e7"),
+    "accept": ("lfmri-node accept", "lfmri-node accept 3f2a9c01d4e7"),
+    "console": ("lfmri-node console --config config.toml",),
+    "purge": ("lfmri-node purge --dry-run", "lfmri-node purge --json"),
+    "doctor": ("lfmri-node doctor --config config.toml", "lfmri-node doctor --json"),
+    "demo": ("lfmri-node demo", "lfmri-node demo --input brain.h5 --pacs embedded --out demo-out"),
+    "viewer": ("lfmri-node viewer folder", "lfmri-node viewer demo-out/node/data/objects --browser"),
+    "completion": (
+        "source <(lfmri-node completion bash)",
+        "source <(lfmri-node completion zsh)",
+    ),
+}
+
+
+def examples(command: str) -> str:
+    """The examples of one command, a paragraph each."""
+    return "\n\n".join(["Examples:", *EXAMPLES[command]])

@@ -1,0 +1,80 @@
+"""Options that several commands share, and what is read from them before anything else happens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lfmri_node.dicom_io.ae_title import require_ae_title
+
+if TYPE_CHECKING:
+    from lfmri_node.node.config import Config
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Configuration; config.toml here if it is there.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, errors too.")]
+InputFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)]
+PatientId = Annotated[
+    str | None,
+    typer.Option(envvar="LFMRI_PATIENT_ID", help="PatientID, over what the file says; see --identity."),
+]
+PatientName = Annotated[
+    str | None, typer.Option(envvar="LFMRI_PATIENT_NAME", help="PatientName, as Family^Given.")
+]
+StudyUid = Annotated[
+    str | None,
+    typer.Option("--study-uid", envvar="LFMRI_STUDY_UID", help="StudyInstanceUID to add to."),
+]
+Accession = Annotated[
+    str | None, typer.Option("--accession", envvar="LFMRI_ACCESSION", help="AccessionNumber.")
+]
+Identity = Annotated[
+    Path | None,
+    typer.Option(
+        "--identity",
+        help='TOML file of DICOM attributes (PatientID = "..."), - for standard input: options'
+        " themselves can be read in the list of processes.",
+    ),
+]
+Group = Annotated[str | None, typer.Option("--group", help="HDF5 group that holds the measurement.")]
+
+
+def ae_title(value: str) -> str:
+    """The callback of an option that takes an AE title; "" for none."""
+    try:
+        if value:
+            require_ae_title(value)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return value
+
+
+def configuration(path: Path | None) -> Config:
+    """What ``--config`` names, or ``config.toml`` here, or the defaults; see `config.load`."""
+    from lfmri_node.node.config import DEFAULT_FILE, from_document, load
+
+    if path is None and not DEFAULT_FILE.exists():
+        return from_document({}, base=Path.cwd(), name="defaults")
+    return load(path or DEFAULT_FILE)
+
+
+def attributes(
+    identity: Path | None,
+    patient_id: str | None,
+    patient_name: str | None,
+    study_uid: str | None,
+    accession: str | None,
+) -> dict[str, str]:
+    """DICOM attributes that the options give; see `gateway.identity.read_identity`."""
+    from lfmri_node.node.gateway.identity import read_identity
+
+    options = {
+        "PatientID": patient_id,
+        "PatientName": patient_name,
+        "StudyInstanceUID": study_uid,
+        "AccessionNumber": accession,
+    }
+    return read_identity(identity, options)
