@@ -170,6 +170,7 @@ class ObjectsSection(Section):
     device_serial_number: Annotated[str, AfterValidator(_long_string)] = "1"
     first_series_number: Annotated[int, Field(ge=1, le=100_000)] = 9001
     fused: bool = True
+    receive_field_correction: bool = False
     summary: bool = False
 
 

@@ -329,6 +329,25 @@ class LesionMap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiveField:
+    """What evens out the shading of an image.
+
+    Parameters
+    ----------
+    factor
+        f32 (s, y, x), positive: the image times this is the corrected image.
+    description
+        How it was estimated, and its range; one sentence.
+    """
+
+    factor: Real
+    description: str
+
+    def __post_init__(self) -> None:
+        _require(bool((self.factor > 0).all()), "the factor must be positive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
     """Why a measurement is not TRUSTED: a code, one sentence for the reader, the slices concerned."""
 
@@ -435,6 +454,8 @@ class Reconstruction:
         Coil-combined adjoint, for comparison; None when not asked for.
     lesion
         None unless TRUSTED.
+    receive_field
+        Of the delivered image; None where a site did not ask for it. Not kept with the rest.
     """
 
     image: Complex
@@ -446,6 +467,7 @@ class Reconstruction:
     lesion: LesionMap | None
     quality: Quality
     provenance: Provenance
+    receive_field: ReceiveField | None = None
 
     def __post_init__(self) -> None:
         for name in ("image", "reference", "fallback", "zero_filled"):
@@ -454,6 +476,10 @@ class Reconstruction:
                 volume is None or volume.shape == self.geometry.matrix,
                 f"{name} must have the geometry's matrix {self.geometry.matrix}",
             )
+        _require(
+            self.receive_field is None or self.receive_field.factor.shape == self.geometry.matrix,
+            f"receive_field must have the geometry's matrix {self.geometry.matrix}",
+        )
         if self.quality.verdict is not Verdict.TRUSTED:
             _require(self.lesion is None, "a lesion map exists only when the verdict is TRUSTED")
             _require(self.reference is None, "a reference exists only when the verdict is TRUSTED")

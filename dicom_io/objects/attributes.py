@@ -50,6 +50,8 @@ class SiteOptions:
         Series Number of the LF-MRI series where the source has none; see `ObjectJob.series_number`.
     fused
         Whether the colour series for viewers without overlays is made.
+    receive_field_correction
+        Whether images of evened intensity are made too, from `Reconstruction.receive_field`.
     summary
         Whether a page of PDF that sums the job up is made.
     """
@@ -57,6 +59,7 @@ class SiteOptions:
     device_serial_number: str = "1"
     first_series_number: int = 9001
     fused: bool = True
+    receive_field_correction: bool = False
     summary: bool = False
 
 

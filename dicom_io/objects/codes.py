@@ -16,6 +16,7 @@ SOURCE_IMAGE: Final[Code] = codes.DCM.SourceImageForImageProcessingOperation
 # CID 7203 "Image Derivation" names no reconstruction from k-space; it is extensible, and this concept of
 # PS3.16 Annex D (from CID 10033) is what LF-MRI, L1-wavelet and CG-SENSE have in common.
 RECONSTRUCTION: Final[Code] = codes.DCM.IterativeReconstruction
+DIVISION: Final[Code] = codes.DCM.PixelByPixelDivision
 # CID 7180 "Abstract Multi-dimensional Image Model Component Semantics".
 ACTIVATION_QUANTITY: Final[Code] = codes.DCM.Saliency
 SIGNAL_QUANTITY: Final[Code] = codes.DCM.MRSignalIntensity
@@ -57,4 +58,5 @@ class Role(StrEnum):
     FUSED = "fused"
     REPORT = "report"
     FALLBACK = "fallback"
+    CORRECTED = "corrected"
     SUMMARY = "summary"

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 
 import highdicom as hd
 import numpy as np
-from highdicom.sr import CodedConcept
-from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from lfmri_node.dicom_io.objects import codes, texts
+from lfmri_node.dicom_io.objects import texts
 from lfmri_node.dicom_io.objects.attributes import ObjectJob, sop_arguments
 from lfmri_node.dicom_io.objects.codes import Role
 from lfmri_node.dicom_io.objects.colour import Rgb, fuse
 from lfmri_node.dicom_io.objects.intensity import Window
 from lfmri_node.dicom_io.objects.legend import with_legend
-from lfmri_node.dicom_io.objects.mr_image import MRImage
+from lfmri_node.dicom_io.objects.mr_image import MRImage, source_image
 from lfmri_node.dicom_io.objects.plane import add_image_plane, patient_orientation
 from lfmri_node.recon.types import LesionMap
 
@@ -71,13 +69,5 @@ def _fused_slice(job: ObjectJob, s: int, picture: Rgb, image: MRImage) -> hd.sc.
     fused.PositionReferenceIndicator = image.PositionReferenceIndicator
     fused.DateOfSecondaryCapture, fused.TimeOfSecondaryCapture = fused.ContentDate, fused.ContentTime
     add_image_plane(fused, geometry, s)
-    fused.SourceImageSequence = [_source_image(image)]
+    fused.SourceImageSequence = [source_image(image)]
     return fused
-
-
-def _source_image(image: MRImage) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID = image.SOPClassUID
-    item.ReferencedSOPInstanceUID = image.SOPInstanceUID
-    item.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(codes.SOURCE_IMAGE)]
-    return item

@@ -7,6 +7,7 @@ from typing import Any
 import highdicom as hd
 import numpy as np
 from highdicom.sr import CodedConcept
+from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from lfmri_node.dicom_io.objects import codes, texts
@@ -23,7 +24,7 @@ class MRImage(hd.SOPClass):
     Parameters
     ----------
     role
-        `Role.LF_MRI`, `Role.REFERENCE` or `Role.FALLBACK`.
+        `Role.LF_MRI`, `Role.REFERENCE`, `Role.FALLBACK` or `Role.CORRECTED`.
     s
         Slice, from 0; Instance Number is ``s + 1``.
     stored
@@ -103,6 +104,15 @@ def mr_series(
     """One image a slice of ``volume`` c64 (s, y, x)."""
     stored = scaling.store(volume)
     return [MRImage(job, role, s, plane, scaling=scaling, window=window) for s, plane in enumerate(stored)]
+
+
+def source_image(image: Dataset) -> Dataset:
+    """Item of Source Image Sequence: what another was made from."""
+    item = Dataset()
+    item.ReferencedSOPClassUID = image.SOPClassUID
+    item.ReferencedSOPInstanceUID = image.SOPInstanceUID
+    item.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(codes.SOURCE_IMAGE)]
+    return item
 
 
 def _or_empty(value: float | None) -> Any:

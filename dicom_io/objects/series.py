@@ -12,6 +12,7 @@ import numpy as np
 from lfmri_node.dicom_io.errors import ObjectError
 from lfmri_node.dicom_io.objects.attributes import ObjectJob, SiteOptions, complete, patient_and_study
 from lfmri_node.dicom_io.objects.codes import Role
+from lfmri_node.dicom_io.objects.corrected import corrected_series
 from lfmri_node.dicom_io.objects.fused import fused_series
 from lfmri_node.dicom_io.objects.intensity import Window, common_scaling, tissue_window
 from lfmri_node.dicom_io.objects.marks import Mark, marks_of
@@ -39,8 +40,9 @@ def encode(
 
     TRUSTED: series ``lf-mri``; ``reference`` and ``difference`` where the lesion term changed anything; the
     ``map``; the ``segmentation`` where something is marked; the ``fused`` colour series; the ``report``.
-    FALLBACK, or a site that asked for another method: one series ``fallback``. Both: the ``summary`` where
-    the site asks for it. Same arguments, same bytes.
+    FALLBACK, or a site that asked for another method: one series ``fallback``. Both: ``corrected`` where the
+    reconstruction has a receive field, the ``summary`` where the site asks for one. Same arguments, same
+    bytes.
 
     Parameters
     ----------
@@ -100,6 +102,9 @@ def _build(job: ObjectJob) -> list[tuple[Role, hd.SOPClass]]:
     if reconstruction.lesion is not None:
         marks = marks_of(reconstruction.lesion, reconstruction.geometry)
         objects += _of_the_map(job, reconstruction.lesion, marks, series[role], window)
+    if reconstruction.receive_field is not None:
+        even = corrected_series(job, reconstruction.receive_field, series[role])
+        objects += [(Role.CORRECTED, image) for image in even]
     if job.site.summary:
         from lfmri_node.dicom_io.objects.summary import Summary  # most sites ask for none: no ReportLab
 

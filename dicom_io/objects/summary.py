@@ -17,6 +17,7 @@ from lfmri_node.dicom_io.objects.intensity import Scaling, Window
 from lfmri_node.dicom_io.objects.marks import Mark
 from lfmri_node.dicom_io.objects.summary_page import TITLE, slice_to_show, summary_pdf
 
+_NOT_SHOWN = (Role.FUSED, Role.CORRECTED)
 _ONE_A_SLICE = (Role.LF_MRI, Role.REFERENCE, Role.FALLBACK)
 
 
@@ -69,7 +70,7 @@ class Summary(hd.SOPClass):
 
 def _is_shown(role: Role, image: Dataset, s: int) -> bool:
     """Whether the page draws from an object: of series of slices, the one that it shows."""
-    return role is not Role.FUSED and (role not in _ONE_A_SLICE or image.InstanceNumber == s + 1)
+    return role not in _NOT_SHOWN and (role not in _ONE_A_SLICE or image.InstanceNumber == s + 1)
 
 
 def _reference(image: Dataset) -> Dataset:

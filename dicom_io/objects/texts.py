@@ -81,7 +81,7 @@ def series_description(reconstruction: Reconstruction, key: JobKey, role: Role, 
         "RESEARCH",
         "NOT VALIDATED" if role in _OF_THE_MAP and lesion is not None and not lesion.validated else "",
         "FALLBACK" if reconstruction.quality.verdict is Verdict.FALLBACK else "",
-        _NAMES.get(role) or method_name(provenance.method),
+        _NAMES.get(role) or _name_of_images(provenance.method, role),
     ]
     scan = f"C{key.contrast}R{key.repetition}" if key.contrast or key.repetition else ""
     place = "" if reconstruction.geometry.known else "GEOMETRY UNKNOWN"
@@ -94,6 +94,10 @@ def series_description(reconstruction: Reconstruction, key: JobKey, role: Role, 
     return long_string(f"{head} {tail}".strip())
 
 
+def _name_of_images(method: Method, role: Role) -> str:
+    return f"{method_name(method)} intensity corrected" if role is Role.CORRECTED else method_name(method)
+
+
 def image_comments(
     reconstruction: Reconstruction, role: Role, software_version: str, *, reference_differs: bool
 ) -> str:
@@ -104,6 +108,7 @@ def image_comments(
         "For research use only, not for diagnosis.",
         *(_reasons(quality) if quality.verdict is Verdict.FALLBACK else ()),
         f"{subject(reconstruction, role)}.",
+        *_correction(reconstruction, role),
         *([UNCHANGED] if unchanged else []),
         *of_the_map(reconstruction.lesion),
         f"Software lfmri-node {software_version}; {reconstruction.provenance.settings}.",
@@ -127,7 +132,9 @@ def derivation_description(reconstruction: Reconstruction, role: Role) -> str:
         f" {reconstruction.provenance.settings}."
     )
     orientation = reconstruction.provenance.convention.describe()
-    return short_text(" ".join([*reasons, sentence, *of_the_map(reconstruction.lesion), orientation]))
+    correction = _correction(reconstruction, role)
+    sentences = [*correction, *reasons, sentence, *of_the_map(reconstruction.lesion), orientation]
+    return short_text(" ".join(sentences))
 
 
 def content_description(lesion: LesionMap, role: Role) -> str:
@@ -206,6 +213,12 @@ def contribution_description(reconstruction: Reconstruction) -> str:
     )
 
 
+def _correction(reconstruction: Reconstruction, role: Role) -> list[str]:
+    """How the intensity of a corrected image was evened out; nothing for every other."""
+    field = reconstruction.receive_field
+    return [field.description] if field is not None and role is Role.CORRECTED else []
+
+
 def choice_of_fallback(reconstruction: Reconstruction) -> list[str]:
     """Why the delivered fallback is by this method and no other; nothing where the site's setting decided."""
     choice = reconstruction.provenance.choice
@@ -222,6 +235,7 @@ def subject(reconstruction: Reconstruction, role: Role) -> str:
         Role.REFERENCE: "Magnitude image, LF-MRI network with the lesion term switched off",
         Role.DIFFERENCE: "What the lesion term changed: magnitude of LF-MRI less that of its reference",
         Role.FALLBACK: f"Magnitude image, {name} reconstruction without a trained network",
+        Role.CORRECTED: f"Magnitude image, {name} reconstruction over an estimate of the receive field",
         Role.MAP: "Class activation of the lesion classifier on the LF-MRI image, 0 to 1, no probability",
         Role.SEGMENTATION: "Voxels whose class activation reaches the threshold",
         Role.FUSED: "Class activation in colour over the LF-MRI image",

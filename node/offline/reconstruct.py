@@ -12,9 +12,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from lfmri_node.dicom_io.objects.attributes import SiteOptions
 from lfmri_node.dicom_io.objects.publish import is_there
-from lfmri_node.dicom_io.objects.series import encode
 from lfmri_node.dicom_io.raw_data.context import context_of
 from lfmri_node.dicom_io.raw_data.payload import open_payload, verify
 from lfmri_node.dicom_io.raw_data.received import parse_measurement
@@ -25,7 +23,7 @@ from lfmri_node.node.errors import NodeError
 from lfmri_node.node.jobs.recipe import Recipe, job_key
 from lfmri_node.node.offline.asked import is_raw_data
 from lfmri_node.node.offline.pictures import captions_of, shown_kinds, write_pictures
-from lfmri_node.node.worker.stages import check_identity, findings
+from lfmri_node.node.worker.stages import check_identity, findings, objects_by
 from lfmri_node.recon.method.weights import Model, load_model
 from lfmri_node.recon.metrics import ImageQuality, compare
 from lfmri_node.recon.mrd.measurement import Measurement, ReaderSettings, open_measurement
@@ -178,15 +176,7 @@ def _one(
     clock.lap("reconstructed")
     key = job_key(opened.context, scan.source_sha256, recipe, scan.contrast, scan.repetition)
     out.mkdir(parents=True, exist_ok=True)
-    objects = encode(
-        reconstruction,
-        opened.context,
-        key,
-        out,
-        created_at=created_at,
-        software_version=recipe.software_version,
-        options=SiteOptions(**dict(recipe.objects)),
-    )
+    objects = objects_by(recipe, reconstruction, opened.context, key, out, created_at=created_at)
     show("write objects", len(objects), len(objects))
     clock.lap("encoded")
     quality = quality_against(reconstruction, truth)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from lfmri_node.dicom_io.raw_data.context import contradictions
 from lfmri_node.dicom_io.raw_data.payload import open_payload, verify
 from lfmri_node.dicom_io.raw_data.received import recall_measurement
 from lfmri_node.dicom_io.types import EncodedObject, StudyContext
+from lfmri_node.dicom_io.uids import JobKey
 from lfmri_node.dicom_io.values import require_fitting
 from lfmri_node.node.errors import StageFailed
 from lfmri_node.node.files import published_directory, published_path, write_text
@@ -194,18 +196,36 @@ def encode_objects(
     reconstruction: Reconstruction, context: StudyContext, task: Task, out: Path
 ) -> Sequence[EncodedObject]:
     """The DICOM objects of a reconstruction, written into ``out`` and checked."""
+    key = job_key(context, task.source_sha256, task.recipe, task.contrast, task.repetition)
+    return objects_by(task.recipe, reconstruction, context, key, out, created_at=task.created_at)
+
+
+def objects_by(
+    recipe: Recipe,
+    reconstruction: Reconstruction,
+    context: StudyContext,
+    key: JobKey,
+    out: Path,
+    *,
+    created_at: datetime,
+) -> Sequence[EncodedObject]:
+    """Encode what the recipe asks for; the receive field is estimated here and kept nowhere else."""
     from lfmri_node.dicom_io.objects.attributes import SiteOptions
     from lfmri_node.dicom_io.objects.series import encode
 
-    key = job_key(context, task.source_sha256, task.recipe, task.contrast, task.repetition)
+    options = SiteOptions(**dict(recipe.objects))
+    if options.receive_field_correction:
+        from lfmri_node.recon.receive_field import with_receive_field
+
+        reconstruction = with_receive_field(reconstruction)
     return encode(
         reconstruction,
         context,
         key,
         out,
-        created_at=task.created_at,
-        software_version=task.recipe.software_version,
-        options=SiteOptions(**dict(task.recipe.objects)),
+        created_at=created_at,
+        software_version=recipe.software_version,
+        options=options,
     )
 
 

@@ -16,6 +16,7 @@ Group = tuple[tuple[str, ...], ...]
 
 KINDS = {
     "mr-image": ("lf-mri", "reference", "fallback"),
+    "corrected-image": ("corrected",),
     "change-map": ("difference",),
     "activation-map": ("map",),
     "segmentation": ("segmentation",),
@@ -27,6 +28,8 @@ KINDS = {
 
 SOURCES = ("COPY", "RAW", "GIVEN", "HEADER", "RESULT", "CONFIG", "CLOCK", "KEY", "FILE", "VERSION")
 _LONGEST = 72
+_LENGTH_OF = {"EncapsulatedDocumentLength": "EncapsulatedDocument"}
+"""Two documents may have one length by accident."""
 _NOT_OPENED = (
     "ContentSequence",
     "PixelData",
@@ -161,6 +164,7 @@ def _presence(elements: Sequence[DataElement | None]) -> str:
 
 def _sources(kind: Kind, path: tuple[str, ...]) -> tuple[str, ...]:
     """The inputs with which the value changes; COPY where it is the Raw Data object's own."""
+    path = (_LENGTH_OF.get(path[0], path[0]), *path[1:])
     found = {source for source, *both in kind.pairs if not _same(*(list(_elements(d, path)) for d in both))}
     if "RAW" in found and len(path) == 1:
         keyword = path[0]

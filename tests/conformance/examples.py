@@ -35,6 +35,7 @@ from lfmri_node.recon.types import (
     Provenance,
     Quality,
     Reason,
+    ReceiveField,
     ReconSettings,
     Reconstruction,
     SequenceInfo,
@@ -251,6 +252,7 @@ def _reconstruction(job: Job) -> Reconstruction:
         sequence=_sequence(job.header),
         lesion=_lesion(job) if trusted else None,
         quality=Quality(verdict=job.verdict, acceleration=2.0 + n, data_residual=0.01 * n, reasons=reasons),
+        receive_field=ReceiveField(factor=np.full(geometry.matrix, n, np.float32), description=f"field {n}."),
         provenance=Provenance(
             method=Method.LF_MRI if trusted else (Method.WAVELET, Method.CG_SENSE)[n - 1],
             software_version=job.version,

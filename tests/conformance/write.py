@@ -29,6 +29,7 @@ _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.D
 _SHARED = {
     "shared": tuple(KINDS),
     "images": tuple(kind for kind in KINDS if kind not in ("report", "summary")),
+    "mr": ("mr-image", "corrected-image"),
     "maps": ("change-map", "activation-map"),
 }
 """Tables of what several kinds share, and these kinds; each has a table of what is left."""

@@ -68,7 +68,7 @@ def test_it_is_a_pdf_of_the_study_and_no_verified_finding(summed_up, make):
     assert dataset.MIMETypeOfEncapsulatedDocument == "application/pdf"
     assert (dataset.BurnedInAnnotation, dataset.VerificationFlag) == ("NO", "UNVERIFIED")
     assert dataset.SeriesDescription == "RESEARCH NOT VALIDATED Summary first-light t2 tse tra"
-    assert dataset.SeriesNumber == 9009
+    assert dataset.SeriesNumber == 9010
     assert dataset.SeriesInstanceUID == make.key().series_uid("summary")
     assert dataset.SOPInstanceUID == make.key().uid("summary", 1)
     assert dataset.PatientName == "Phantom^Lesion"

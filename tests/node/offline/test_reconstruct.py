@@ -139,3 +139,15 @@ def test_a_summary_is_made_where_the_configuration_asks_for_it(make_scan, tmp_pa
     told = dcmread(summaries[0])
     assert told.EncapsulatedDocument.startswith(b"%PDF-")
     assert told.PatientID == "A1"
+
+
+def test_intensity_is_corrected_where_the_configuration_asks_for_it(make_scan, tmp_path: Path) -> None:
+    scan = make_scan(n_slices=2, identity=ScanIdentity(patient_id="A1"))
+    for asked in (False, True):
+        document = {"recon": {"method": "zero-filled"}, "objects": {"receive_field_correction": asked}}
+        recipe = Recipe.of(from_document(document, base=tmp_path, name="test"), "")
+        out = tmp_path / f"out-{asked}"
+        (outcome,) = reconstruct_file(scan, out, recipe=recipe, given={}, show=lambda *_: None)
+        corrected = [dcmread(item.path) for item in outcome.objects if item.role == "corrected"]
+        assert len(corrected) == 2 * asked
+    assert all("receive field" in image.DerivationDescription for image in corrected)
