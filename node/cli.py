@@ -244,13 +244,13 @@ def retry(
 ) -> None:
     """Put quarantined or waiting jobs back to work at their last stage."""
     settings = configuration(config)
-    from lfmri_node.node.jobs.retry import retry_jobs
+    from lfmri_node.node.jobs.retry import Retried, retry_all, retry_job
 
-    names = retry_jobs(settings, job)
+    retried = retry_all(settings) if job is None else Retried((retry_job(settings, job),), {})
     if json:
-        print_json({"jobs": names})
+        print_json(retried.to_json())
     else:
-        typer.echo("\n".join(f"{name}: back to work" for name in names) or "no job is in quarantine")
+        typer.echo("\n".join(retried.lines()) or "no job is in quarantine")
 
 
 @app.command(epilog=examples("accept"))

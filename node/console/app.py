@@ -19,7 +19,7 @@ from lfmri_node.node.console.guard import Guard, Guarded
 from lfmri_node.node.console.words import environment
 from lfmri_node.node.delivery.destinations import probe
 from lfmri_node.node.errors import NodeError, damaged_database
-from lfmri_node.node.jobs.retry import retry_jobs
+from lfmri_node.node.jobs.retry import retry_all, retry_job
 
 JobName = Annotated[str, PathParameter(pattern=r"^[0-9a-f]{1,64}$")]
 MostJobs = Annotated[int, Query(ge=0)]
@@ -94,8 +94,8 @@ def _add_errors(app: FastAPI, pages: Pages) -> None:
 
 def _add_queue(app: FastAPI, facts: Facts, pages: Pages) -> None:
     @app.get("/")
-    def queue(last: MostJobs = 100, retried: int | None = None) -> Response:
-        return pages.page("queue.html", **facts.queue(last), last=last, retried=retried)
+    def queue(last: MostJobs = 100, retried: int | None = None, stay: int = 0) -> Response:
+        return pages.page("queue.html", **facts.queue(last), last=last, retried=retried, stay=stay)
 
     @app.get("/fragments/queue")
     def live_queue(last: MostJobs = 100) -> Response:
@@ -145,13 +145,14 @@ def _add_forms(app: FastAPI, facts: Facts, pages: Pages, guard: Guard) -> None:
 
     @app.post("/jobs/{name}/retry", dependencies=ours)
     def retry(name: JobName) -> Response:
-        (opened,) = retry_jobs(config, name)
+        opened = retry_job(config, name)
         return RedirectResponse(f"{guard.prefix}/jobs/{opened}?retried=1", 303)
 
     @app.post("/quarantine/retry", dependencies=ours)
-    def retry_all() -> Response:
-        opened = retry_jobs(config, None)
-        return RedirectResponse(f"{guard.prefix}/?retried={len(opened)}", 303)
+    def retry_every_one() -> Response:
+        retried = retry_all(config)
+        where = f"{guard.prefix}/?retried={len(retried.names)}&stay={len(retried.stay)}"
+        return RedirectResponse(where, 303)
 
     @app.post("/destinations/{name}/echo", dependencies=ours)
     def echo(name: str) -> Response:

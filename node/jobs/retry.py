@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
 from lfmri_node.node.config import Config
+from lfmri_node.node.errors import JobError
 from lfmri_node.node.jobs.engine import ask_for_retry
-from lfmri_node.node.jobs.job import Stage
+from lfmri_node.node.jobs.job import Job, Stage
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.jobs.writer import now
@@ -12,31 +17,82 @@ from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import holder
 
 
-def retry_jobs(config: Config, name: str | None) -> list[str]:
-    """Put one job, or every quarantined one, back to work; returns the names.
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """Names of the jobs that are back at work; why others stay in quarantine."""
 
-    A running service takes them up within seconds, a stopped one at its next start.
+    names: tuple[str, ...]
+    stay: Mapping[str, JobError]
+
+    def lines(self) -> list[str]:
+        """A line for each."""
+        back = [f"{name}: back to work" for name in self.names]
+        return back + [f"{name}: stays in quarantine: {error}" for name, error in self.stay.items()]
+
+    def to_json(self) -> dict[str, object]:
+        """``jobs``, and ``stay`` with code, message and hint of each."""
+        stay = [
+            {"job": name, "code": error.code, "message": error.message, "hint": error.hint}
+            for name, error in self.stay.items()
+        ]
+        return {"jobs": list(self.names), "stay": stay}
+
+
+def retry_all(config: Config) -> Retried:
+    """Put every quarantined job back to work that can be.
+
+    Raises
+    ------
+    JobError
+        LF-JOB-003 no job table.
+    """
+    with _opened(config) as retry:
+        names, stay = [], {}
+        for job in retry.ledger.jobs():
+            if job.stage is not Stage.QUARANTINED or job.superseded:
+                continue
+            try:
+                retry(job)
+                names.append(job.name)
+            except JobError as error:
+                stay[job.name] = error
+        return Retried(tuple(names), stay)
+
+
+def retry_job(config: Config, name: str) -> str:
+    """Put one job back to work, also one that waits for another try; returns its name.
+
+    A running service takes it up within seconds, a stopped one at its next start.
 
     Raises
     ------
     JobError
         LF-JOB-003 no job table, LF-JOB-005 no such job; see `Store.retry`.
     """
+    with _opened(config) as retry:
+        job = retry.ledger.job(name)
+        retry(job)
+        return job.name
+
+
+class _Retry:
+    """Opens rows of the table, and tells a running service of it."""
+
+    def __init__(self, layout: Layout, ledger: Ledger, store: Store) -> None:
+        self.ledger = ledger
+        self._layout, self._store = layout, store
+        self._serving = holder(layout.state) is not None
+        if not self._serving:
+            store.forget_running()
+
+    def __call__(self, job: Job) -> None:
+        opened = self._store.retry(job.key)
+        if self._serving and job.stage is Stage.QUARANTINED:
+            ask_for_retry(self._layout.workflows, opened.key, now().isoformat())
+
+
+@contextmanager
+def _opened(config: Config) -> Iterator[_Retry]:
     layout = Layout(root=config.node.data_dir)
-    ledger = Ledger(layout.job_table)
-    jobs = (
-        [job for job in ledger.jobs() if job.stage is Stage.QUARANTINED and not job.superseded]
-        if name is None
-        else [ledger.job(name)]
-    )
-    ledger.close()
-    serving = holder(layout.state) is not None
-    store = Store(layout.job_table)
-    if not serving:
-        store.forget_running()
-    for job in jobs:
-        opened = store.retry(job.key)
-        if serving and job.stage is Stage.QUARANTINED:
-            ask_for_retry(layout.workflows, opened.key, now().isoformat())
-    store.close()
-    return [job.name for job in jobs]
+    with closing(Ledger(layout.job_table)) as ledger, closing(Store(layout.job_table)) as store:
+        yield _Retry(layout, ledger, store)

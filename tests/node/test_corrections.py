@@ -16,7 +16,7 @@ from lfmri_node.node.corrections import accept, corrections
 from lfmri_node.node.errors import JobError
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.ledger import Ledger
-from lfmri_node.node.jobs.retry import retry_jobs
+from lfmri_node.node.jobs.retry import retry_all, retry_job
 
 FIRST = {"PatientID": "1", "PatientName": "A^B", "StudyInstanceUID": "2.25.1", "AccessionNumber": "WRONG"}
 RIGHT = FIRST | {"AccessionNumber": "RIGHT"}
@@ -112,9 +112,9 @@ def test_a_first_that_is_not_delivered_yet_never_is(node, pacs, make_scan) -> No
     assert done.objects == ()
     first = next(job for job in node.jobs() if job.name in done.firsts)
     assert (first.stage, first.failure.code) == (Stage.QUARANTINED, "LF-JOB-044")
-    assert first.name not in retry_jobs(config, None)
+    assert first.name not in retry_all(config).names
     with pytest.raises(JobError, match="LF-JOB-044"):
-        retry_jobs(config, first.name)
+        retry_job(config, first.name)
     assert send(node, FIRST, scan) == [0]
     with pacs:
         node.wait_for(lambda jobs: len(jobs) == 2 and sum(job.stage is Stage.SENT for job in jobs) == 1)

@@ -11,7 +11,7 @@ from lfmri_node.node.config import load
 from lfmri_node.node.demo.pacs import dataset_sha256
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.ledger import Ledger
-from lfmri_node.node.jobs.retry import retry_jobs
+from lfmri_node.node.jobs.retry import retry_job
 
 ALL = [Stage.DECODED, Stage.CALIBRATED, Stage.RECONSTRUCTED, Stage.ENCODED, Stage.SENT]
 
@@ -91,7 +91,7 @@ def test_retry_wakes_what_waits_and_a_destination_that_answers_wakes_the_others(
     with pacs:
         first = node.jobs()[0]
         # The destination is still shut for an hour to everybody but who asks on purpose.
-        assert retry_jobs(load(node.config), first.name) == [first.name]
+        assert retry_job(load(node.config), first.name) == first.name
         jobs = node.wait_finished(2)
     assert [job.stage for job in jobs] == [Stage.SENT] * 2
     assert [(item.stores, item.conflicts) for item in pacs.instances()] == [(1, 0)] * 2

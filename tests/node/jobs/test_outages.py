@@ -15,7 +15,7 @@ from lfmri_node.node.config import load
 from lfmri_node.node.errors import NodeError
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.ledger import Ledger
-from lfmri_node.node.jobs.retry import retry_jobs
+from lfmri_node.node.jobs.retry import retry_all, retry_job
 from lfmri_node.recon.mrd.file import sha256_of
 
 ALL = [Stage.DECODED, Stage.CALIBRATED, Stage.RECONSTRUCTED, Stage.ENCODED, Stage.SENT]
@@ -76,7 +76,7 @@ def test_a_final_refusal_is_quarantined_and_retry_sends_the_rest(node, pacs, mak
     assert job.failure.code == "LF-DEL-002"
     assert "0xC000" in job.failure.message
     pacs.before_answer = lambda _uid: 0x0000
-    assert retry_jobs(load(node.config), None) == [job.name]
+    assert retry_all(load(node.config)).names == (job.name,)
     (job,) = node.wait_finished()
     assert node.done_stages(job) == ALL
     assert sorted(item.stores for item in pacs.instances()) == [1, 1, 2]
@@ -117,7 +117,7 @@ def test_a_bad_scan_is_quarantined_and_does_not_stop_the_others(node, pacs, make
     tries = [t.outcome for t in Ledger(node.layout.job_table).timings(held.key)]
     assert tries == ["done", "LF-JOB-011", "LF-JOB-011", "LF-JOB-011"]
     trap.unlink()
-    retry_jobs(load(node.config), held.name)
+    retry_job(load(node.config), held.name)
     node.wait_finished(2)
     assert len(pacs.instances()) == 6
 

@@ -17,6 +17,7 @@ from lfmri_node.node.errors import JobError
 from lfmri_node.node.jobs.ended import forget_ended
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.purges import Purges, What
+from lfmri_node.node.jobs.retry import retry_all, retry_job
 from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.retention import purge as purging
@@ -138,9 +139,13 @@ def test_a_quarantined_scan_goes_after_its_own_limit_and_cannot_be_retried_then(
     assert files(node.layout) == before
     purge_now(configured(node, ALL), dry_run=False)
     assert files(node.layout) == []
-    with closing(Store(node.layout.job_table)) as store, pytest.raises(JobError) as caught:
-        store.retry(job.key)
+    config = load(node.config)
+    with pytest.raises(JobError) as caught:
+        retry_job(config, job.name)
     assert caught.value.code == "LF-JOB-042"
+    retried = retry_all(config)
+    assert (retried.names, list(retried.stay)) == ((), [job.name])
+    assert "LF-JOB-042" in retried.lines()[0]
 
 
 def test_what_was_purged_and_comes_again_is_reconstructed_and_delivered_again(
