@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydicom.dataset import Dataset
 
 from lfmri_node.dicom_io.objects.attributes import SiteOptions
 from lfmri_node.dicom_io.raw_data.received import parse_measurement
@@ -36,6 +37,17 @@ _BRAIN = {
     "SoftwareVersions": "7.1",
     "InstitutionName": "Hospital",
 }
+
+
+def _item(**values: object) -> list[Dataset]:
+    """A sequence of one item."""
+    item = Dataset()
+    for keyword, value in values.items():
+        setattr(item, keyword, value)
+    return [item]
+
+
+_ISSUER = {"UniversalEntityID": "1.2.826.0.1.3680043.8.498.9", "UniversalEntityIDType": "ISO"}
 _EVERYTHING = {
     **_BRAIN,
     "IssuerOfPatientID": "HOSPITAL",
@@ -65,6 +77,20 @@ _EVERYTHING = {
     "PatientPosition": "HFS",
     "PositionReferenceIndicator": "SN",
     "TimezoneOffsetFromUTC": "+0100",
+    "IssuerOfPatientIDQualifiersSequence": _item(**_ISSUER),
+    "OtherPatientIDsSequence": _item(PatientID="OLD-1", TypeOfPatientID="TEXT"),
+    "DeidentificationMethodCodeSequence": _item(
+        CodeValue="113100",
+        CodingSchemeDesignator="DCM",
+        CodeMeaning="Basic Application Confidentiality Profile",
+    ),
+    "IssuerOfAccessionNumberSequence": _item(**_ISSUER),
+    "IssuerOfAdmissionIDSequence": _item(**_ISSUER),
+    "ProcedureCodeSequence": _item(
+        CodeValue="816077007",
+        CodingSchemeDesignator="SCT",
+        CodeMeaning="Magnetic resonance imaging of brain",
+    ),
 }
 _SEQUENCE = SequenceInfo(
     protocol="t1 mprage sag",
