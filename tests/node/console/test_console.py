@@ -235,7 +235,7 @@ def test_behind_a_proxy_every_link_has_its_prefix_and_forms_come_from_its_name(f
     token = re.search(r'name="token" value="([^"]+)"', page)
     headers = {"Host": "pacs.example.org", "Origin": "https://pacs.example.org"}
     answer = console.ask("/quarantine/retry", "POST", f"token={token[1]}", **headers)
-    assert (answer.status, answer.headers["location"]) == (303, "/lfmri/?retried=1")
+    assert (answer.status, answer.headers["location"]) == (303, "/lfmri/?retried=1&stay=0")
 
 
 def test_before_the_node_ever_ran_the_pages_say_what_to_do(node, start_console):
