@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -15,23 +15,29 @@ from lfmri_node.node.files import try_to_write
 from lfmri_node.node.options import (
     Accession,
     ConfigOption,
+    Every,
     Group,
+    Held,
     Identity,
     InputFile,
+    Job,
     JsonOption,
+    Last,
+    MethodName,
+    PacsName,
     PatientId,
     PatientName,
+    Refused,
+    ShellName,
     StudyUid,
+    Version,
+    Weights,
     ae_title,
     attributes,
     configuration,
 )
 from lfmri_node.node.reported import EXIT_ERROR, reported
 from lfmri_node.node.terminal import print_json, show
-
-MethodName = Literal["lf-mri", "wavelet", "l1-wavelet", "cg-sense", "zero-filled"]
-PacsName = Literal["auto", "orthanc", "embedded"]
-ShellName = Literal["bash", "zsh"]
 
 app = typer.Typer(
     name="lfmri-node",
@@ -40,23 +46,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from lfmri_node.node.about import about
-
-        typer.echo(about())
-        raise typer.Exit
-
-
 @app.callback()
-def _common(
-    show_version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Version, commit, Python; and end."
-        ),
-    ] = False,
-) -> None:
+def _common(show_version: Version = False) -> None:
     """Raw k-space in, lesion-focused MR images in a PACS out. Research use only."""
 
 
@@ -109,9 +100,7 @@ def reconstruct(
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder for *.dcm and *.png.")],
     config: ConfigOption = None,
     method: Annotated[MethodName | None, typer.Option(help="Instead of recon.method.")] = None,
-    weights: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="Weights of your own.")
-    ] = None,
+    weights: Weights = None,
     calling_ae: Annotated[
         str, typer.Option(callback=ae_title, help="Read it as if this gateway had sent it.")
     ] = "",
@@ -200,18 +189,10 @@ def convert(
 
 @app.command(epilog=examples("status"))
 def status(
-    job: Annotated[str | None, typer.Argument(help="First digits of a job; all jobs without it.")] = None,
-    last: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="How many jobs: unfinished before finished, the latest; 0 all; without it 30, in JSON 100.",
-        ),
-    ] = None,
+    job: Job = None,
+    last: Last = None,
     watch: Annotated[bool, typer.Option("--watch", help="Again and again, until Ctrl-C.")] = False,
-    every: Annotated[
-        float | None, typer.Option(min=0.1, help="Seconds between two looks of --watch; 2 without it.")
-    ] = None,
+    every: Every = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -236,9 +217,7 @@ def status(
 
 @app.command(epilog=examples("retry"))
 def retry(
-    job: Annotated[
-        str | None, typer.Argument(help="First digits of a job; all quarantined without it.")
-    ] = None,
+    job: Held = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -255,9 +234,7 @@ def retry(
 
 @app.command(epilog=examples("accept"))
 def accept(
-    scan: Annotated[
-        str | None, typer.Argument(help="First digits of a refused scan; a list of them without it.")
-    ] = None,
+    scan: Refused = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:

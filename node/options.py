@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +11,25 @@ from lfmri_node.dicom_io.ae_title import require_ae_title
 
 if TYPE_CHECKING:
     from lfmri_node.node.config import Config
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from lfmri_node.node.about import about
+
+        typer.echo(about())
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", callback=_print_version, is_eager=True, help="Version, commit, Python; and end."
+    ),
+]
+MethodName = Literal["lf-mri", "wavelet", "l1-wavelet", "cg-sense", "zero-filled"]
+PacsName = Literal["auto", "orthanc", "embedded"]
+ShellName = Literal["bash", "zsh"]
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="Configuration; config.toml here if it is there.")
@@ -38,6 +57,22 @@ Identity = Annotated[
         help='TOML file of DICOM attributes (PatientID = "..."), - for standard input: options'
         " themselves can be read in the list of processes.",
     ),
+]
+Weights = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Weights of your own.")]
+Job = Annotated[str | None, typer.Argument(help="First digits of a job; all jobs without it.")]
+Held = Annotated[str | None, typer.Argument(help="First digits of a job; all quarantined without it.")]
+Refused = Annotated[
+    str | None, typer.Argument(help="First digits of a refused scan; a list of them without it.")
+]
+Last = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="How many jobs: unfinished before finished, the latest; 0 all; without it 30, in JSON 100.",
+    ),
+]
+Every = Annotated[
+    float | None, typer.Option(min=0.1, help="Seconds between two looks of --watch; 2 without it.")
 ]
 Group = Annotated[str | None, typer.Option("--group", help="HDF5 group that holds the measurement.")]
 

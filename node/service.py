@@ -20,7 +20,7 @@ from lfmri_node.dicom_io.raw_data.received import ReceivedMeasurement
 from lfmri_node.dicom_io.receive.listener import Listener
 from lfmri_node.node import logs
 from lfmri_node.node.config import Config
-from lfmri_node.node.delivery.deliver import Delivery
+from lfmri_node.node.delivery.deliver import Delivery, Destination
 from lfmri_node.node.delivery.destinations import destinations_of
 from lfmri_node.node.errors import JobError, damaged_database
 from lfmri_node.node.ingest import Ingest, listener_settings
@@ -87,8 +87,11 @@ class Service:
             The job table cannot be used.
         InvalidModel
             The weights are missing or altered.
+        ConfigError
+            LF-CFG-005 where a password of a destination cannot be had.
         """
         Recipe.of(self._config)
+        destinations = destinations_of(self._config)
         self._layout.make_private()
         with ExitStack() as stack:
             stack.enter_context(DataLock(self._layout.state))
@@ -98,7 +101,7 @@ class Service:
             store.forget_running()
             worker = stack.enter_context(WorkerProcess(self._worker_command, log=self._layout.worker_log))
             worker.start()
-            engine = self._engine(store, worker, drain)
+            engine = self._engine(store, worker, drain, destinations)
             with _named_errors():
                 stack.enter_context(engine)
             stack.callback(self._drain, drain, worker, hurry)
@@ -120,11 +123,13 @@ class Service:
         closing.start()
         closing.join(self._config.node.drain_s)
 
-    def _engine(self, store: Store, worker: WorkerProcess, drain: Drain) -> Engine:
+    def _engine(
+        self, store: Store, worker: WorkerProcess, drain: Drain, destinations: Sequence[Destination]
+    ) -> Engine:
         config, backoff = self._config, self._config.retry.backoff()
         delivery = Delivery(
             store=store,
-            destinations=destinations_of(config),
+            destinations=destinations,
             drain=drain,
             backoff=backoff,
             max_attempts=config.retry.max_attempts,

@@ -72,7 +72,10 @@ def purge_document(purges: Sequence[Purge], refused: Sequence[Path], *, dry_run:
 def print_purges(purges: Sequence[Purge], refused: Sequence[Path], *, dry_run: bool) -> None:
     """Table of what retention deletes and why, and the sum."""
     rows = [(purge.key[:12], purge.what.value, _size(purge.n_bytes), purge.reason) for purge in purges]
-    rows += [(path.name[:23], "refused", "", "refused long ago") for path in refused]
+    rows += [
+        (path.name[:23], "refused", _size(path.stat().st_size) if dry_run else "", "refused long ago")
+        for path in refused
+    ]
     total = _size(sum(purge.n_bytes for purge in purges))
     title = f"{'would delete' if dry_run else 'deleting'} {len(rows)} thing(s), {total}"
     if not rows:

@@ -52,6 +52,8 @@ MISTAKES = [
     Mistake("purge --config unknown.toml", "LF-CFG-003", "correct the spelling"),
     Mistake("serve --config wrong.toml", "LF-CFG-004", "give a value"),
     Mistake("serve --config nowhere.toml", "LF-CFG-010", "check the path"),
+    Mistake("serve --config secret.toml", "LF-CFG-005", "password_env"),
+    Mistake("serve --config weights.toml", "LF-MOD-001", "weights"),
     *(Mistake(f"{name} --config new.toml", "LF-JOB-003", "serve") for name in ("status", "accept", "purge")),
     Mistake("retry --config new.toml", "LF-JOB-003", "serve"),
     Mistake("status 3f2a", "LF-JOB-005", "lfmri-node status"),
@@ -106,6 +108,12 @@ FILES = {
     "broken.toml": "[node",
     "unknown.toml": "[retention]\nraw_dais = 1\n",
     "wrong.toml": "[listener]\nport = 'x'\n",
+    "secret.toml": (
+        "[node]\ndata_dir = 'new'\n"
+        "[[destinations]]\nkind = 'orthanc'\nname = 'o'\n"
+        "url = 'http://127.0.0.1:1'\npassword_env = 'LFMRI_NO'\n"
+    ),
+    "weights.toml": "[node]\ndata_dir = 'new'\n[recon]\nweights = 'absent.safetensors'\n",
     "nowhere.toml": "[node]\ndata_dir = '/proc/absent/data'\n",
 }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lfmri_node.dicom_io.deliver.cstore import DicomDestination, send_objects
+from lfmri_node.node.cli import run
 from lfmri_node.node.config import Config, load
 from lfmri_node.node.errors import JobError
 from lfmri_node.node.jobs.ended import forget_ended
@@ -295,6 +296,21 @@ def test_refused_objects_go_by_the_limit_of_quarantine(node) -> None:
     assert refused.exists()
     assert purge_now(configured(node, "[retention]\nquarantined_days = 0.5"), dry_run=False)[1] == [refused]
     assert not refused.exists()
+
+
+def test_the_command_names_refused_objects_that_would_go_and_that_went(node, capsys) -> None:
+    Store(node.layout.job_table).close()
+    refused = node.layout.spool / "quarantine" / "LF-NET-016-x.dcm"
+    refused.parent.mkdir(parents=True)
+    refused.write_bytes(bytes(1_200_000))
+    make_old(node.layout)
+    node.configure("[retention]\nquarantined_days = 0.5")
+    for options, said, stays in ((["--dry-run"], "1.2 MB", True), ([], "deleting 1", False)):
+        assert run(["purge", "--config", str(node.config), *options]) == 0
+        shown = capsys.readouterr().out
+        assert "LF-NET-016-x.dcm" in shown
+        assert said in shown
+        assert refused.exists() is stays
 
 
 def test_what_was_refused_takes_room_from_what_was_delivered(delivered) -> None:
