@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -25,35 +26,43 @@ class Status:
         First digits of a job; None for all.
     most
         How many jobs; 0: all.
-
-    Raises
-    ------
-    JobError
-        LF-JOB-003, LF-JOB-004 as `Ledger`; LF-JOB-005 where there is no such job.
     """
 
     def __init__(self, config: Config, *, job: str | None, most: int) -> None:
         self._layout = Layout(root=config.node.data_dir)
-        self._ledger = Ledger(self._layout.job_table)
         self._port = config.listener.port
         self._job = job
         self._most = most
 
     def document(self) -> dict[str, object]:
-        """JSON-able form."""
-        if self._job is not None:
-            return job_document(self._ledger, self._ledger.job(self._job))
-        process = holder(self._layout.state)
-        document = status_document(self._ledger, process=process, port=self._port, most=self._most)
+        """JSON-able form.
+
+        Raises
+        ------
+        JobError
+            LF-JOB-003, LF-JOB-004 as `Ledger`; LF-JOB-005 where there is no such job.
+        """
+        with closing(Ledger(self._layout.job_table)) as ledger:
+            if self._job is not None:
+                return job_document(ledger, ledger.job(self._job))
+            process = holder(self._layout.state)
+            document = status_document(ledger, process=process, port=self._port, most=self._most)
         return document | {"incomplete": incomplete_document(self._layout.spool)}
 
     def tables(self, room: int = 0) -> list[RenderableType]:
-        """Tables for people; ``room``: of no more jobs than this, 0: of as many as were asked for."""
+        """Tables for people; ``room``: of no more jobs than this, 0: of as many as were asked for.
+
+        Raises
+        ------
+        JobError
+            As `document`.
+        """
         process = holder(self._layout.state)
-        if self._job is not None:
-            return job_tables(self._ledger, self._ledger.job(self._job), serving=process is not None)
-        most = min(self._most or room, room) if room else self._most
-        shown = status_tables(self._ledger, process=process, most=most)
+        with closing(Ledger(self._layout.job_table)) as ledger:
+            if self._job is not None:
+                return job_tables(ledger, ledger.job(self._job), serving=process is not None)
+            most = min(self._most or room, room) if room else self._most
+            shown = status_tables(ledger, process=process, most=most)
         return [*shown, *incomplete_tables(self._layout.spool)]
 
 
@@ -175,7 +184,7 @@ def _present(job: Job, *, serving: bool) -> str:
         return "done"
     if job.running and serving:
         return job.running.value + (f" {job.progress[0]}/{job.progress[1]}" if job.progress else "")
-    return f"waits until {job.next_try_at:%H:%M:%S}" if job.next_try_at else ""
+    return f"waits until {job.next_try_at.astimezone():%H:%M:%S}" if job.next_try_at else ""
 
 
 def incomplete_document(spool: Path) -> list[dict[str, object]]:

@@ -130,3 +130,10 @@ def test_columns_without_values_are_left_out_and_words_are_not_broken(lines) -> 
     assert text[0] == "title"
     assert text[1].split() == ["job", "what"]
     assert set(SENTENCE.split()) <= set(" ".join(text).split())
+
+
+def test_any_table_of_long_words(lines) -> None:
+    columns = ("job", "one", "two", "three", "four", "five", "code")
+    row = ["a" * 12, *("x" * length for length in (1, 39, 64, 100, 7)), "LF-DEL-002"]
+    text = lines(lambda: show(table("t", columns, [row, row], right=("one",))))
+    assert sum("".join(text).count(letter) for letter in "x") == 2 * (1 + 39 + 64 + 100 + 7)

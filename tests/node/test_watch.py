@@ -76,13 +76,14 @@ def test_elsewhere_the_tables_follow_each_other(tmp_path: Path, add_measurement)
     assert "\x1b" not in said
 
 
-def test_an_error_gives_the_terminal_back(tmp_path: Path, add_measurement) -> None:
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda table: table.write_bytes(b"no database" * 1000)])
+def test_an_error_gives_the_terminal_back(tmp_path: Path, add_measurement, spoil) -> None:
     terminal, other = pty.openpty()
     add_measurement(tmp_path, KEYS[0])
     with watching(tmp_path, other) as process:
         os.close(other)
         read_until(terminal, KEYS[0][:12])
-        (tmp_path / "data" / "state" / "node.sqlite").write_bytes(b"no database" * 1000)
+        spoil(tmp_path / "data" / "state" / "node.sqlite")
         read_until(terminal, OFF)
         assert process.wait() == 1
     os.close(terminal)
