@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from lfmri_node.dicom_io.objects.attributes import SiteOptions
 from lfmri_node.dicom_io.raw_data.received import parse_measurement
 from lfmri_node.dicom_io.raw_data.wrap import wrap
-from lfmri_node.recon.types import Geometry, Method, Reconstruction, SequenceInfo
+from lfmri_node.recon.types import Geometry, Method, ReceiveField, Reconstruction, SequenceInfo
 
 MATRIX = (3, 5, 9)
 """Slices, rows and columns of the jobs of `PLANES`."""
@@ -150,7 +150,10 @@ class Variant:
         payload.write_bytes(bytes(range(256)) * 3)
         raw = wrap(payload, folder, self.source, max_part_bytes=-(-768 // self.parts))
         assert len(raw) == self.parts
-        reconstruction = self.build(make)
+        built = self.build(make)
+        even = np.linspace(0.5, 2.0, built.image.size, dtype=np.float32).reshape(built.image.shape)
+        known = ReceiveField(factor=even, description="Divided by a field.")
+        reconstruction = replace(built, receive_field=known)
         contrast, repetition = self.scan
         key = make.key(contrast=contrast, repetition=repetition)
         delivery = make.deliver(
