@@ -213,7 +213,7 @@ class _Setter:
             ("LINEBELOW", (0, 0), (-1, -1), 0.25, _LINE),
             ("VALIGN", (0, 0), (-1, -1), "TOP"),
             *_padding(1.2, 0),
-            ("RIGHTPADDING", (0, 0), (-1, -1), 3),
+            ("RIGHTPADDING", (0, 0), (-1, -1), 6),
         ]
         if table.head:
             rows.insert(0, [self._paragraph(cell, bold=True) for cell in table.head])

@@ -119,10 +119,9 @@ def _scan(job: ObjectJob) -> Table:
         "Scanner": " ".join(filter(None, scanner)),
         "Field": _number(sequence.field_strength_t, "T"),
         "Sequence": sequence.sequence_name or "",
-        "TR, TE, TI": ", ".join(
-            _number(value, "ms") or "-"
-            for value in (sequence.repetition_time_ms, sequence.echo_time_ms, sequence.inversion_time_ms)
-        ),
+        "TR": _number(sequence.repetition_time_ms, "ms"),
+        "TE": _number(sequence.echo_time_ms, "ms"),
+        "TI": _number(sequence.inversion_time_ms, "ms"),
         "Flip angle": _number(sequence.flip_angle_deg, "degrees"),
         "Images": f"{n_slices} of {rows} x {columns}, {'3-D' if sequence.three_dimensional else '2-D'}",
         "Voxel": f"{spacing_y:.3g} x {spacing_x:.3g} mm, {geometry.thickness_mm:.3g} mm thick",
