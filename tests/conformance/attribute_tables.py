@@ -12,7 +12,6 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 Objects = Mapping[str, Sequence[Dataset]]
-Group = tuple[tuple[str, ...], ...]
 
 KINDS = {
     "mr-image": ("lf-mri", "reference", "fallback"),
@@ -203,14 +202,20 @@ def code_of(item: Dataset) -> str:
     return f'({item.CodeValue}, {item.CodingSchemeDesignator}, "{item.CodeMeaning}")'
 
 
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The cells of an attribute, and of all that is in its items."""
+
+    keyword: str
+    cells: tuple[tuple[str, ...], ...]
+
+
 def groups_of(table: Iterable[Row]) -> list[Group]:
-    """The cells of a table, a sequence with all that is in it together."""
-    groups: list[list[tuple[str, ...]]] = []
+    """The rows of a table, those of a sequence together."""
+    groups: dict[str, list[tuple[str, ...]]] = {}
     for row in table:
-        if len(row.path) == 1:
-            groups.append([])
-        groups[-1].append(row.cells())
-    return [tuple(group) for group in groups]
+        groups.setdefault(row.path[0], []).append(row.cells())
+    return [Group(keyword=keyword, cells=tuple(cells)) for keyword, cells in groups.items()]
 
 
 def common(tables: Sequence[list[Group]]) -> list[Group]:

@@ -9,9 +9,8 @@ from functools import partial
 from pathlib import Path
 
 import pynetdicom
-from pydicom.uid import UID, AllTransferSyntaxes
+from pydicom.uid import UID, AllTransferSyntaxes, ImplicitVRLittleEndian
 from pynetdicom import AE, AllStoragePresentationContexts, evt
-from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import A_ASSOCIATE, AsynchronousOperationsWindowNegotiation
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification
@@ -22,7 +21,8 @@ from lfmri_node.dicom_io.receive.policy import AccessPolicy, Rejection
 from lfmri_node.dicom_io.receive.wire import LOCAL_LIMIT_EXCEEDED
 from lfmri_node.dicom_io.status import STORAGE_STATUSES, DimseStatus, Outcome, Status, meaning_of
 
-_AT_ONCE = 120
+_AT_ONCE = 32
+_TRIES = 5  # a busy machine may take longer over an association request than the listener waits
 _UNKNOWN = 0x4242
 _PRIORITIES = {0: "MEDIUM", 1: "HIGH", 2: "LOW"}  # PS3.7 9.1.1.1.5
 
@@ -52,23 +52,26 @@ def accepted(spool: Path) -> Offered:
     syntaxes = [str(syntax) for syntax in AllTransferSyntaxes]
     classes = [str(c.abstract_syntax) for c in AllStoragePresentationContexts] + [str(Verification)]
     settings = ListenerSettings(
-        host="127.0.0.1", port=0, spool=spool, policy=AccessPolicy(any_caller=True), min_free_bytes=0
+        host="127.0.0.1",
+        port=0,
+        spool=spool,
+        policy=AccessPolicy(any_caller=True),
+        max_associations=100,
+        max_per_address=100,
+        request_timeout_s=60,
+        min_free_bytes=0,
     )
     pairs: set[Pair] = set()
     preferred: set[Pair] = set()
     with Listener(settings, lambda _: None) as listener:
-        for sop_classes in _pieces(classes):
-            with _asked(listener.port, [build_context(c, syntaxes[:1]) for c in sop_classes]) as association:
-                named = [str(c.abstract_syntax) for c in association.accepted_contexts]
-            for sop_class in named:
-                contexts = [build_context(sop_class, syntax) for syntax in syntaxes]
-                with _asked(listener.port, contexts) as association:
-                    pairs |= {_pair(c) for c in association.accepted_contexts}
-                for order in (syntaxes, syntaxes[::-1]):
-                    with _asked(listener.port, [build_context(sop_class, order)]) as association:
-                        preferred |= {_pair(c) for c in association.accepted_contexts}
-        answer = association.acceptor.primitive
-    assert answer is not None
+        ask = partial(_asked, listener.port)
+        named = {c for piece in _pieces(classes) for c, _ in ask([(c, syntaxes[:1]) for c in piece])[1]}
+        for sop_class in named:
+            for piece in _pieces(syntaxes):
+                pairs |= ask([(sop_class, [syntax]) for syntax in piece])[1]
+            for order in (syntaxes, syntaxes[::-1]):
+                answer, taken = ask([(sop_class, order)])
+                preferred |= taken
     return replace(_offered(answer, sorted(pairs)), preferred=tuple(sorted(preferred)))
 
 
@@ -77,32 +80,41 @@ def _pieces(items: Sequence[str]) -> Iterator[Sequence[str]]:
         yield items[at : at + _AT_ONCE]
 
 
-@contextmanager
-def _asked(port: int, contexts: list[pynetdicom.presentation.PresentationContext]) -> Iterator[Association]:
+def _asked(port: int, proposed: list[tuple[str, list[str]]]) -> tuple[A_ASSOCIATE, set[Pair]]:
+    """The listener's answer, and what it accepts of the SOP classes with their transfer syntaxes.
+
+    Verification is proposed last and left out: an association without any accepted context is none.
+    """
     window = AsynchronousOperationsWindowNegotiation()
     window.maximum_number_operations_invoked = window.maximum_number_operations_performed = 5
+    contexts = [build_context(*each) for each in (*proposed, (Verification, [ImplicitVRLittleEndian]))]
     entity = AE("GATEWAY")
-    association = entity.associate("127.0.0.1", port, contexts=contexts, ae_title="LFNODE", ext_neg=[window])
-    assert association.is_established
-    yield association
+    for _ in range(_TRIES):
+        association = entity.associate(
+            "127.0.0.1", port, contexts=contexts, ae_title="LFNODE", ext_neg=[window]
+        )
+        if association.is_established:
+            break
+    assert association.is_established, "the listener takes no association"
     association.release()
-
-
-def _pair(context: pynetdicom.presentation.PresentationContext) -> Pair:
-    return str(context.abstract_syntax), str(context.transfer_syntax[0])
+    answer = association.acceptor.primitive
+    assert answer is not None
+    *accepted, _ = association.accepted_contexts
+    return answer, {(str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in accepted}
 
 
 def proposed_for(files: Sequence[Path]) -> Offered:
     """What is proposed for these files."""
     with _peer() as (destination, heard, priorities):
         receipts = list(send_objects(destination, files))
-    assert all(receipt.delivered for receipt in receipts)
+    assert all(receipt.delivered for receipt in receipts), receipts
     return replace(heard[0], priorities=frozenset(priorities))
 
 
 def proposed_for_echo() -> Offered:
     with _peer() as (destination, heard, _):
-        assert echo(destination).answered
+        answer = echo(destination)
+    assert answer.answered, answer
     return heard[0]
 
 

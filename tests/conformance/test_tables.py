@@ -3,6 +3,7 @@
 import pytest
 from attribute_tables import Kind, Row, common, groups_of, rows, without
 from coded_content import code_rows, report_rows
+from modules import modules_of, place_of, spelled
 from pydicom.dataset import Dataset
 
 
@@ -82,8 +83,8 @@ def test_a_sequence_is_shared_only_with_all_that_is_in_it() -> None:
     other = data_set(PatientID="1", SourceInstanceSequence=[data_set(ReferencedSOPInstanceUID="1.3")])
     tables = [groups_of(rows(Kind(objects=[dataset]))) for dataset in (same, other)]
     shared = common(tables)
-    assert [group[0][0] for group in shared] == ["Patient ID"]
-    assert [group[0][0] for group in without(tables[0], shared)] == ["Source Instance Sequence"]
+    assert [group.keyword for group in shared] == ["PatientID"]
+    assert [group.keyword for group in without(tables[0], shared)] == ["SourceInstanceSequence"]
 
 
 def content(kind: str, name: str, relation: str = "CONTAINS", **values: object) -> Dataset:
@@ -112,3 +113,17 @@ def test_codes_are_found_at_every_depth_and_named_once() -> None:
         ("99TEST", "finding", "finding", "ConceptNameCodeSequence"),
         ("99TEST", "report", "report", "ConceptNameCodeSequence"),
     ]
+
+
+def test_the_module_is_that_of_the_iod() -> None:
+    assert modules_of("ContentDate", ["MR Image Storage"]) == ("GeneralImage",)
+    assert modules_of("ContentDate", ["Comprehensive 3D SR Storage"]) == ("SRDocumentGeneral",)
+    both = modules_of("SeriesDate", ["Comprehensive 3D SR Storage", "MR Image Storage"])
+    assert spelled(both) == "General Series, SR Document Series"
+    assert spelled(modules_of("WindowCenter", ["MR Image Storage"])) == "VOI LUT"
+    assert modules_of("WindowCenter", ["Comprehensive 3D SR Storage"]) == ()
+
+
+def test_modules_are_sorted_as_the_standard_does() -> None:
+    names = [("SOPCommon",), (), ("GeneralSeries", "SRDocumentSeries"), ("Patient",)]
+    assert sorted(names, key=place_of) == [names[3], names[2], names[0], names[1]]

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import coded_content
 import network_facts
 import raw_data_block
 import settings
-from attribute_tables import KINDS, Row, common, groups_of, made, rows, without
+from attribute_tables import KINDS, Group, Row, common, groups_of, made, rows, without
 from examples import full, objects_of, raw_data_objects
+from modules import modules_of, place_of, spelled
 from pydicom.datadict import dictionary_description, tag_for_keyword
 from pydicom.uid import UID
 
@@ -34,7 +35,7 @@ _SHARED = {
 }
 """Tables of what several kinds share, and these kinds; each has a table of what is left."""
 
-_ATTRIBUTES = ("attribute", "tag", "VR", "presence", "source", "value")
+_ATTRIBUTES = ("module", "attribute", "tag", "VR", "presence", "source", "value")
 _CONTEXTS = ("SOP class", "UID", "transfer syntax", "UID")
 _STATUS = ("service status", "further meaning", "status code")
 
@@ -115,15 +116,29 @@ def _of_the_objects(folder: Path) -> dict[str, str]:
 
 def _attributes(tables: Mapping[str, list[Row]]) -> dict[str, str]:
     """What all created kinds share, all images, both maps, and what is left of each; Raw Data as a whole."""
-    left = {name: groups_of(tables[name]) for name in KINDS}
-    parts = {"raw-data": groups_of(tables["raw-data"])}
+    left = {name: groups_of(found) for name, found in tables.items()}
+    parts: dict[str, list[Group]] = {}
     for name, kinds in _SHARED.items():
         parts[name] = common([left[kind] for kind in kinds])
         left |= {kind: without(left[kind], parts[name]) for kind in kinds}
+    classes = {name: [_sop_class(found)] for name, found in tables.items()}
+    classes |= {name: [_sop_class(tables[kind]) for kind in kinds] for name, kinds in _SHARED.items()}
     return {
-        f"attributes-{name}": table(_ATTRIBUTES, (cells for group in groups for cells in group))
+        f"attributes-{name}": table(_ATTRIBUTES, _by_module(groups, classes[name]))
         for name, groups in (parts | left).items()
     }
+
+
+def _sop_class(found: list[Row]) -> str:
+    return next(str(row.element.value.name) for row in found if row.path == ("SOPClassUID",))
+
+
+def _by_module(groups: list[Group], sop_classes: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Cells with the module in front, in the order of the modules; what is in items has none of its own."""
+    named = [(modules_of(group.keyword, sop_classes), group) for group in groups]
+    for modules, group in sorted(named, key=lambda pair: place_of(pair[0])):
+        for n, cells in enumerate(group.cells):
+            yield ("" if n else spelled(modules), *cells)
 
 
 def _copied_rows(tables: Mapping[str, list[Row]]) -> list[tuple[str, ...]]:
