@@ -41,6 +41,7 @@ from lfmri_node.node.terminal import print_json, show
 
 app = typer.Typer(
     name="lfmri-node",
+    epilog=examples(""),
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -262,7 +263,7 @@ def purge(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Delete what the limits of [retention] give free; the service does the same every hour."""
+    """Delete what the limits under retention in config.toml give free; the service does so every hour."""
     settings = configuration(config)
     from lfmri_node.node import upkeep
     from lfmri_node.node.retention.command import purge_now

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 EXAMPLES = {
+    "": (
+        "lfmri-node demo",
+        "lfmri-node doctor --config config.toml",
+        "lfmri-node serve --config config.toml",
+        "lfmri-node status --watch",
+        "lfmri-node COMMAND --help",
+    ),
     "serve": ("lfmri-node serve", "lfmri-node serve --config /etc/lfmri-node/config.toml"),
     "send": (
         "lfmri-node send scan.h5 --to LFMRI@node.example.org:11112",
@@ -41,5 +48,5 @@ EXAMPLES = {
 
 
 def examples(command: str) -> str:
-    """The examples of one command, a paragraph each."""
+    """The examples of one command, or of the program where it is "", a paragraph each."""
     return "\n\n".join(["Examples:", *EXAMPLES[command]])

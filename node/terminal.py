@@ -1,4 +1,7 @@
-"""What people see, and what programs read: tables, errors, and one JSON document on stdout."""
+"""What people see, and what programs read: tables, errors, and one JSON document on stdout.
+
+Only what people see needs rich, which is imported when it is.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,10 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
 
 _PLAIN_WIDTH = 200
 WHOLE = frozenset({"job", "code", "scan", "measurement"})
@@ -19,6 +21,8 @@ WHOLE = frozenset({"job", "code", "scan", "measurement"})
 
 def console(*, stderr: bool = False) -> Console:
     """A rich console; wide where the output is neither a terminal nor has COLUMNS."""
+    from rich.console import Console
+
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else _PLAIN_WIDTH
     return Console(file=stream, width=width, highlight=False)
@@ -41,6 +45,11 @@ def table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()
 ) -> RenderableType:
     """A table; ``right`` names the columns of numbers. Columns without a value in any row are left out."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
     texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
     shown = [i for i, _ in enumerate(columns) if any(row[i] for row in texts)]
     grid = Table(

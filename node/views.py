@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-
-from rich.console import RenderableType
+from typing import TYPE_CHECKING
 
 from lfmri_node.dicom_io.receive.incomplete import incomplete_scans
 from lfmri_node.node.config import Config
@@ -15,6 +14,9 @@ from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import holder
 from lfmri_node.node.terminal import pairs, table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 class Status:

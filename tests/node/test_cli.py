@@ -199,16 +199,21 @@ def test_send_needs_an_address_a_patient_and_a_node(make_scan, run_here) -> None
 def test_quick_commands_import_no_numerics(node) -> None:
     """status, doctor and send answer without torch, SigPy or DBOS; status also without NumPy and pydicom."""
     Store(node.layout.job_table).close()
-    for command in (["status"], ["doctor"], ["send", str(node.config), "--to", "A@127.0.0.1:1"]):
-        options = ["--config", str(node.config)] if command[0] != "send" else []
-        quick = {"numpy", "pydicom", "h5py"} if command == ["status"] else set()
+    heavy = {"torch", "sigpy", "dbos", "numba", "scipy"}
+    small = heavy | {"numpy", "pydicom", "h5py"}
+    here = ["--config", str(node.config)]
+    for command, never in (
+        (["status", *here], small),
+        (["status", "--json", *here], small | {"rich"}),
+        (["doctor", *here], heavy),
+        (["send", str(node.config), "--to", "A@127.0.0.1:1"], heavy),
+    ):
         program = (
             "import sys; from lfmri_node.node import cli\n"
-            f"sys.argv = ['lfmri-node', *{command + options!r}]\n"
+            f"sys.argv = ['lfmri-node', *{command!r}]\n"
             "try: cli.main()\n"
             "except SystemExit: pass\n"
-            f"heavy = { ({'torch', 'sigpy', 'dbos', 'numba', 'scipy'} | quick)!r}\n"
-            "print(sorted(heavy & sys.modules.keys()), file=sys.stderr)"
+            f"print(sorted({never!r} & sys.modules.keys()), file=sys.stderr)"
         )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
         assert done.stderr.splitlines()[-1] == "[]", command
