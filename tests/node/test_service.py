@@ -35,6 +35,19 @@ def test_one_scan_in_its_objects_in_the_pacs(node, pacs, make_scan) -> None:
     assert not node.layout.work(job.key).exists()  # nothing is left to do for which it would be needed
 
 
+def test_what_a_site_asks_for_beside_arrives_too(node, pacs, make_scan) -> None:
+    node.configure("[objects]\nsummary = true\nreceive_field_correction = true")
+    node.start(light=False)
+    node.send(make_scan())
+    (job,) = node.wait_finished()
+    ledger = Ledger(node.layout.job_table)
+    objects = ledger.objects(job.key)
+    assert [item.role for item in objects] == [*["fallback"] * 3, *["corrected"] * 3, "summary"]
+    held = {item.sop_instance_uid: item.dataset_sha256 for item in pacs.instances()}
+    assert held == {item.sop_instance_uid: dataset_sha256(item.path) for item in objects}
+    assert b"%PDF-" in objects[-1].path.read_bytes()
+
+
 def test_every_contrast_is_a_job_of_its_own(node, pacs, make_scan) -> None:
     node.start()
     node.send(make_scan(contrasts=2))
