@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,10 +52,11 @@ def reported(run: Callable[[], object], *, as_json: bool = False) -> int:
         return status if isinstance(status, int) else 0
     from lfmri_node.node.terminal import print_error, print_json
 
+    print_error(ending.code, ending.message, ending.hint)
     if as_json:
         error_document = {"code": ending.code, "message": ending.message, "hint": ending.hint}
-        print_json((ending.found or {}) | {"error": error_document})
-    print_error(ending.code, ending.message, ending.hint)
+        with suppress(OSError):  # stdout may be what failed
+            print_json((ending.found or {}) | {"error": error_document})
     return ending.status
 
 

@@ -30,7 +30,7 @@ def console(*, stderr: bool = False) -> Console:
 
 def print_json(document: object) -> None:
     """The machine-readable form of an answer, on stdout."""
-    print(json.dumps(document, indent=2, sort_keys=True, default=str))
+    print(json.dumps(document, indent=2, sort_keys=True, default=str), flush=True)
 
 
 def print_error(code: str, message: str, hint: str) -> None:

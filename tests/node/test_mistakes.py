@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -161,3 +162,17 @@ def test_with_json_stdout_is_one_document_with_the_error(mistake: Mistake, answe
     assert f"error {error['code']}: {error['message']}" in err
     if mistake.words.split()[0] not in ("serve", "console", "viewer", "completion"):
         assert (status, error["code"]) == (mistake.status, mistake.code)
+
+
+@pytest.mark.parametrize(
+    "words", ["status", "status --json", "retry --json", "status --config absent.toml --json"]
+)
+def test_a_full_disk_under_stdout_is_told_too(words: str, tmp_path: Path) -> None:
+    Store(tmp_path / "data" / "state" / "node.sqlite").close()
+    command = [sys.executable, "-m", "lfmri_node.node.cli", *words.split()]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert [line.partition(" ")[0] for line in done.stderr.splitlines()] == ["error", "hint:"]
