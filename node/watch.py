@@ -23,15 +23,13 @@ Look = Callable[[int], Sequence[RenderableType]]
 def repeat(look: Look, every_s: float) -> None:
     """Show what ``look`` returns every ``every_s`` seconds, until Ctrl-C or SIGTERM.
 
-    On a terminal in place, and the last of it stays; elsewhere one below the other.
+    On a terminal in place, and the last of it stays; on one that cannot, and elsewhere, one below the other.
     """
-    heard = {*_ENDING, signal.SIGWINCH} if sys.stdout.isatty() else _ENDING
+    in_place = sys.stdout.isatty() and not console().is_dumb_terminal
+    heard = _ENDING | {signal.SIGWINCH} if in_place else _ENDING
     before = signal.pthread_sigmask(signal.SIG_BLOCK, heard)
     try:
-        if sys.stdout.isatty():
-            _in_place(look, lambda: _told_to_end(heard, every_s))
-        else:
-            _below(look, lambda: _told_to_end(heard, every_s))
+        (_in_place if in_place else _below)(look, lambda: _told_to_end(heard, every_s))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -58,7 +56,7 @@ def _dated(blocks: Sequence[RenderableType]) -> RenderableType:
     return Group(Text(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %Z}"), *blocks)
 
 
-def _told_to_end(heard: frozenset[signal.Signals] | set[signal.Signals], every_s: float) -> bool:
+def _told_to_end(heard: frozenset[signal.Signals], every_s: float) -> bool:
     """Wait for the next look, which a terminal of another size calls for at once."""
     told = signal.sigtimedwait(heard, every_s)
     return told is not None and told.si_signo in _ENDING

@@ -21,10 +21,10 @@ ON, OFF, HOME, ERASE = "\x1b[?1049h", "\x1b[?1049l", "\x1b[H", "\x1b[2J"
 
 
 @contextmanager
-def watching(folder: Path, stdout: int) -> Iterator[subprocess.Popen]:
+def watching(folder: Path, stdout: int, terminal: str = "xterm") -> Iterator[subprocess.Popen]:
     (folder / "config.toml").write_text("[node]\ndata_dir = 'data'\n")
     command = [sys.executable, "-m", "lfmri_node.node.cli", "status", "--watch", "--every", "0.1"]
-    environment = {**os.environ, "TERM": "xterm"}
+    environment = {**os.environ, "TERM": terminal}
     with subprocess.Popen(command, cwd=folder, stdout=stdout, env=environment) as process:
         try:
             yield process
@@ -73,6 +73,18 @@ def test_elsewhere_the_tables_follow_each_other(tmp_path: Path, add_measurement)
         process.send_signal(signal.SIGINT)
         assert process.wait() == 0
     os.close(reading)
+    assert "\x1b" not in said
+
+
+def test_a_terminal_that_cannot_is_written_line_by_line(tmp_path: Path, add_measurement) -> None:
+    terminal, other = pty.openpty()
+    add_measurement(tmp_path, KEYS[0])
+    with watching(tmp_path, other, terminal="dumb") as process:
+        os.close(other)
+        said = read_until(terminal, "node: not serving", "node: not serving")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
+    os.close(terminal)
     assert "\x1b" not in said
 
 
