@@ -24,7 +24,7 @@ from pydantic import (
 from lfmri_node.dicom_io.ae_title import require_ae_title
 from lfmri_node.node.backoff import Backoff
 from lfmri_node.node.errors import ConfigError
-from lfmri_node.recon.settings import LesionWeighting, Method, ReconSettings
+from lfmri_node.recon.settings import VIRTUAL_COILS, LesionWeighting, Method, ReconSettings
 
 DEFAULT_FILE = Path("config.toml")
 
@@ -144,7 +144,7 @@ class ReconSection(Section):
     lesion: Annotated[LesionWeighting, Field(strict=False)] = LesionWeighting.FOCUSED
     fallback: Annotated[Method, Field(strict=False)] = Method.WAVELET
     always_fallback: bool = False
-    n_virtual_coils: Annotated[int, Field(ge=1, le=1024)] | None = None
+    n_virtual_coils: Annotated[int, Field(ge=1, le=1024)] = VIRTUAL_COILS
     weights: FilePath | None = None
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     threads: Annotated[int, Field(ge=0, le=1024)] = 0

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+VIRTUAL_COILS = 12
+"""Of more coils so many strongest combinations are kept: that costs LF-MRI 0.01 dB at most on the measured
+brain of 13 coils, and gains 0.06 to 0.26 dB on simulated arrays of 16 to 64 (`make bench ARGS=coils`)."""
+
 
 class Method(StrEnum):
     """How the delivered image was made."""
@@ -38,7 +42,7 @@ class ReconSettings:
     always_fallback
         Compute the zero-filled image and, when TRUSTED, the fallback too, for comparison pictures.
     n_virtual_coils
-        Compress to this many coils first; None keeps all.
+        Compress to this many coils first, where there are more; None keeps all.
     method
         `Method.LF_MRI` asks for the network (with the guard); any other method is used as it is.
     """
@@ -47,7 +51,7 @@ class ReconSettings:
     lesion: LesionWeighting = LesionWeighting.FOCUSED
     fallback: Method = Method.WAVELET
     always_fallback: bool = False
-    n_virtual_coils: int | None = None
+    n_virtual_coils: int | None = VIRTUAL_COILS
 
     def describe(self) -> str:
         """One line, stable across versions: enters the job key and the DICOM objects."""

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 import brain
+import coils
 import espirit
 import fallback
 import ingest
@@ -27,6 +28,7 @@ SECTIONS = {
     "job": whole_job.measure,
     "latency": latency.measure,
     "brain": brain.measure,
+    "coils": coils.measure,
     "fallback": fallback.measure,
     "scaling": scaling.measure,
 }

@@ -35,12 +35,12 @@ NONE = (-2.0, -1.0)
 """A range that no residual keeps."""
 
 
-def planes() -> list[KSpace]:
+def planes(n_coils: int = 4) -> list[KSpace]:
     rng = np.random.default_rng(7)
     volume = phantom_volume(N_SLICES, SHAPE, rng)
     lines = centre_lines(SHAPE[1], 0.3)
     lines[::4] = True
-    maps, phase = loop_coils(4, SHAPE, rng), object_phase(SHAPE, rng)
+    maps, phase = loop_coils(n_coils, SHAPE, rng), object_phase(SHAPE, rng)
     return [measure((image * phase).astype(np.complex64), maps, lines, 0.005, rng) for image in volume]
 
 
@@ -176,6 +176,19 @@ def test_calibration_survives_the_disk_and_gives_the_same_image(scan, write_mode
     two = reconstruct(scan, model, settings, calibration=restored)
     np.testing.assert_array_equal(one.image, two.image)
     np.testing.assert_allclose(one.image, reconstruct(scan, model, settings).image, atol=1e-6)
+
+
+def test_of_many_coils_twelve_virtual_ones_are_used(scan, write_model):
+    """So that arrays of more coils than were ever trained on need no setting."""
+    path = write_model()
+    card = path.with_suffix(".json")
+    card.write_text(card.read_text().replace('"n_coils": [2, 32]', '"n_coils": [2, 12]'))
+    model, data = load_model(path), planes(16)
+    many = dataclasses.replace(scan, load=lambda s: data[s], shape=(N_SLICES, 16, *SHAPE))
+    assert calibrate(many).slices[0].maps.shape[0] == 12
+    few, every = (reconstruct(many, model, ReconSettings(n_virtual_coils=n)) for n in (12, None))
+    assert few.quality.verdict is Verdict.TRUSTED
+    assert [reason.code for reason in every.quality.reasons] == ["LF-QUA-102"]
 
 
 @pytest.mark.parametrize("trusted", [True, False])
