@@ -62,7 +62,7 @@ def test_status_and_retry_of_a_living_node(node, pacs, make_scan, run_here) -> N
     assert again.returncode == 1
     assert "LF-JOB-006" in again.stderr
     assert json.loads(again.stdout)["error"]["code"] == "LF-JOB-006"
-    assert json.loads(run_here("retry", "--json", *config).stdout) == {"jobs": []}
+    assert json.loads(run_here("retry", "--json", *config).stdout) == {"jobs": [], "stay": []}
 
 
 def test_send_and_retry_as_json(node, pacs, make_scan, run_here) -> None:
@@ -76,7 +76,7 @@ def test_send_and_retry_as_json(node, pacs, make_scan, run_here) -> None:
     (job,) = node.wait_for(lambda jobs: len(jobs) == 1 and jobs[0].stage is Stage.QUARANTINED)
     pacs.before_answer = lambda _uid: 0x0000
     done = run_here("retry", "--json", "--config", str(node.config))
-    assert json.loads(done.stdout) == {"jobs": [job.name]}
+    assert json.loads(done.stdout) == {"jobs": [job.name], "stay": []}
     node.wait_finished()
 
 
