@@ -117,7 +117,6 @@ class Facts:
             if parent is not None:
                 timings = [*table.timings(parent.key), *timings]
             taken = table.taken([job.key]).get(job.key, {})
-        figures, card = figures_of(job)
         names = [job.name] if parent is None else [parent.name, job.name]
         file = self.config.logging.file
         return {
@@ -128,8 +127,7 @@ class Facts:
             "taken": taken,
             "timings": timings[-_MOST_TRIES:],
             "n_tries": len(timings),
-            "figures": figures,
-            "card": card,
+            "figures": figures_of(job),
             "reasons": job.summary.get("reasons", []),
             "stages": ORDER[:6],
             "lines": None if file is None else lines_of(names, file),

@@ -40,7 +40,7 @@ class Outcome:
     Parameters
     ----------
     found
-        Verdict, reasons and figures; see `pipeline.findings`.
+        Verdict, reasons and figures; see `stages.findings`.
     quality
         Kind of image -> figures against the truth; empty where the truth is not known.
     seconds

@@ -64,7 +64,7 @@ def _print_outcome(outcome: Outcome, *, several: bool) -> None:
 
 
 def lesion_rows(found: Mapping[str, object]) -> list[tuple[object, object]]:
-    """What `pipeline.findings` says of the lesion map, with gate and threshold; no row without a map."""
+    """What `stages.findings` says of the lesion map, with gate and threshold; no row without a map."""
     if found.get("lesion_map") is None:
         return []
     return [

@@ -288,6 +288,7 @@ def findings(reconstruction: Reconstruction) -> dict[str, object]:
         "reasons": [{"code": r.code, "message": r.message} for r in quality.reasons],
         "acceleration": round(quality.acceleration, 4),
         "data_residual": round(quality.data_residual, 6),
+        "figures": [asdict(figure) for figure in quality.figures],
         "method": reconstruction.provenance.method.value,
         "matrix": list(reconstruction.geometry.matrix),
         "lesion_voxels": int(lesion.mask.sum()) if lesion is not None else None,

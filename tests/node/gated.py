@@ -32,7 +32,14 @@ from lfmri_node.node.worker.task import ANSWER, CALIBRATION, RECONSTRUCTION, Tas
 from lfmri_node.recon.archive import save_reconstruction
 from lfmri_node.recon.mrd.geometry import apply_display
 from lfmri_node.recon.sense.fourier import ifft_axis
-from lfmri_node.recon.types import Method, Provenance, Quality, Reason, Reconstruction, Verdict
+from lfmri_node.recon.types import Figure, Method, Provenance, Quality, Reason, Reconstruction, Verdict
+
+FIGURES = (
+    Figure(name="acceleration", value=2.0, low=1.7, high=11.7),
+    Figure(name="noise", value=0.2, high=0.07, n_outside=3),
+    Figure(name="calibration lines", value=24.0, low=6.0),
+    Figure(name="coils", value=2.0),
+)
 
 
 def pause(holds: Path, place: str) -> None:
@@ -79,6 +86,7 @@ class LightPipeline(Pipeline):
                     acceleration=2.0,
                     data_residual=0.0,
                     reasons=(Reason(code="LF-QUA-000", message="test"),),
+                    figures=FIGURES,
                 ),
                 provenance=Provenance(
                     method=Method.ZERO_FILLED,

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lfmri_node.node.console.quality import place
 from lfmri_node.node.demo.pacs import Pacs
 from lfmri_node.node.errors import NodeError
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.recon.archive import save_reconstruction
+from lfmri_node.recon.types import Figure
 
 SENTINELS = ("SENTINEL-4711", "Zzyzx", "Sentinella")
 ANY_PORT = "[console]\nport = 0"
@@ -105,6 +107,38 @@ def test_every_page_is_whole_and_says_no_more_of_patients_than_status(finished, 
     console.process.terminate()
     _, errors = console.process.communicate()
     assert errors == ""
+
+
+def test_a_job_shows_every_figure_of_its_verdict_beside_its_range(finished, start_console):
+    (good,) = (job for job in finished.jobs() if job.finished_at)
+    page = start_console(finished.config).ask(f"/jobs/{good.name}").text
+    shown = {
+        "acceleration": ("2", "1.7 to 11.7", ""),
+        "noise": ("0.2", "up to 0.07", "outside in 3 slices"),
+        "calibration lines": ("24", "6 or more", ""),
+        "coils": ("2", "-", ""),
+        "data residual of the delivered image": ("0", "-", ""),
+    }
+    for name, (value, limits, outside) in shown.items():
+        row = page.split(f'<th scope="row">{name}</th>')[1].split("</tr>")[0]
+        assert f">{value}</td>" in row
+        assert f"{limits}" in row
+        assert outside in row
+        assert ("outside" in row) == bool(outside)
+
+
+@pytest.mark.parametrize(
+    ("figure", "expected"),
+    [
+        (Figure(name="", value=4.0, low=2.0, high=8.0), 40.0),
+        (Figure(name="", value=0.05, high=0.1), 50.0),
+        (Figure(name="", value=6.0, low=6.0), 20.0),
+        (Figure(name="", value=1e9, low=2.0, high=8.0), 98.0),
+        (Figure(name="", value=float("nan"), low=2.0, high=8.0), 98.0),
+    ],
+)
+def test_the_mark_of_a_figure_stands_between_the_ends_of_its_range(figure, expected):
+    assert place(figure) == pytest.approx(expected)
 
 
 def test_a_refused_corrected_scan_is_listed_without_what_it_says(finished, make_scan, start_console):
