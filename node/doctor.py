@@ -22,7 +22,7 @@ from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import holder
-from lfmri_node.node.terminal import print_json, print_table
+from lfmri_node.node.terminal.tables import print_json, print_table
 from lfmri_node.recon.errors import ReconError
 from lfmri_node.recon.method.modelcard import weights_identity
 from lfmri_node.recon.settings import Method

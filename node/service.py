@@ -32,7 +32,7 @@ from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import DataLock
 from lfmri_node.node.retention.command import Housekeeper
-from lfmri_node.node.terminal import print_error
+from lfmri_node.node.terminal.tables import print_error
 from lfmri_node.node.worker.process import TimeLimit, WorkerProcess
 
 Receiver = Callable[[ReceivedMeasurement], None]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lfmri_node.node.corrections import Accepted, Correction
 from lfmri_node.node.retention.plan import Purge
-from lfmri_node.node.terminal import pairs, print_json, print_table, show
+from lfmri_node.node.terminal.tables import pairs, print_json, print_table, show
 
 
 def print_corrections(found: Sequence[Correction], *, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from lfmri_node.node.jobs.job import Job
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import holder
-from lfmri_node.node.terminal import pairs, table
+from lfmri_node.node.terminal.tables import pairs, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

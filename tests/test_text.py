@@ -10,7 +10,7 @@ import pytest
 import typer
 from pydantic import BaseModel
 
-from lfmri_node.node.cli import app
+from lfmri_node.node.cli.main import app
 from lfmri_node.node.config import (
     AllowedCaller,
     Config,

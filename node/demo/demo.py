@@ -24,7 +24,7 @@ from lfmri_node.node.errors import NodeError
 from lfmri_node.node.jobs.job import Job, Stage
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.layout import Layout
-from lfmri_node.node.steps import Steps
+from lfmri_node.node.terminal.steps import Steps
 from lfmri_node.recon.method.modelcard import read_card, shipped_weights
 from lfmri_node.recon.mrd.file import open_mrd
 from lfmri_node.recon.mrd.header import parse_header

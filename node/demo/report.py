@@ -16,7 +16,7 @@ from lfmri_node.node.layout import Layout
 from lfmri_node.node.offline.pictures import captions_of, write_pictures
 from lfmri_node.node.offline.reconstruct import find_truth, quality_against, quality_document
 from lfmri_node.node.offline.view import lesion_rows, print_quality
-from lfmri_node.node.terminal import console, print_json, print_table
+from lfmri_node.node.terminal.tables import console, print_json, print_table
 from lfmri_node.node.worker.task import RECONSTRUCTION
 from lfmri_node.recon.archive import load_reconstruction
 from lfmri_node.recon.metrics import ImageQuality

@@ -10,8 +10,8 @@ from lfmri_node.node.jobs.recipe import Recipe
 from lfmri_node.node.offline.orient import Findings
 from lfmri_node.node.offline.pictures import TITLES
 from lfmri_node.node.offline.reconstruct import Outcome, reconstruct_file
-from lfmri_node.node.steps import Steps
-from lfmri_node.node.terminal import console, print_json, print_table
+from lfmri_node.node.terminal.steps import Steps
+from lfmri_node.node.terminal.tables import console, print_json, print_table
 from lfmri_node.recon.metrics import ImageQuality
 
 

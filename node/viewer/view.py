@@ -12,7 +12,7 @@ from pathlib import Path
 from orthanc_api_client import OrthancApiClient
 
 from lfmri_node.node.errors import NodeError
-from lfmri_node.node.terminal import console
+from lfmri_node.node.terminal.tables import console
 from lfmri_node.node.viewer.front import Front
 from lfmri_node.node.viewer.ohif import ohif_files
 from lfmri_node.node.viewer.orthanc_server import USER, OrthancServer, dicomweb_plugin, find_orthanc

@@ -12,7 +12,7 @@ from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.store import ScanFound, Store
 from lfmri_node.node.offline.reconstruct import Outcome
 from lfmri_node.node.offline.view import lesion_rows, print_outcomes
-from lfmri_node.node.terminal import show
+from lfmri_node.node.terminal.tables import show
 from lfmri_node.node.worker.stages import findings
 from lfmri_node.recon.archive import load_reconstruction, save_reconstruction
 

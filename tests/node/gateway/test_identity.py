@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from lfmri_node.dicom_io.raw_data.context import contradictions
 from lfmri_node.dicom_io.raw_data.received import parse_measurement, recall_measurement, remember
 from lfmri_node.dicom_io.raw_data.wrap import wrap
-from lfmri_node.node.cli import app
+from lfmri_node.node.cli.main import app
 from lfmri_node.node.errors import NodeError
 from lfmri_node.node.gateway.identity import read_identity
 from lfmri_node.node.gateway.send import wrapping_of

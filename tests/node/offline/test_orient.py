@@ -21,7 +21,7 @@ from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageS
 
 from lfmri_node.dicom_io.errors import ScannerImagesError
 from lfmri_node.dicom_io.scanner_images import read_scanner_images
-from lfmri_node.node.cli import run
+from lfmri_node.node.cli.main import run
 from lfmri_node.node.config import Config, from_document
 from lfmri_node.node.errors import Undecided
 from lfmri_node.node.offline.conventions_sheet import direction

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lfmri_node.dicom_io.deliver.cstore import DicomDestination, send_objects
-from lfmri_node.node.cli import run
+from lfmri_node.node.cli.main import run
 from lfmri_node.node.config import Config, load
 from lfmri_node.node.errors import JobError
 from lfmri_node.node.jobs.ended import forget_ended

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from lfmri_node.node.about import about
+        from lfmri_node.node.cli.about import about
 
         typer.echo(about())
         raise typer.Exit

@@ -10,9 +10,8 @@ from typing import Annotated
 
 import typer
 
-from lfmri_node.node.examples import examples
-from lfmri_node.node.files import try_to_write
-from lfmri_node.node.options import (
+from lfmri_node.node.cli.examples import examples
+from lfmri_node.node.cli.options import (
     Accession,
     ConfigOption,
     Every,
@@ -36,8 +35,9 @@ from lfmri_node.node.options import (
     attributes,
     configuration,
 )
-from lfmri_node.node.reported import EXIT_ERROR, reported
-from lfmri_node.node.terminal import print_json, show
+from lfmri_node.node.cli.reported import EXIT_ERROR, reported
+from lfmri_node.node.files import try_to_write
+from lfmri_node.node.terminal.tables import print_json, show
 
 app = typer.Typer(
     name="lfmri-node",
@@ -82,7 +82,7 @@ def send(
     given = attributes(identity, patient_id, patient_name, study_uid, accession)
     require_known_host(address)
     from lfmri_node.node.gateway.send import send_file
-    from lfmri_node.node.steps import Steps
+    from lfmri_node.node.terminal.steps import Steps
 
     with Steps() as steps:
         receipts = send_file(file, address, calling_ae=calling_ae, given=given, show=steps.show, group=group)
@@ -207,7 +207,7 @@ def status(
     most = last if last is not None else 100 if json else 30
     answer = Status(configuration(config), job=job, most=most)
     if watch:
-        from lfmri_node.node.watch import repeat
+        from lfmri_node.node.terminal.watch import repeat
 
         repeat(answer.tables, 2.0 if every is None else every)
     elif json:
@@ -330,7 +330,7 @@ def viewer(
 @app.command(epilog=examples("completion"))
 def completion(shell: Annotated[ShellName, typer.Argument(help="Whose.")]) -> None:
     """Print a script that lets a shell complete commands, options and names of jobs at the tab key."""
-    from lfmri_node.node.completion import completion_script
+    from lfmri_node.node.cli.completion import completion_script
 
     typer.echo(completion_script(app, shell), nl=False)
 
@@ -343,7 +343,3 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """The command line."""
     sys.exit(run(sys.argv[1:] or ["--help"]))
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,7 @@ from types import TracebackType
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from lfmri_node.node.terminal import console
+from lfmri_node.node.terminal.tables import console
 
 
 class Steps:

@@ -13,7 +13,7 @@ from lfmri_node.recon.phantom.demo_scan import write_demo_scan
 
 DRIVER = """
 import contextlib, io, json, sys
-from lfmri_node.node.cli import run
+from lfmri_node.node.cli.main import run
 answers = []
 for words in json.load(sys.stdin):
     out, err = io.StringIO(), io.StringIO()

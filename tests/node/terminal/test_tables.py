@@ -14,7 +14,7 @@ from lfmri_node.node.jobs.job import Failure, Stage
 from lfmri_node.node.jobs.purges import What
 from lfmri_node.node.jobs.store import ScanFound, Store
 from lfmri_node.node.retention.plan import Purge
-from lfmri_node.node.terminal import show, table
+from lfmri_node.node.terminal.tables import show, table
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 UID = "2.25." + "9" * 39

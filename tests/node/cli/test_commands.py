@@ -8,8 +8,8 @@ import typer
 from rich.cells import cell_len
 from typer.testing import CliRunner
 
-from lfmri_node.node.cli import app
-from lfmri_node.node.examples import EXAMPLES
+from lfmri_node.node.cli.examples import EXAMPLES
+from lfmri_node.node.cli.main import app
 
 COMMANDS = typer.main.get_command(app).commands
 WITHOUT_JSON = {

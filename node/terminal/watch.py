@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from lfmri_node.node.terminal import console, show
+from lfmri_node.node.terminal.tables import console, show
 
 _ENDING = frozenset({signal.SIGINT, signal.SIGTERM})
 _FEWEST = 5

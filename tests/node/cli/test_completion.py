@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lfmri_node.node.cli import app
+from lfmri_node.node.cli.main import app
 
 PROGRAM = Path(sys.executable).with_name("lfmri-node")
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from lfmri_node.node import cli
+from lfmri_node.node.cli import main as cli
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.store import Store
 from lfmri_node.recon.types import ScanIdentity
@@ -157,7 +157,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_work(run_here) -> N
 
 
 def test_version_names_commit_and_python_and_loads_nothing_else() -> None:
-    program = "import sys; from lfmri_node.node.cli import run; run(['--version']); print(*sys.modules)"
+    program = "import sys; from lfmri_node.node.cli.main import run; run(['--version']); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     said, modules = done.stdout.splitlines()
     assert said.startswith(f"lfmri-node {version('lfmri-node')}")
@@ -209,7 +209,7 @@ def test_quick_commands_import_no_numerics(node) -> None:
         (["send", str(node.config), "--to", "A@127.0.0.1:1"], heavy),
     ):
         program = (
-            "import sys; from lfmri_node.node import cli\n"
+            "import sys; from lfmri_node.node.cli import main as cli\n"
             f"sys.argv = ['lfmri-node', *{command!r}]\n"
             "try: cli.main()\n"
             "except SystemExit: pass\n"

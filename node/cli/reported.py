@@ -50,7 +50,7 @@ def reported(run: Callable[[], object], *, as_json: bool = False) -> int:
         ending = _system(error)
     else:
         return status if isinstance(status, int) else 0
-    from lfmri_node.node.terminal import print_error, print_json
+    from lfmri_node.node.terminal.tables import print_error, print_json
 
     print_error(ending.code, ending.message, ending.hint)
     if as_json:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lfmri_node.node.cli import run
+from lfmri_node.node.cli.main import run
 
 KEYS = [digit * 64 for digit in "abcdef"]
 ON, OFF, HOME, ERASE = "\x1b[?1049h", "\x1b[?1049l", "\x1b[H", "\x1b[2J"

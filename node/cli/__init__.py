@@ -1,0 +1,1 @@
+"""The command line ``lfmri-node``: commands, their options and help, and how they end."""
