@@ -7,8 +7,10 @@ costs, grow as the size to that power; 1 is linear.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import matplotlib as mpl
@@ -44,6 +46,7 @@ def measure(report: Report) -> None:
     for name, seconds in found.items():
         report.add(f"{name}: exponent", exponent(seconds), "")
     _draw(found)
+    _threads_or_processes(report)
 
 
 def _job(report: Report, side: int, n_coils: int, n_slices: int, threads: int = 0) -> float:
@@ -55,6 +58,21 @@ def _job(report: Report, side: int, n_coils: int, n_slices: int, threads: int = 
     report.add(f"{name}: whole job ({answer['verdict']})", taken, "s")
     report.add(f"{name}: peak memory", answer["peak_mb"] / 1e3, "GB")
     return float(taken)
+
+
+def _threads_or_processes(report: Report) -> None:
+    """As many jobs as there are cores: side by side with a thread each, against in turn with all threads."""
+    n = os.cpu_count() or 1
+    lines = random_lines(USUAL_SIDE, 4.0, 0.08, np.random.RandomState(0))
+    scan = Scan(shape=(USUAL_SIDE, USUAL_SIDE), n_coils=USUAL_COILS, n_slices=10, lines=lines)
+
+    def taken(threads: int) -> float:
+        return sum(run_job(scan, Method.LF_MRI, threads=threads)["seconds"].values())
+
+    with ThreadPoolExecutor(n) as pool:
+        together = max(pool.map(taken, [1] * n))
+    in_turn = sum(taken(n) for _ in range(n))
+    report.add(f"{n} jobs side by side, a thread each", together, "s", f"in turn, {n} threads", in_turn)
 
 
 def _status(report: Report) -> dict[int, float]:
