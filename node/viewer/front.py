@@ -27,7 +27,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 _ASKED = ("Accept", "Range", "If-None-Match")
-_ANSWERED = ("Content-Type", "Content-Length", "ETag", "Last-Modified")
+_ANSWERED = ("Content-Type", "Content-Length", "Content-Range", "ETag", "Last-Modified")
 _TIMEOUT_S = 120.0
 _SOURCE = {
     "namespace": "@ohif/extension-default.dataSourcesModule.dicomweb",
