@@ -244,7 +244,7 @@ MUTANTS = (
     # DICOM objects.
     Mutant(
         name="threshold: what meets it exactly is left out",
-        file="recon/types.py",
+        file="recon/types/reconstruction.py",
         old="return self.activation >= self.threshold",
         new="return self.activation > self.threshold",
         tests=(
@@ -575,7 +575,7 @@ MUTANTS = (
     # Orientation: sign and flips, and what proves them.
     Mutant(
         name="orientation: the sign is not applied",
-        file="recon/types.py",
+        file="recon/types/measurement.py",
         old="every = self.fft_sign == 1",
         new="every = False",
         tests=("tests/recon/mrd/test_orientation.py",),
