@@ -43,6 +43,12 @@ class TestSenseOp:
         x = complex_normal(2, *shape, seed=3)
         torch.testing.assert_close(operator.gram(x), operator.adjoint(operator(x)), rtol=1e-4, atol=1e-4)
 
+    def test_gram_of_everything_is_adjoint_after_forward_too(self, shape, points):
+        some = encoding(shape, points)
+        everything = torch.ones((2, *shape) if points else (2, shape[1]), dtype=torch.bool)
+        operator, x = SenseOp(some.maps, everything), complex_normal(2, *shape, seed=3)
+        torch.testing.assert_close(operator.gram(x), operator.adjoint(operator(x)), rtol=1e-4, atol=1e-4)
+
     def test_derivative_of_the_gram_by_the_mask(self, shape, points):
         operator = encoding(shape, points)
         left, right = complex_normal(2, *shape, seed=3), complex_normal(2, *shape, seed=4)
