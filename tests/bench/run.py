@@ -25,6 +25,7 @@ SECTIONS = {
     "espirit": espirit.measure,
     "ingest": ingest.measure,
     "slice": one_slice.measure,
+    "complete": whole_job.measure_complete,
     "job": whole_job.measure,
     "latency": latency.measure,
     "brain": brain.measure,
