@@ -50,7 +50,7 @@ def figures_of(
     if residuals:
         ranges = (_range("network_residual", indicators[s], card)[1] for s in residuals)
         pairs = ((value, (None, high)) for value, high in zip(residuals.values(), ranges, strict=True))
-        figures.append(_worst("data residual of the network's image", pairs))
+        figures.append(_worst("data residual of the network's image, beyond noise", pairs))
     return tuple(figures)
 
 

@@ -214,7 +214,7 @@ def test_figures_are_told_with_the_ranges_of_the_card(scan, write_model):
     ranges = {figure.name: (figure.low, figure.high) for figure in result.quality.figures}
     assert ranges["noise relative to signal"] == model.card.domain["noise"]
     assert ranges["acceleration"] == model.card.limits["acceleration"]
-    assert "data residual of the network's image" in ranges
+    assert "data residual of the network's image, beyond noise" in ranges
     without = reconstruct(scan, None, ReconSettings())
     assert {(figure.low, figure.high) for figure in without.quality.figures} == {(None, None)}
 

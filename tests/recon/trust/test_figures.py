@@ -53,7 +53,7 @@ def test_where_all_is_well_the_slice_nearest_to_its_upper_limit_is_told(card):
     figures = figures_of(3 * [FOUR], 8, SIZE, slices, {0: 0.05, 1: 0.19, 2: 0.1}, card)
     assert {figure.name: figure.n_outside for figure in figures} == dict.fromkeys(named(figures), 0)
     assert named(figures)["noise relative to signal"].value == 0.029
-    assert named(figures)["data residual of the network's image"].value == 0.19
+    assert named(figures)["data residual of the network's image, beyond noise"].value == 0.19
     assert named(figures)["acceleration"].value == 4.0
 
 
