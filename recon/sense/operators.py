@@ -58,8 +58,14 @@ class SenseOp:
         self._dims = (-1,) if lines else (-2, -1)
         self._maps_rolled = torch.fft.ifftshift(maps, self._dims)
         self._mask_rolled = torch.fft.ifftshift(self.mask, self._dims)
-        complete = sampled.dtype == torch.bool and bool(sampled.all())
-        self._diagonal = (maps.real.square() + maps.imag.square()).sum(1) if complete else None
+        self._sampled = sampled
+
+    @functools.cached_property
+    def _diagonal(self) -> Tensor | None:
+        """``A^H A`` where it is diagonal; asked for by `gram` alone, since it reads a value of the mask."""
+        if self._sampled.dtype != torch.bool or not bool(self._sampled.all()):
+            return None
+        return cast(Tensor, (self.maps.real.square() + self.maps.imag.square()).sum(1))
 
     def __call__(self, x: Tensor) -> Tensor:
         """k-space (b, c, r, p), zero where not sampled, of the image (b, r, p)."""
