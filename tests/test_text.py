@@ -12,7 +12,6 @@ from pydantic import BaseModel
 
 from lfmri_node.node.cli.main import app
 from lfmri_node.node.config import (
-    AllowedCaller,
     Config,
     DicomDestinationSection,
     GatewaySection,
@@ -20,6 +19,7 @@ from lfmri_node.node.config import (
     from_document,
     load,
 )
+from lfmri_node.node.config.network import AllowedCaller
 from lfmri_node.recon.lab import app as lab_app
 from lfmri_node.recon.train.recipes import all_recipes
 

@@ -65,7 +65,7 @@ class SenseOp:
         """``A^H A`` where it is diagonal; asked for by `gram` alone, since it reads a value of the mask."""
         if self._sampled.dtype != torch.bool or not bool(self._sampled.all()):
             return None
-        return cast(Tensor, (self.maps.real.square() + self.maps.imag.square()).sum(1))
+        return (self.maps.real.square() + self.maps.imag.square()).sum(1)
 
     def __call__(self, x: Tensor) -> Tensor:
         """k-space (b, c, r, p), zero where not sampled, of the image (b, r, p)."""

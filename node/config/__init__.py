@@ -1,0 +1,117 @@
+"""``config.toml``: read strictly; an unknown key or a wrong value is an error that names its path."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from pydantic import Field, ValidationError, model_validator
+
+from lfmri_node.node.config.destinations import (
+    DestinationSection,
+    DicomDestinationSection,
+    OrthancDestinationSection,
+)
+from lfmri_node.node.config.kinds import AeTitle, Section
+from lfmri_node.node.config.network import ConsoleSection, GatewaySection, ListenerSection, NodeSection
+from lfmri_node.node.config.work import (
+    LoggingSection,
+    ObjectsSection,
+    ReconSection,
+    RetentionSection,
+    RetrySection,
+)
+from lfmri_node.node.errors import ConfigError
+
+__all__ = [
+    "DEFAULT_FILE",
+    "Config",
+    "ConsoleSection",
+    "DestinationSection",
+    "DicomDestinationSection",
+    "GatewaySection",
+    "OrthancDestinationSection",
+    "ReconSection",
+    "RetentionSection",
+    "from_document",
+    "load",
+]
+
+DEFAULT_FILE = Path("config.toml")
+
+
+class Config(Section):
+    """All of ``config.toml``."""
+
+    node: NodeSection = NodeSection()
+    listener: ListenerSection = ListenerSection()
+    gateways: dict[AeTitle, GatewaySection] = Field(default_factory=dict)
+    recon: ReconSection = ReconSection()
+    objects: ObjectsSection = ObjectsSection()
+    destinations: tuple[DestinationSection, ...] = Field(default=(), strict=False)
+    retry: RetrySection = RetrySection()
+    logging: LoggingSection = LoggingSection()
+    retention: RetentionSection = RetentionSection()
+    console: ConsoleSection = ConsoleSection()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Config:
+        names = [destination.name for destination in self.destinations]
+        if len(set(names)) != len(names):
+            raise ValueError("destinations: every destination needs its own name")
+        return self
+
+    def gateway(self, calling_ae: str) -> GatewaySection:
+        """How to read what ``calling_ae`` sent; the defaults where it has no section."""
+        return self.gateways.get(calling_ae, GatewaySection())
+
+
+def load(path: Path) -> Config:
+    """Read a configuration file; relative paths in it are relative to its folder.
+
+    Raises
+    ------
+    ConfigError
+        LF-CFG-001 no such file or not readable; LF-CFG-002 not TOML; LF-CFG-003 unknown key;
+        LF-CFG-004 wrong value.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            "LF-CFG-001",
+            f"configuration {path} cannot be read ({error.strerror})",
+            "name it with --config, or copy the config.toml that comes with the sources",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("LF-CFG-002", f"{path} is not TOML: {error}", "correct that place") from None
+    return from_document(document, base=path.absolute().parent, name=str(path))
+
+
+def from_document(document: dict[str, object], *, base: Path, name: str) -> Config:
+    """Check a parsed document; see `load`."""
+    document.setdefault("node", {})
+    node = document["node"]
+    if isinstance(node, dict):
+        node.setdefault("data_dir", "data")
+    try:
+        return Config.model_validate(document, context={"base": str(base)})
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        unknown = [p for p in problems if p["type"] == "extra_forbidden"]
+        if unknown:
+            where = ", ".join(_path(p["loc"]) for p in unknown)
+            raise ConfigError(
+                "LF-CFG-003", f"{name}: unknown key {where}", "correct the spelling or remove it"
+            ) from None
+        text = "; ".join(f"{_path(p['loc'])}: {p['msg'].removeprefix('Value error, ')}" for p in problems)
+        raise ConfigError("LF-CFG-004", f"{name}: {text}", "give a value of that kind") from None
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    if location[:1] == ("destinations",) and len(location) > 3:
+        location = (*location[:2], *location[3:])  # the kind that selected the table's model
+    if location[-1:] == ("[key]",):
+        location = location[:-1]  # the name of a table is wrong, not a value in it
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location]
+    return "".join(parts).removeprefix(".") or "(file)"

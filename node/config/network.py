@@ -1,0 +1,80 @@
+"""Who this node is, who may reach it, and where its pages are."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lfmri_node.node.config.kinds import (
+    AeTitle,
+    FilePath,
+    Gigabytes,
+    Host,
+    Name,
+    Network,
+    Port,
+    Seconds,
+    Section,
+    Url,
+)
+
+
+class NodeSection(Section):
+    """Who this node is and where it keeps its data."""
+
+    ae_title: AeTitle = "LFMRI"
+    data_dir: FilePath = Path("data")
+    executor_id: Name = "node-1"
+    drain_s: Seconds = 30.0
+    housekeeping_s: Seconds = 20.0
+    keep_reconstructions: bool = False
+
+
+class AllowedCaller(Section):
+    """One caller that may send: its AE title and the address or network it calls from."""
+
+    ae_title: AeTitle
+    address: Network
+
+
+class ListenerSection(Section):
+    """Where Raw Data objects are received, from whom, and how much."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 11112
+    max_associations: Annotated[int, Field(ge=1, le=200)] = 8
+    max_per_address: Annotated[int, Field(ge=1, le=200)] = 4
+    request_timeout_s: Seconds = 5.0
+    incomplete_after_s: Seconds = 600.0
+    network_timeout_s: Seconds = 120.0
+    free_space_floor_gb: Gigabytes = 2.0
+    allow: tuple[AllowedCaller, ...] = Field(default=(), strict=False)
+
+
+class GatewaySection(Section):
+    """How the k-space of one calling AE is to be read."""
+
+    fft_sign: Literal[-1, 1] = -1
+    flip_readout: bool = False
+    flip_phase: bool = False
+    flip_partition: bool = False
+    orientation_verified: date | None = None
+    prewhiten: bool = True
+
+
+class ConsoleSection(Section):
+    """Where `lfmri-node console` shows its pages, and the proxy with a login that stands before it."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 8180
+    behind_proxy: bool = False
+    url: Url | None = None
+
+    @model_validator(mode="after")
+    def _proxy_has_a_name(self) -> ConsoleSection:
+        if self.behind_proxy != (self.url is not None):
+            raise ValueError("behind_proxy = true and url, what browsers call the proxy, belong together")
+        return self
