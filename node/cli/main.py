@@ -278,7 +278,8 @@ def purge(
 @app.command(epilog=examples("doctor"))
 def doctor(config: ConfigOption = None, json: JsonOption = False) -> None:
     """Check configuration, weights, disk, ports, destinations, dciodvfy, clock and lock."""
-    from lfmri_node.node.doctor import examine, print_findings
+    from lfmri_node.node.doctor.examine import examine
+    from lfmri_node.node.doctor.findings import print_findings
 
     findings = examine(lambda: configuration(config))
     if not print_findings(findings, as_json=json):

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
 from lfmri_node.node import upkeep, views
 from lfmri_node.node.corrections import Accepted, Delivered
-from lfmri_node.node.doctor import Finding, State, print_findings
+from lfmri_node.node.doctor.findings import Finding, State, print_findings
 from lfmri_node.node.jobs.job import Failure, Stage
 from lfmri_node.node.jobs.purges import What
 from lfmri_node.node.jobs.store import ScanFound, Store

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lfmri_node.node.config import load
-from lfmri_node.node.doctor import Finding, State, examine
+from lfmri_node.node.doctor.examine import examine
+from lfmri_node.node.doctor.findings import Finding, State
 from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.layout import Layout
 

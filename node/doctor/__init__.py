@@ -1,0 +1,1 @@
+"""``lfmri-node doctor``: is everything there that a running node needs?"""

@@ -1,0 +1,49 @@
+"""All checks, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lfmri_node.node.config import Config
+from lfmri_node.node.doctor import machine, network, records
+from lfmri_node.node.doctor.findings import Finding, failed, guarded, ok
+from lfmri_node.node.errors import NodeError
+from lfmri_node.node.layout import Layout
+
+
+def examine(read_config: Callable[[], Config]) -> list[Finding]:
+    """Run every check. A configuration that cannot be read is the only finding then."""
+    try:
+        config = read_config()
+    except NodeError as error:
+        return [failed("configuration", error)]
+    layout = Layout(root=config.node.data_dir)
+    findings = [
+        ok("configuration", f"{len(config.destinations)} destination(s), data in {config.node.data_dir}")
+    ]
+    for name, check in _CHECKS.items():
+        findings.extend(guarded(name, check(config, layout)))
+    if all(finding.code != "LF-DOC-001" for finding in findings):
+        for name, check in _CHECKS_INSIDE.items():
+            findings.extend(guarded(name, check(config, layout)))
+    return findings
+
+
+_CHECKS = {
+    "weights": machine.weights,
+    "dciodvfy": machine.validator,
+    "disk": machine.disk,
+    "callers": network.callers,
+    "orientation": network.orientation,
+    "destinations": network.destinations,
+}
+_CHECKS_INSIDE = {
+    "lock": records.lock,
+    "privacy": machine.privacy,
+    "databases": records.databases,
+    "clock": records.clock,
+    "port": network.port,
+    "jobs": records.jobs,
+    "parts": records.parts,
+}
+"""Those that look into the data directory."""

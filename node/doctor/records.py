@@ -1,0 +1,94 @@
+"""What is on record: databases, jobs, parts of scans, and the times of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+from lfmri_node.dicom_io.receive.incomplete import incomplete_scans
+from lfmri_node.node.config import Config
+from lfmri_node.node.doctor.findings import Finding, State, ok
+from lfmri_node.node.jobs.job import Stage
+from lfmri_node.node.jobs.ledger import Ledger
+from lfmri_node.node.layout import Layout
+from lfmri_node.node.lock import holder
+
+_EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
+_CLOCK_SLACK = timedelta(minutes=2)
+
+
+def lock(_config: Config, layout: Layout) -> Iterator[Finding]:
+    serving = holder(layout.state)
+    yield ok("lock", f"held by process {serving}" if serving is not None else "free: the node is not serving")
+
+
+def databases(_config: Config, layout: Layout) -> Iterator[Finding]:
+    """Both databases, page by page; the node may be writing them meanwhile."""
+    for path in (layout.job_table, layout.workflows):
+        if not path.exists():
+            continue
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+            connection.execute("PRAGMA query_only=ON")
+            if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+                raise sqlite3.DatabaseError(path.name)
+        yield ok(path.name, "is intact")
+
+
+def clock(_config: Config, layout: Layout) -> Iterator[Finding]:
+    present = datetime.now(UTC)
+    latest = _latest_change(layout)
+    if present < _EARLIEST or (latest is not None and present < latest - _CLOCK_SLACK):
+        yield Finding(
+            check="clock",
+            state=State.FAILED,
+            message=f"the clock says {present:%Y-%m-%d %H:%M} UTC, earlier than what is on record",
+            code="LF-DOC-005",
+            hint="set the clock (NTP): dates in DICOM objects and waiting times follow it",
+        )
+    else:
+        yield ok("clock", f"{present:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _latest_change(layout: Layout) -> datetime | None:
+    if not layout.job_table.exists():
+        return None
+    with closing(Ledger(layout.job_table)) as ledger:
+        return ledger.latest_change()
+
+
+def jobs(_config: Config, layout: Layout) -> Iterator[Finding]:
+    if not layout.job_table.exists():
+        yield ok("jobs", "no job table yet")
+        return
+    with closing(Ledger(layout.job_table)) as ledger:
+        counts = ledger.stage_counts()
+    n_jobs, n_held = sum(counts.values()), counts.get(Stage.QUARANTINED, 0)
+    if n_held:
+        yield Finding(
+            check="jobs",
+            state=State.WARNING,
+            message=f"{n_held} of {n_jobs} in quarantine",
+            code="LF-DOC-010",
+            hint="`lfmri-node status` names the reasons; `lfmri-node retry` puts them back to work",
+        )
+    else:
+        yield ok("jobs", f"{n_jobs} on record, none in quarantine")
+
+
+def parts(config: Config, layout: Layout) -> Iterator[Finding]:
+    after_s = config.listener.incomplete_after_s
+    waiting = incomplete_scans(layout.spool)
+    overdue = [scan for scan in waiting if scan.overdue(datetime.now(UTC), after_s)]
+    if overdue:
+        missing = sum(len(scan.missing) for scan in overdue)
+        yield Finding(
+            check="parts",
+            state=State.WARNING,
+            message=f"{len(overdue)} scan(s) incomplete: {missing} part(s) have not come for {after_s:g} s",
+            code="LF-DOC-013",
+            hint="let the gateway send the whole measurement again; `lfmri-node status` names the scans",
+        )
+    else:
+        yield ok("parts", f"{len(waiting)} scan(s) wait for parts")
