@@ -26,6 +26,7 @@ from lfmri_node.node.errors import JobError, damaged_database
 from lfmri_node.node.ingest import Ingest, listener_settings
 from lfmri_node.node.jobs.drain import Drain
 from lfmri_node.node.jobs.engine import Engine
+from lfmri_node.node.jobs.migrations import VERSION, migrate
 from lfmri_node.node.jobs.recipe import Recipe, software_version
 from lfmri_node.node.jobs.runner import Runner
 from lfmri_node.node.jobs.store import Store
@@ -96,6 +97,8 @@ class Service:
         with ExitStack() as stack:
             stack.enter_context(DataLock(self._layout.state))
             drain = Drain()
+            if migrate(self._layout.job_table) is not None:
+                logs.event("table.migrated", version=VERSION)
             store = Store(self._layout.job_table)
             stack.callback(store.close)
             store.forget_running()

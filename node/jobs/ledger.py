@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
 from lfmri_node.node.errors import JobError
-from lfmri_node.node.jobs import schema
+from lfmri_node.node.jobs import migrations, schema
 from lfmri_node.node.jobs.job import Failure, Job, Stage
 from lfmri_node.node.jobs.work import Kind, Work
 
@@ -91,13 +91,7 @@ class Ledger:
         self._connection.row_factory = sqlite3.Row
 
     def _check_version(self) -> None:
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version != schema.VERSION:
-            raise JobError(
-                "LF-JOB-004",
-                f"the job table has schema version {version}, this software needs {schema.VERSION}",
-                "let the version that made it finish its jobs, then give this node a new node.data_dir",
-            )
+        migrations.require_present(migrations.version_of(self._connection))
 
     def close(self) -> None:
         """Close the connection; the object is of no use afterwards."""

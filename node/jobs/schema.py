@@ -1,4 +1,4 @@
-"""Tables of ``node.sqlite`` and the way between rows and values."""
+"""The way between the rows of the job table and values; `migrations` makes the tables."""
 
 from __future__ import annotations
 
@@ -9,94 +9,8 @@ from datetime import UTC, datetime
 
 from lfmri_node.node.jobs.job import Failure, Job, Stage
 
-VERSION = 2
 CRASHES = ("LF-JOB-011", "LF-JOB-012")
 """Outcomes of tries that count against a job: the worker ended by itself, or was ended for its time."""
-
-TABLES = """
-CREATE TABLE jobs (
-    key TEXT PRIMARY KEY,
-    parent TEXT REFERENCES jobs(key) ON DELETE CASCADE,
-    contrast INTEGER,
-    repetition INTEGER,
-    source_sha256 TEXT NOT NULL,
-    calling_ae TEXT NOT NULL,
-    stage TEXT NOT NULL,
-    resume TEXT,
-    running TEXT,
-    attempts INTEGER NOT NULL,
-    next_try_at TEXT,
-    failure TEXT,
-    progress TEXT,
-    recipe TEXT NOT NULL,
-    summary TEXT NOT NULL,
-    received_at TEXT NOT NULL,
-    updated_at TEXT NOT NULL,
-    finished_at TEXT
-) STRICT;
-CREATE INDEX jobs_by_parent ON jobs(parent);
-CREATE INDEX jobs_by_time ON jobs(received_at);
-CREATE INDEX jobs_unfinished ON jobs(received_at) WHERE finished_at IS NULL;
-CREATE INDEX jobs_by_stage ON jobs(stage, contrast);
-CREATE TABLE sources (
-    job_key TEXT NOT NULL REFERENCES jobs(key) ON DELETE CASCADE,
-    part INTEGER NOT NULL,
-    path TEXT NOT NULL,
-    PRIMARY KEY (job_key, part)
-) STRICT;
-CREATE INDEX sources_by_path ON sources(path);
-CREATE TABLE timings (
-    id INTEGER PRIMARY KEY,
-    job_key TEXT NOT NULL REFERENCES jobs(key) ON DELETE CASCADE,
-    stage TEXT NOT NULL,
-    destination TEXT NOT NULL,
-    attempt INTEGER NOT NULL,
-    begun_at TEXT NOT NULL,
-    seconds REAL,
-    outcome TEXT
-) STRICT;
-CREATE INDEX timings_by_job ON timings(job_key);
-CREATE TABLE objects (
-    job_key TEXT NOT NULL REFERENCES jobs(key) ON DELETE CASCADE,
-    position INTEGER NOT NULL,
-    path TEXT NOT NULL,
-    sha256 TEXT NOT NULL,
-    role TEXT NOT NULL,
-    sop_class_uid TEXT NOT NULL,
-    sop_instance_uid TEXT NOT NULL,
-    series_instance_uid TEXT NOT NULL,
-    PRIMARY KEY (job_key, sop_instance_uid)
-) STRICT;
-CREATE TABLE deliveries (
-    job_key TEXT NOT NULL REFERENCES jobs(key) ON DELETE CASCADE,
-    destination TEXT NOT NULL,
-    tries INTEGER NOT NULL,
-    failure TEXT,
-    next_try_at TEXT,
-    finished_at TEXT,
-    PRIMARY KEY (job_key, destination)
-) STRICT;
-CREATE TABLE receipts (
-    job_key TEXT NOT NULL REFERENCES jobs(key) ON DELETE CASCADE,
-    destination TEXT NOT NULL,
-    sop_instance_uid TEXT NOT NULL,
-    dimse_status INTEGER,
-    delivered INTEGER NOT NULL,
-    verified INTEGER,
-    detail TEXT NOT NULL,
-    transient INTEGER NOT NULL,
-    answered_at TEXT NOT NULL,
-    tries INTEGER NOT NULL,
-    PRIMARY KEY (job_key, destination, sop_instance_uid)
-) STRICT;
-CREATE TABLE purges (
-    job_key TEXT NOT NULL REFERENCES jobs(key) ON DELETE CASCADE,
-    what TEXT NOT NULL,
-    marked_at TEXT NOT NULL,
-    done_at TEXT,
-    PRIMARY KEY (job_key, what)
-) STRICT;
-"""
 
 
 def moment(value: datetime | None) -> str | None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lfmri_node.node.jobs import schema
+from lfmri_node.node.jobs import migrations, schema
 from lfmri_node.node.jobs.job import Job
 from lfmri_node.node.jobs.ledger import Ledger
 
@@ -26,7 +26,7 @@ class Writer(Ledger):
     Raises
     ------
     JobError
-        LF-JOB-004 where it has another schema version.
+        LF-JOB-004 where it has another schema version; see `migrations.migrate`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,10 +36,8 @@ class Writer(Ledger):
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
         with self._change():
-            if self._connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-                for statement in schema.TABLES.split(";"):
-                    self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version={schema.VERSION}")
+            if migrations.version_of(self._connection) == 0:
+                migrations.bring_up_to(self._connection, 0)
         self._check_version()
 
     @contextmanager

@@ -24,7 +24,7 @@ def ledger(tmp_path: Path):
             at = (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=n)).isoformat()
             row = dict.fromkeys(columns)
             row |= {"source_sha256": "", "calling_ae": "", "attempts": 0, "recipe": "{}", "summary": "{}"}
-            row |= {"generation": 0} if "generation" in row else {}
+            row |= {"priority": 0}
             row |= {"received_at": at, "updated_at": at}
             parent = {"key": f"{n}" * 64, "stage": "decoded", "finished_at": at}
             if stage == "received":
