@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lfmri_node.dicom_io.deliver.cstore import DicomDestination, echo
+from lfmri_node.dicom_io.deliver.association import DicomDestination, echo
 
 ROOT = Path(__file__).parents[1]
 START_S = 30.0

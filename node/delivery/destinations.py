@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lfmri_node.dicom_io.deliver.cstore import DicomDestination, echo, send_objects
+from lfmri_node.dicom_io.deliver.association import DicomDestination, echo
+from lfmri_node.dicom_io.deliver.cstore import send_objects
 from lfmri_node.dicom_io.deliver.orthanc import OrthancDestination, reach, upload_objects
 from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
 from lfmri_node.node.config import Config, DicomDestinationSection, OrthancDestinationSection

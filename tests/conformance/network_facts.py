@@ -15,7 +15,8 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, AsynchronousOperationsWindowN
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification
 
-from lfmri_node.dicom_io.deliver.cstore import DicomDestination, echo, send_objects
+from lfmri_node.dicom_io.deliver.association import DicomDestination, echo
+from lfmri_node.dicom_io.deliver.cstore import send_objects
 from lfmri_node.dicom_io.receive.listener import Listener, ListenerSettings
 from lfmri_node.dicom_io.receive.policy import AccessPolicy, Rejection
 from lfmri_node.dicom_io.receive.wire import LOCAL_LIMIT_EXCEEDED

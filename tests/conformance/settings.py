@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
-from lfmri_node.dicom_io.deliver.cstore import DicomDestination
+from lfmri_node.dicom_io.deliver.association import DicomDestination
 from lfmri_node.dicom_io.libraries import MAXIMUM_PDU_BYTES
 from lfmri_node.dicom_io.raw_data.head import MAX_HEAD_BYTES
 from lfmri_node.dicom_io.receive.dimse import MAX_COMMAND_BYTES, MAX_WAITING

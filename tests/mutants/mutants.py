@@ -427,7 +427,7 @@ MUTANTS = (
     ),
     Mutant(
         name="statement: as SCU another PDU length is offered",
-        file="dicom_io/deliver/cstore.py",
+        file="dicom_io/deliver/association.py",
         old="            max_pdu=MAXIMUM_PDU_BYTES,\n",
         new="",
         tests=STATEMENT,

@@ -17,7 +17,8 @@ import numpy as np
 import psutil
 import pytest
 
-from lfmri_node.dicom_io.deliver.cstore import DicomDestination, send_objects
+from lfmri_node.dicom_io.deliver.association import DicomDestination
+from lfmri_node.dicom_io.deliver.cstore import send_objects
 from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.node.demo.pacs import Pacs
 from lfmri_node.node.gateway.send import Address, send_file

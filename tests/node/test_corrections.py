@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lfmri_node.dicom_io.deliver.cstore import DicomDestination, send_objects
+from lfmri_node.dicom_io.deliver.association import DicomDestination
+from lfmri_node.dicom_io.deliver.cstore import send_objects
 from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.node.config import load
 from lfmri_node.node.corrections import accept, corrections

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from lfmri_node.dicom_io.deliver.cstore import DicomDestination, send_objects
+from lfmri_node.dicom_io.deliver.association import DicomDestination
+from lfmri_node.dicom_io.deliver.cstore import send_objects
 from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.node.demo.pacs import dataset_sha256
 from lfmri_node.node.gateway.send import wrapping_of

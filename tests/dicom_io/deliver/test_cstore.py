@@ -21,7 +21,8 @@ from pydicom.uid import SecondaryCaptureImageStorage as SecondaryCapture
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
 
-from lfmri_node.dicom_io.deliver.cstore import DicomDestination, echo, send_objects
+from lfmri_node.dicom_io.deliver.association import DicomDestination, echo
+from lfmri_node.dicom_io.deliver.cstore import send_objects
 from lfmri_node.dicom_io.errors import DeliveryError
 from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.dicom_io.status import Status
@@ -338,7 +339,8 @@ def test_memory_of_the_sender(start_node, tmp_path: Path, peak_kib: str) -> None
         + """
 import sys
 from pathlib import Path
-from lfmri_node.dicom_io.deliver.cstore import DicomDestination, send_objects
+from lfmri_node.dicom_io.deliver.association import DicomDestination
+from lfmri_node.dicom_io.deliver.cstore import send_objects
 
 base = peak_kib()
 there = DicomDestination(

@@ -7,7 +7,8 @@ import pypdfium2
 import pypdfium2.raw
 import pytest
 
-from lfmri_node.dicom_io.deliver.cstore import DicomDestination, send_objects
+from lfmri_node.dicom_io.deliver.association import DicomDestination
+from lfmri_node.dicom_io.deliver.cstore import send_objects
 from lfmri_node.dicom_io.deliver.orthanc import OrthancDestination, upload_objects
 from lfmri_node.dicom_io.objects.attributes import SiteOptions
 from lfmri_node.dicom_io.objects.pdf import REPLACED_NOTE

@@ -7,7 +7,8 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from lfmri_node.dicom_io.deliver.cstore import DicomDestination, send_objects
+from lfmri_node.dicom_io.deliver.association import DicomDestination
+from lfmri_node.dicom_io.deliver.cstore import send_objects
 from lfmri_node.dicom_io.types import EncodedObject
 from lfmri_node.node.demo.demo import run_demo
 from lfmri_node.node.demo.loopback import open_pacs

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lfmri_node.dicom_io.deliver.cstore import DicomDestination, send_objects
+from lfmri_node.dicom_io.deliver.association import DicomDestination
+from lfmri_node.dicom_io.deliver.cstore import send_objects
 from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.dicom_io.receive.incomplete import incomplete_scans
 from lfmri_node.node.config import load
@@ -144,7 +145,8 @@ def test_a_last_part_whose_others_were_just_taken_is_not_success(node, parts: li
 SEND = """
 import sys
 from pathlib import Path
-from lfmri_node.dicom_io.deliver.cstore import DicomDestination, send_objects
+from lfmri_node.dicom_io.deliver.association import DicomDestination
+from lfmri_node.dicom_io.deliver.cstore import send_objects
 there = DicomDestination(
     name="node", host="127.0.0.1", port=int(sys.argv[1]), ae_title="LFMRI", calling_ae_title="GATEWAY"
 )

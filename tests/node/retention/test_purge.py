@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lfmri_node.dicom_io.deliver.cstore import DicomDestination, send_objects
+from lfmri_node.dicom_io.deliver.association import DicomDestination
+from lfmri_node.dicom_io.deliver.cstore import send_objects
 from lfmri_node.node.cli.main import run
 from lfmri_node.node.config import Config, load
 from lfmri_node.node.errors import JobError
