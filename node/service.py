@@ -22,7 +22,7 @@ from lfmri_node.node import logs
 from lfmri_node.node.config import Config
 from lfmri_node.node.delivery.deliver import Delivery, Destination
 from lfmri_node.node.delivery.destinations import destinations_of
-from lfmri_node.node.errors import JobError, damaged_database
+from lfmri_node.node.errors import JobError, WorkerDied, damaged_database
 from lfmri_node.node.ingest import Ingest, listener_settings
 from lfmri_node.node.jobs.drain import Drain
 from lfmri_node.node.jobs.engine import Engine
@@ -32,6 +32,8 @@ from lfmri_node.node.jobs.runner import Runner
 from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import DataLock
+from lfmri_node.node.monitor.serve import Monitor
+from lfmri_node.node.monitor.vitals import Vitals
 from lfmri_node.node.retention.command import Housekeeper
 from lfmri_node.node.terminal.tables import print_error
 from lfmri_node.node.worker.process import TimeLimit, WorkerProcess
@@ -40,6 +42,7 @@ Receiver = Callable[[ReceivedMeasurement], None]
 
 _DRAIN_STEP_S = 0.1
 _LOOK_S = 1.0
+_WARM_AGAIN_S = 30.0
 _GRACE, _GIVE_BACK = 0.8, 0.05
 """Parts of ``node.drain_s``: for work under way to end, and to be given back; the rest is for leaving."""
 
@@ -104,14 +107,20 @@ class Service:
             store.forget_running()
             worker = stack.enter_context(WorkerProcess(self._worker_command, log=self._layout.worker_log))
             worker.start()
-            engine = self._engine(store, worker, drain, destinations)
+            delivery = self._delivery(store, drain, destinations)
+            engine = self._engine(store, worker, drain, delivery)
+            ingest = Ingest(config=self._config, store=store, engine=engine)
+            listener = self._listener(ingest)
+            vitals = _vitals(listener, engine, worker, drain, delivery)
+            stack.enter_context(Monitor(self._config, vitals, version=software_version()))
             with _named_errors():
                 stack.enter_context(engine)
             stack.callback(self._drain, drain, worker, hurry)
             opened = {path: _file_at(path) for path in (self._layout.job_table, self._layout.workflows)}
-            listener = self._listen(store, engine)
+            self._listen(listener, ingest, engine)
             stack.callback(self._close, listener, drain)
             stack.callback(stop.set)
+            threading.Thread(target=_warm_up, args=(worker, stop), name="warm-up", daemon=True).start()
             housekeeper = Housekeeper(self._config, stop)
             threading.Thread(target=housekeeper.run, name="housekeeper", daemon=True).start()
             while not stop.wait(_LOOK_S):
@@ -126,24 +135,25 @@ class Service:
         closing.start()
         closing.join(self._config.node.drain_s)
 
-    def _engine(
-        self, store: Store, worker: WorkerProcess, drain: Drain, destinations: Sequence[Destination]
-    ) -> Engine:
-        config, backoff = self._config, self._config.retry.backoff()
-        delivery = Delivery(
+    def _delivery(self, store: Store, drain: Drain, destinations: Sequence[Destination]) -> Delivery:
+        retry = self._config.retry
+        return Delivery(
             store=store,
             destinations=destinations,
             drain=drain,
-            backoff=backoff,
-            max_attempts=config.retry.max_attempts,
+            backoff=retry.backoff(),
+            max_attempts=retry.max_attempts,
         )
+
+    def _engine(self, store: Store, worker: WorkerProcess, drain: Drain, delivery: Delivery) -> Engine:
+        config = self._config
         runner = Runner(
             store=store,
             layout=self._layout,
             worker=worker,
             time_limit=TimeLimit(stage_s=config.recon.stage_limit_s, slice_s=config.recon.slice_limit_s),
             delivery=delivery,
-            backoff=backoff,
+            backoff=config.retry.backoff(),
             drain=drain,
             max_crashes=config.recon.max_crashes,
             keep_reconstructions=config.node.keep_reconstructions,
@@ -156,12 +166,13 @@ class Service:
             destinations=tuple(delivery.channels),
         )
 
-    def _listen(self, store: Store, engine: Engine) -> Listener:
+    def _listener(self, ingest: Ingest) -> Listener:
+        received = self._wrap(ingest.received) if self._wrap else ingest.received
+        return Listener(listener_settings(self._config, self._layout), received)
+
+    def _listen(self, listener: Listener, ingest: Ingest, engine: Engine) -> None:
         """Take up what was left over, then open the port."""
         config = self._config
-        ingest = Ingest(config=config, store=store, engine=engine)
-        received = self._wrap(ingest.received) if self._wrap else ingest.received
-        listener = Listener(listener_settings(config, self._layout), received)
         listener.spool.open()
         adopted = ingest.adopt(listener.spool.pending())
         left = engine.resume()
@@ -181,7 +192,6 @@ class Service:
             version=software_version(),
             count=adopted + left,
         )
-        return listener
 
     def _drain(self, drain: Drain, worker: WorkerProcess, hurry: threading.Event) -> None:
         """Let the work under way end within the grace time; then stop the worker and leave the rest."""
@@ -194,6 +204,32 @@ class Service:
         worker.stop()
         if not drain.wait_idle(self._config.node.drain_s * _GIVE_BACK):
             logs.event("service.undrained", level=logging.WARNING)
+
+
+def _vitals(
+    listener: Listener, engine: Engine, worker: WorkerProcess, drain: Drain, delivery: Delivery
+) -> Vitals:
+    """What monitoring may ask of the parts of a service."""
+    return Vitals(
+        listens=lambda: listener.alive,
+        moves_jobs=lambda: engine.alive,
+        worker_was_warm=lambda: worker.was_warm,
+        worker_starts=lambda: worker.n_starts,
+        draining=lambda: drain.begun,
+        associations=listener.counts,
+        shut=delivery.shut,
+    )
+
+
+def _warm_up(worker: WorkerProcess, stop: threading.Event) -> None:
+    """Have the worker ready before the first job, however often it takes."""
+    while not stop.is_set():
+        try:
+            worker.get_ready()
+        except WorkerDied:
+            stop.wait(_WARM_AGAIN_S)
+        else:
+            return
 
 
 def _file_at(path: Path) -> tuple[int, int] | None:

@@ -116,6 +116,11 @@ class Door:
         self._bell, self._button = socket.socketpair()
         self._thread = threading.Thread(target=self._watch, name="door", daemon=True)
 
+    @property
+    def alive(self) -> bool:
+        """Whether somebody watches it."""
+        return self._thread.is_alive()
+
     def open(self) -> None:
         """Begin to let callers in."""
         listening = self._server.socket

@@ -8,7 +8,7 @@ the cause (`Status`) and a log line without patient data, one a minute for each 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -121,6 +121,15 @@ class Listener:
             raise RuntimeError("the listener is not started")
         return int(self._server.server_address[1])
 
+    @property
+    def alive(self) -> bool:
+        """Whether callers are let in."""
+        return self._server is not None and self._door is not None and self._door.alive
+
+    def counts(self) -> Mapping[str, int]:
+        """``accepted`` associations, and each code of what was refused, since the start."""
+        return self._tally.counts()
+
     def start(self) -> None:
         """Open the spool and listen.
 
@@ -211,7 +220,9 @@ class Listener:
             ours=self._settings.ae_title,
             address=event.assoc.requestor.address,
         )
-        if rejection is not None:
+        if rejection is None:
+            self._tally.count("accepted")
+        else:
             self._note(event.assoc, rejection.code, f"association rejected, {rejection.message}")
             event.assoc.acse.send_reject(rejection.result, rejection.source, rejection.reason)
             event.assoc.kill()  # returns when the rejection is on its way

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
+from collections.abc import Mapping
 
 _LOG = logging.getLogger(__name__)
 _MAX_KINDS = 256
@@ -28,6 +30,17 @@ class Tally:
         self._lock = threading.Lock()
         self._since = time.monotonic()
         self._more: dict[tuple[str, str, str], int] = {}
+        self._counts: Counter[str] = Counter()
+
+    def count(self, what: str) -> None:
+        """Count something that nobody has to be told of."""
+        with self._lock:
+            self._counts[what] += 1
+
+    def counts(self) -> Mapping[str, int]:
+        """How often what was counted, and each code noted, since the start."""
+        with self._lock:
+            return dict(self._counts)
 
     def note(self, code: str, message: str, address: str, caller: str = "") -> None:
         """Count; log where it is the first of its kind.
@@ -39,6 +52,7 @@ class Tally:
         """
         self.tell()
         with self._lock:
+            self._counts[code] += 1
             kind = (code, message, address)
             if kind not in self._more and len(self._more) >= _MAX_KINDS:
                 kind = (code, message, _OTHERS)

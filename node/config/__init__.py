@@ -14,6 +14,7 @@ from lfmri_node.node.config.destinations import (
 )
 from lfmri_node.node.config.kinds import AeTitle, Section
 from lfmri_node.node.config.network import ConsoleSection, GatewaySection, ListenerSection, NodeSection
+from lfmri_node.node.config.watching import MonitorSection
 from lfmri_node.node.config.work import (
     LoggingSection,
     ObjectsSection,
@@ -53,6 +54,7 @@ class Config(Section):
     logging: LoggingSection = LoggingSection()
     retention: RetentionSection = RetentionSection()
     console: ConsoleSection = ConsoleSection()
+    monitor: MonitorSection = MonitorSection()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Config:

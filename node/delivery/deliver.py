@@ -110,6 +110,10 @@ class Delivery:
         self._drain = drain
         self._max_attempts = max_attempts
 
+    def shut(self) -> Mapping[str, bool]:
+        """Destination -> whether it is left alone for a while because it did not answer."""
+        return {name: channel.shut_s() > 0 for name, channel in self.channels.items()}
+
     def damaged(self, job: Job, name: str) -> list[EncodedObject]:
         """Objects still to be sent whose file is gone or is not what was written, by its SHA-256."""
         return [item for item in self._wanted(job, name) if not _intact(item)]

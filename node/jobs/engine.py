@@ -106,6 +106,12 @@ class Engine:
         self._functions: dict[str, Any] = {}
         self._asked = Requests()
         self._available = True
+        self._thread = threading.Thread(target=self._serve_requests, name="engine-requests", daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether workflows are started."""
+        return self._thread.is_alive()
 
     def __enter__(self) -> Engine:
         """Launch: pending workflows go on where they stopped.
@@ -125,7 +131,7 @@ class Engine:
             for name in [queue_of(Kind.ADMIT), queue_of(Kind.COMPUTE), *self._delivery_queues()]:
                 DBOS.register_queue(name, worker_concurrency=_PLACES, polling_interval_sec=_POLL_S)
             on_failure.pop_all()
-        threading.Thread(target=self._serve_requests, name="engine-requests", daemon=True).start()
+        self._thread.start()
         return self
 
     def __exit__(

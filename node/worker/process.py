@@ -44,7 +44,14 @@ class TimeLimit:
 class WorkerProcess:
     """Starts the worker when it is first needed, again when it has died, and talks to it.
 
-    One caller at a time: whoever calls has it to itself.
+    One caller at a time: whoever calls has it to itself. `get_ready` may be called beside.
+
+    Attributes
+    ----------
+    n_starts
+        How often a process was started.
+    was_warm
+        Whether one has been ready once.
 
     Parameters
     ----------
@@ -59,8 +66,11 @@ class WorkerProcess:
         self._log = log
         self._process: subprocess.Popen[str] | None = None
         self._ready = False
+        self._warming = threading.Lock()
         self._stopped = False
         self._next_id = 0
+        self.n_starts = 0
+        self.was_warm = False
 
     def start(self) -> None:
         """Start the worker now, so that its imports are under way when the first job comes."""
@@ -74,15 +84,17 @@ class WorkerProcess:
         WorkerDied
             LF-JOB-019 it ended before that, or took too long: no job is to blame.
         """
-        process = self._living()
-        if self._ready:
-            return
-        assert process.stdout is not None
-        with _Alarm(process, _WARM_UP_LIMIT_S):
-            for line in process.stdout:
-                self._ready = "ready" in json.loads(line)
-                if self._ready:
-                    return
+        with self._warming:
+            process = self._living()
+            if self._ready:
+                return
+            assert process.stdout is not None
+            with _Alarm(process, _WARM_UP_LIMIT_S):
+                for line in process.stdout:
+                    self._ready = "ready" in json.loads(line)
+                    if self._ready:
+                        self.was_warm = True
+                        return
         raise WorkerDied(
             "LF-JOB-019",
             f"the reconstruction process cannot start ({_ending(process.wait())})",
@@ -163,6 +175,7 @@ class WorkerProcess:
                 env={**PATIENT_THREADS, **os.environ},
                 start_new_session=True,  # a Ctrl-C at the terminal is for the service to handle
             )
+        self.n_starts += 1
         return self._process
 
     def stop(self) -> None:
