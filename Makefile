@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults mutants bench lab pictures lint check lowest newest clean programs
+.PHONY: help demo test faults fuzz mutants bench lab pictures lint check lowest newest clean programs
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -33,6 +33,9 @@ bench: $(READY) programs  ## the figures of the README, written to bench/results
 
 faults: $(READY) programs  ## kill -9, full disks, clock steps, silent PACS at random: faults-out/ (ARGS="--kills 10 --seed 2")
 	@$(BIN)/python tests/faults/run.py $(ARGS)
+
+fuzz: $(READY)  ## 100,000 damaged inputs at every place where foreign bytes are read (ARGS="--inputs 4000 --only xml")
+	@$(BIN)/python tests/faults/fuzz.py $(ARGS)
 
 lab: $(READY)  ## the laboratory at toy size on phantoms: train, evaluate, report (minutes); DATA=folder takes real images
 	@rm -rf lab-out && mkdir lab-out

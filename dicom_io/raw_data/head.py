@@ -17,7 +17,7 @@ from typing import BinaryIO, cast
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.filereader import dcmread, read_file_meta_info
+from pydicom.filereader import dcmread, read_partial
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from lfmri_node.dicom_io.errors import PayloadError
@@ -59,7 +59,7 @@ def read_head(path: Path) -> tuple[FileDataset, RawDataElement | None]:
         1 MiB or of thousands of elements.
     """
     with damage_is_a_payload_error(), path.open("rb", buffering=0) as file:
-        _require_syntax(path)
+        _require_syntax(file.fileno())
         head = dcmread(cast(BinaryIO, _Bounded(file.fileno())), defer_size=_LARGE_ELEMENT)
         block = find_block(head)
         payload = None
@@ -82,7 +82,9 @@ class _Bounded:
         self._reads_left = _MAX_READS
 
     def read(self, size: int = -1, /) -> bytes:
-        if size < 0 or size > self._bytes_left or self._reads_left == 0:
+        if size < 0:  # pydicom reads to the end what it is about to inflate, and nothing else
+            raise _other_syntax()
+        if size > self._bytes_left or self._reads_left == 0:
             raise PayloadError(
                 "LF-PAY-013",
                 "the object's head is longer than 1 MiB, or has too many elements",
@@ -145,15 +147,17 @@ def text_of(dataset: Dataset, keyword: str) -> str:
     return "" if value is None else str(value).strip(" \0")
 
 
-def _require_syntax(path: Path) -> None:
-    """Refuse other encodings before anything of the data set is parsed or inflated.
+def _require_syntax(descriptor: int) -> None:
+    """Refuse other encodings before anything of the data set is parsed or inflated."""
+    begun = read_partial(cast(BinaryIO, _Bounded(descriptor)), stop_when=lambda *_: True)
+    if begun.file_meta.get("TransferSyntaxUID") not in TRANSFER_SYNTAXES:
+        raise _other_syntax()
 
-    The file meta information is read without bounds: that of a received object is our own.
-    """
-    if read_file_meta_info(path).get("TransferSyntaxUID") not in TRANSFER_SYNTAXES:
-        raise PayloadError(
-            "LF-PAY-009",
-            "the transfer syntax is neither Explicit nor Implicit VR Little Endian",
-            "send the object uncompressed",
-            status=Status.UNREADABLE,
-        )
+
+def _other_syntax() -> PayloadError:
+    return PayloadError(
+        "LF-PAY-009",
+        "the transfer syntax is neither Explicit nor Implicit VR Little Endian",
+        "send the object uncompressed",
+        status=Status.UNREADABLE,
+    )

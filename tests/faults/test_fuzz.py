@@ -1,8 +1,11 @@
-"""Damaged Raw Data objects against a running node: each is answered with a documented status."""
+"""Damaged inputs: each is answered with a documented status, or refused with a documented code."""
 
+import json
 import random
 import socket
 import struct
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -70,3 +73,18 @@ def test_every_mutant_of_a_head_is_answered_with_a_documented_status(node, tmp_p
     assert store(scan, node.port) == Status.SUCCESS
     assert node.alive
     assert "Traceback" not in node.log.read_text(encoding="utf-8")
+
+
+@pytest.mark.timeout(900)
+def test_what_is_damaged_is_understood_or_refused_by_name(tmp_path: Path) -> None:
+    """A short ``make fuzz``: Raw Data objects, ISMRMRD files, their XML headers, configurations."""
+    report = tmp_path / "report.json"
+    script = Path(__file__).with_name("fuzz.py")
+    command = [sys.executable, str(script), "--inputs", "1200", "--seed", "7", "--out", str(report)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = json.loads(report.read_text(encoding="utf-8"))
+    assert (said["inputs"], said["findings"]) == (1200, 0)
+    for name, kind in said["kinds"].items():
+        assert 0 < kind["answers"]["understood"] < kind["inputs"], name
+        assert len(kind["answers"]) > 3, f"{name}: refused for few reasons, so the damage tests little"

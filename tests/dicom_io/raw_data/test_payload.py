@@ -310,6 +310,15 @@ def test_deflated_objects_are_refused_before_they_are_inflated(wrapped: Path) ->
     assert refusal(path) == ("LF-PAY-009", Status.UNREADABLE)
 
 
+def test_file_meta_information_that_declares_4_gib_is_read_within_bounds(wrapped: Path) -> None:
+    """Its first element, (0002,0001) OB, has a length of 32 bits (PS3.10 7.1)."""
+    content = bytearray(wrapped.read_bytes())
+    at = content.index(b"\x02\x00\x01\x00OB\0\0") + 8
+    content[at : at + 4] = b"\xfe\xff\xff\xff"
+    wrapped.write_bytes(content)
+    assert refusal(wrapped) == ("LF-PAY-013", Status.UNREADABLE)
+
+
 def test_another_transfer_syntax(wrapped: Path) -> None:
     content = wrapped.read_bytes()
     big_endian = content.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.2\0", 1)
