@@ -8,13 +8,50 @@ from xml.etree import ElementTree
 
 _SIZES = (0xFFFFFFFF, 0x7FFFFFFF, 0xFFFFFFFE, 0x80000000, 0, 1, 255, 65535)
 _WORDS = (
-    b"", b"0", b"-1", b"1e309", b"nan", b"inf", b"1e-320", b"99999999999999999999", b"1.5", b"\xff\xfe", b"\0",
-    b"A" * 70_000, b"../../etc/passwd", b"true", b"[]", b"{}", b"'", b"&#x0;", b"<a/>", b"%s%n", "é✓".encode(),
-)  # fmt: skip
+    b"",
+    b"0",
+    b"-1",
+    b"1e309",
+    b"nan",
+    b"inf",
+    b"1e-320",
+    b"99999999999999999999",
+    b"1.5",
+    b"\xff\xfe",
+    b"\0",
+    b"A" * 70_000,
+    b"../../etc/passwd",
+    b"true",
+    b"[]",
+    b"{}",
+    b"'",
+    b"&#x0;",
+    b"<a/>",
+    b"%s%n",
+    "é✓".encode(),
+)
 _VALUES = (
-    b'""', b'"x"', b'"' + b"A" * 70_000 + b'"', b'"../../etc"', b'"\\u0000"', b"'a\\b'", b"0", b"-1", b"1e308", b"nan", b"-inf",
-    b"9223372036854775807", b"99999999999999999999", b"true", b"[]", b"{}", b'[["a"]]', b"{a = 1}", b"1979-05-27", '"é"'.encode(),
-)  # fmt: skip
+    b'""',
+    b'"x"',
+    b'"' + b"A" * 70_000 + b'"',
+    b'"../../etc"',
+    b'"\\u0000"',
+    b"'a\\b'",
+    b"0",
+    b"-1",
+    b"1e308",
+    b"nan",
+    b"-inf",
+    b"9223372036854775807",
+    b"99999999999999999999",
+    b"true",
+    b"[]",
+    b"{}",
+    b'[["a"]]',
+    b"{a = 1}",
+    b"1979-05-27",
+    '"é"'.encode(),
+)
 
 
 def bytes_damaged(rng: random.Random, content: bytes) -> bytes:

@@ -1,9 +1,9 @@
 """``make fuzz``: damaged inputs by the hundred thousand, at every place where foreign bytes are read.
 
-Each input is read in a process that may be killed, with a limit of time and memory. It has to be understood, or
-refused with an error of ours that carries a documented code. Anything else is a finding: another exception, a
-reader that takes longer than its limit, a process that dies. A finding is named by kind, seed and number,
-which make the same bytes again.
+Each input is read in a process that may be killed, with a limit of time and memory. It has to be
+understood, or refused with an error of ours that carries a documented code. Anything else is a finding:
+another exception, a reader that takes longer than its limit, a process that dies. A finding is named by
+kind, seed and number, which make the same bytes again.
 """
 
 from __future__ import annotations
