@@ -55,6 +55,10 @@ class DeliveryError(DicomIoError):
     """A delivery cannot be attempted at all: the objects or the destination are described wrongly."""
 
 
+class TlsError(DicomIoError):
+    """A certificate, key or revocation list cannot be used."""
+
+
 class ObjectError(DicomIoError):
     """An object cannot be made, or what was made is not legal DICOM; nothing of the job leaves."""
 

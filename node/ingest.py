@@ -22,7 +22,9 @@ from lfmri_node.recon.errors import InvalidModel
 def listener_settings(config: Config, layout: Layout) -> ListenerSettings:
     """The listener's view of the configuration."""
     section = config.listener
-    callers = tuple(AllowedCaller.of(caller.ae_title, [caller.address]) for caller in section.allow)
+    callers = tuple(
+        AllowedCaller.of(caller.ae_title, [caller.address], caller.certificate) for caller in section.allow
+    )
     return ListenerSettings(
         ae_title=config.node.ae_title,
         host=section.host,
@@ -36,6 +38,7 @@ def listener_settings(config: Config, layout: Layout) -> ListenerSettings:
         network_timeout_s=section.network_timeout_s,
         incomplete_after_s=section.incomplete_after_s,
         drain_s=config.node.drain_s,
+        tls=section.tls.settings() if section.tls is not None else None,
     )
 
 

@@ -15,7 +15,9 @@ from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from lfmri_node.dicom_io.ae_title import require_ae_title
+from lfmri_node.dicom_io.errors import TlsError
 from lfmri_node.dicom_io.libraries import MAXIMUM_PDU_BYTES, configure_libraries, tune_connection
+from lfmri_node.dicom_io.tls import ClientContext, ClientTls
 
 _QUEUED_PDUS = 32
 _LOOK_AGAIN_S = 0.5
@@ -32,7 +34,9 @@ class DicomDestination:
     ae_title, calling_ae_title
         Theirs and ours.
     connect_timeout_s, answer_timeout_s
-        Longest wait for the connection, and for the answer to one object once it is sent.
+        Longest wait for the connection and its handshake, and for the answer to one object once it is sent.
+    tls
+        How the connection is secured; None for none.
     """
 
     name: str
@@ -42,6 +46,7 @@ class DicomDestination:
     calling_ae_title: str
     connect_timeout_s: float = 10
     answer_timeout_s: float = 120
+    tls: ClientTls | None = None
 
     def __post_init__(self) -> None:
         require_ae_title(self.ae_title)
@@ -58,6 +63,13 @@ class EchoAnswer:
 
 def echo(destination: DicomDestination) -> EchoAnswer:
     """Ask a destination whether it listens to us (Verification, PS3.4 Annex A)."""
+    try:
+        return _echoed(destination)
+    except TlsError as error:
+        return EchoAnswer(answered=False, detail=f"{error.code}: {error.message}")
+
+
+def _echoed(destination: DicomDestination) -> EchoAnswer:
     with opened_association(destination, [(Verification, UID("1.2.840.10008.1.2"))]) as association:
         if association is None or not association.is_established:
             return EchoAnswer(answered=False, detail=why_not(association)[0])
@@ -74,8 +86,14 @@ def opened_association(
     """Open an association that proposes one context for each pair; it is released or gone at the end.
 
     None where the destination's name leads to no address.
+
+    Raises
+    ------
+    TlsError
+        LF-NET-043 a file of ``destination.tls`` cannot be used.
     """
     configure_libraries()
+    context = destination.tls.context() if destination.tls is not None else None
     entity = AE(destination.calling_ae_title)
     entity.connection_timeout = destination.connect_timeout_s
     entity.acse_timeout = destination.answer_timeout_s
@@ -96,6 +114,7 @@ def opened_association(
             ae_title=destination.ae_title,
             max_pdu=MAXIMUM_PDU_BYTES,
             evt_handlers=[(evt.EVT_CONN_OPEN, opened)],
+            tls_args=None if context is None else (context, destination.host),
         )
     except (OSError, UnicodeError):  # of getaddrinfo, which the library leaves to its caller
         yield None
@@ -114,7 +133,16 @@ def why_not(association: Association | None) -> tuple[str, bool]:
     answer = association.acceptor.primitive
     if association.is_rejected and answer is not None:
         return f"association rejected: {answer.result_str}, {answer.reason_str}", answer.result == 2
+    if failure := _tls_failure(association):
+        return f"no association: no TLS handshake, {failure}", True
     return "no association: the destination cannot be reached or ends the connection", True
+
+
+def _tls_failure(association: Association) -> str | None:
+    """Why the handshake came to nothing; None where it did not, or there was none."""
+    transport = association.dul.socket
+    context = transport.tls_args[0] if transport is not None and transport.tls_args is not None else None
+    return context.failure if isinstance(context, ClientContext) else None
 
 
 class _SendingDimse(DIMSEServiceProvider):

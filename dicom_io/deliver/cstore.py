@@ -48,6 +48,8 @@ def send_objects(
     DeliveryError
         LF-NET-031 a file cannot be read as a DICOM file, LF-NET-032 more than 128 pairs of SOP class
         and transfer syntax. Nothing has been sent then.
+    TlsError
+        LF-NET-043 a file of ``destination.tls`` cannot be used; raised with the first receipt.
     """
     outgoing = [_read(item.path if isinstance(item, EncodedObject) else item) for item in objects]
     contexts = sorted({item.context for item in outgoing})

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from orthanc_api_client import OrthancApiClient
@@ -44,6 +45,8 @@ class OrthancDestination:
         For receipts and messages.
     url
         Of the server's root, for instance ``https://pacs.example:8042``.
+    ca
+        Who signs the server's certificate, a file in PEM; None for those that the system trusts.
     timeout_s
         Longest wait for each answer.
     """
@@ -52,6 +55,7 @@ class OrthancDestination:
     url: str
     user: str | None = None
     password: str | None = field(default=None, repr=False)
+    ca: Path | None = None
     timeout_s: float = 60
 
 
@@ -74,7 +78,7 @@ def reach(destination: OrthancDestination) -> str | None:
     """Ask Orthanc who it is; None when it answers us, else what went wrong."""
     with _client(destination) as client:
         try:
-            system = _document(_ask(client.get, "system", timeout=destination.timeout_s))
+            system = _document(_ask(destination, client.get, "system"))
         except _NotTaken as error:
             return error.detail
     return None if system.get("Version") else _STRANGER
@@ -95,9 +99,9 @@ def _upload(
 ) -> DeliveryReceipt:
     try:
         with item.path.open("rb") as file:
-            said = _document(_ask(client.post, "instances", data=file, timeout=destination.timeout_s))
+            said = _document(_ask(destination, client.post, "instances", data=file))
         status, place = _stored(said)
-        copy = _ask(client.get, f"instances/{place}/file", timeout=destination.timeout_s)
+        copy = _ask(destination, client.get, f"instances/{place}/file")
         if copy[_PREAMBLE : _PREAMBLE + 4] != b"DICM":
             raise _NotTaken(_STRANGER)
     except _NotTaken as error:
@@ -108,10 +112,11 @@ def _upload(
     return _receipt(destination, item, status, delivered=True, verified=True)
 
 
-def _ask(method: Callable[..., Any], place: str, **options: object) -> bytes:
+def _ask(destination: OrthancDestination, method: Callable[..., Any], place: str, **options: object) -> bytes:
     """Content of the answer to a request; every way not to get one is a `_NotTaken`."""
+    verify = True if destination.ca is None else str(destination.ca)
     try:
-        answer = method(place, **options)
+        answer = method(place, timeout=destination.timeout_s, verify=verify, **options)
     except api.OrthancApiException as error:
         raise _cause(error) from None
     except (TypeError, AttributeError, ValueError):
@@ -149,9 +154,10 @@ def _cause(error: api.OrthancApiException) -> _NotTaken:
     code = error.http_status_code if isinstance(error, api.HttpError) else None
     if code is not None:
         return _NotTaken(f"HTTP {code}", transient=code not in _PERMANENT)
-    return _NotTaken(
-        "no answer in time" if isinstance(error, api.TimeoutError) else "Orthanc cannot be reached"
-    )
+    if isinstance(error, api.TimeoutError):
+        return _NotTaken("no answer in time")
+    secured = str(error.url).startswith("https:")
+    return _NotTaken("Orthanc cannot be reached" + (", or its certificate is not trusted" if secured else ""))
 
 
 def _receipt(

@@ -4,6 +4,9 @@ A connection waits in one thread until its association request (A-ASSOCIATE-RQ) 
 the request stays in the kernel's buffer meanwhile. Only then pynetdicom gets the connection and one of
 the places for associations. So silent connections, port scans and half requests take nothing from
 those who talk, and what is read of a request is bounded before it is read.
+
+Under TLS the handshake is part of the wait: it goes on a step whenever something has come, so that half a
+handshake costs a place among those who wait, as half a request does, and no thread.
 """
 
 from __future__ import annotations
@@ -11,11 +14,11 @@ from __future__ import annotations
 import math
 import selectors
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from pynetdicom.association import Association
@@ -28,8 +31,10 @@ from lfmri_node.dicom_io.receive.wire import (
     LOCAL_LIMIT_EXCEEDED,
     PDU_HEADER,
     BoundedSocket,
+    TlsSocket,
     end_connection,
 )
+from lfmri_node.dicom_io.tls import FreshContext, reason_of
 
 _MAX_WAITING = 256
 _BACKLOG = 128
@@ -62,7 +67,7 @@ class DoorRules:
 class _Visitor:
     """A connection without association; ``needed`` bytes of its request are waited for."""
 
-    connection: BoundedSocket
+    connection: BoundedSocket | TlsSocket
     host: str
     address: tuple[str, int]
     since: float
@@ -70,16 +75,9 @@ class _Visitor:
     complete: bool = False
 
     def wait_for(self, size: int) -> None:
-        """Be readable when so many bytes are there, or when no more will come (SO_RCVLOWAT, tcp(7))."""
+        """Go on when so many bytes are there, or when no more will come."""
         self.needed = size
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
-
-    def peek(self) -> bytes:
-        """The bytes that are needed, as far as they have come; they stay in the kernel's buffer."""
-        try:
-            return self.connection.recv(self.needed, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except OSError:
-            return b""
+        self.connection.expect(size)
 
 
 class Door:
@@ -95,6 +93,8 @@ class Door:
         Seconds since an association last got on; None while it is being served.
     tally
         What is refused; told from here.
+    tls
+        Of the connections; None where they are in the clear.
     """
 
     def __init__(
@@ -105,6 +105,7 @@ class Door:
         lets_in: Callable[[str], bool],
         silence_s: Callable[[Association], float | None],
         tally: Tally,
+        tls: FreshContext | None = None,
     ) -> None:
         self._server = server
         self._rules = rules
@@ -112,6 +113,7 @@ class Door:
         self._silence_s = silence_s
         self._visitors: list[_Visitor] = []
         self._tally = tally
+        self._tls = tls
         self._selector = selectors.DefaultSelector()
         self._bell, self._button = socket.socketpair()
         self._thread = threading.Thread(target=self._watch, name="door", daemon=True)
@@ -182,35 +184,60 @@ class Door:
             connection.close()
             return
         if len(self._visitors) >= _MAX_WAITING:
-            silent = [visitor for visitor in self._visitors if not visitor.complete]
-            self._send_away(min(silent or self._visitors, key=lambda visitor: visitor.since))
-        visitor = _Visitor(
-            connection=BoundedSocket(connection, MAXIMUM_PDU_BYTES),
-            host=address[0],
-            address=address,
-            since=time.monotonic(),
-        )
+            self._send_away(self._least_welcome())
+        try:
+            ours = self._wrapped(connection)
+        except OSError:  # gone again
+            connection.close()
+            return
+        visitor = _Visitor(connection=ours, host=address[0], address=address, since=time.monotonic())
         visitor.wait_for(PDU_HEADER.size)
         self._visitors.append(visitor)
-        self._selector.register(visitor.connection, selectors.EVENT_READ, visitor)
+        self._selector.register(ours, selectors.EVENT_READ, visitor)
+
+    def _wrapped(self, connection: socket.socket) -> BoundedSocket | TlsSocket:
+        if self._tls is None:
+            return BoundedSocket(connection, MAXIMUM_PDU_BYTES)
+        return TlsSocket.wrapped(connection, self._tls.current(), MAXIMUM_PDU_BYTES)
+
+    def _least_welcome(self) -> _Visitor:
+        """Who has waited for the longest time, of the address with the most visitors; silent ones first."""
+        crowd = Counter(visitor.host for visitor in self._visitors)
+        silent = [visitor for visitor in self._visitors if not visitor.complete]
+        return min(silent or self._visitors, key=lambda visitor: (-crowd[visitor.host], visitor.since))
 
     def _look(self, visitor: _Visitor) -> None:
-        """Enough bytes have come, or the end: is the request complete?"""
+        """Something has come, or the end: is the request complete?"""
         if visitor not in self._visitors:
             return  # sent away a moment ago, to make room for another
-        if len(visitor.peek()) < visitor.needed:
+        try:
+            self._read(visitor)
+        except ssl.SSLError as error:
+            if not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+                self._note("LF-NET-041", f"no TLS handshake, {reason_of(error)}", visitor.host)
             self._forget(visitor)
+        except OSError:
+            self._forget(visitor)
+
+    def _read(self, visitor: _Visitor) -> None:
+        """Go on as far as bytes have come; raises OSError where no more will."""
+        came = visitor.connection.glance(visitor.needed)
+        if came is None:
+            self._selector.modify(visitor.connection, visitor.connection.awaits, visitor)
             return
         if visitor.needed == PDU_HEADER.size:
-            kind, length = PDU_HEADER.unpack(visitor.peek())
+            kind, length = PDU_HEADER.unpack(came)
             if kind != A_ASSOCIATE_RQ or length > MAXIMUM_PDU_BYTES:
                 self._note("LF-NET-007", "what came is no association request", visitor.host)
                 self._forget(visitor)
                 return
             visitor.wait_for(PDU_HEADER.size + length)
-        if len(visitor.peek()) == visitor.needed:
-            visitor.complete = True
-            self._selector.unregister(visitor.connection)
+            if length and visitor.connection.pending():
+                self._read(visitor)
+            if length:
+                return
+        visitor.complete = True
+        self._selector.unregister(visitor.connection)
 
     def _admit(self) -> None:
         """Give places to those who wait: first to the address with the fewest, there to the newest."""
@@ -237,8 +264,8 @@ class Door:
 
     def _hand_over(self, visitor: _Visitor) -> None:
         self._visitors.remove(visitor)
-        visitor.wait_for(1)
         try:
+            visitor.connection.leave()
             self._server.finish_request(visitor.connection, visitor.address)
         except (OSError, RuntimeError):  # RuntimeError: no thread can be started
             visitor.connection.close()
@@ -252,9 +279,7 @@ class Door:
         """Reject a complete request; close a connection that has not come so far."""
         if visitor.complete:
             self._note("LF-NET-004", "too many associations at once", visitor.host)
-            with suppress(OSError):  # with unread bytes the answer would be lost in a reset
-                visitor.connection.recv(MAXIMUM_PDU_BYTES + PDU_HEADER.size, socket.MSG_DONTWAIT)
-            end_connection(visitor.connection, LOCAL_LIMIT_EXCEEDED)
+            visitor.connection.reject(LOCAL_LIMIT_EXCEEDED, MAXIMUM_PDU_BYTES + PDU_HEADER.size)
         else:
             self._note("LF-NET-009", "no association request came in time", visitor.host)
         self._forget(visitor)

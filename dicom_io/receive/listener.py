@@ -7,6 +7,7 @@ the cause (`Status`) and a log line without patient data, one a minute for each 
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ from lfmri_node.dicom_io.receive.policy import AccessPolicy
 from lfmri_node.dicom_io.receive.spool import Spool
 from lfmri_node.dicom_io.receive.tally import Tally
 from lfmri_node.dicom_io.status import Status
+from lfmri_node.dicom_io.tls import FreshContext, ServerTls, names_in
 
 _DRAIN_POLL_S = 0.02
 _END_S = 2.0
@@ -69,6 +71,8 @@ class ListenerSettings:
         A scan whose missing parts have not come for so long is reported.
     drain_s
         How long `Listener.stop` waits for transfers that are under way.
+    tls
+        How connections are secured; None for none.
     """
 
     ae_title: str = "LFNODE"
@@ -85,6 +89,7 @@ class ListenerSettings:
     min_free_bytes: int = 5 << 30
     incomplete_after_s: float = 600
     drain_s: float = 30
+    tls: ServerTls | None = None
 
     def __post_init__(self) -> None:
         require_ae_title(self.ae_title)
@@ -137,10 +142,13 @@ class Listener:
         ------
         OSError
             The port is taken, or the spool cannot be made.
+        TlsError
+            LF-NET-043 a certificate, key or revocation list cannot be used.
         """
         configure_libraries()
-        self.spool.open()
         settings = self._settings
+        tls = FreshContext(settings.tls) if settings.tls is not None else None
+        self.spool.open()
         entity = AE(settings.ae_title)
         entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
         entity.maximum_associations = settings.max_associations
@@ -169,6 +177,7 @@ class Listener:
             lets_in=settings.policy.lets_in,
             silence_s=lambda a: _dimse(a).silence_s,
             tally=self._tally,
+            tls=tls,
         )
         self._door.open()
         self._reminder.start()
@@ -219,6 +228,7 @@ class Listener:
             called=request.called_ae_title,
             ours=self._settings.ae_title,
             address=event.assoc.requestor.address,
+            names=_names_proved(event.assoc),
         )
         if rejection is None:
             self._tally.count("accepted")
@@ -288,6 +298,13 @@ def _under_way(association: Association) -> bool:
     dimse = _dimse(association)
     silence_s = dimse.silence_s
     return dimse.busy or silence_s is None or silence_s < _ANSWER_LEAVES_S
+
+
+def _names_proved(association: Association) -> frozenset[str]:
+    """What the caller's certificate says; nothing without TLS."""
+    transport = association.dul.socket
+    connection = transport.socket if transport is not None else None
+    return names_in(connection.getpeercert()) if isinstance(connection, ssl.SSLSocket) else frozenset()
 
 
 def _dimse(association: Association) -> ReceivingDimse:

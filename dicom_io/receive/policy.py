@@ -1,12 +1,12 @@
 """Who may open an association: AE title and network address together; nobody unless listed.
 
-An AE title is a name, not a proof. It is therefore bound to the networks that it may come from.
-TLS with client certificates (PS3.15 B.12) is not offered yet: run the listener in a closed network.
+An AE title is a name, not a proof. It is therefore bound to the networks that it may come from, and
+under TLS (PS3.15 B.12) to the certificate that a site names for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -17,12 +17,13 @@ from lfmri_node.dicom_io.ae_title import require_ae_title
 class Rejection(Enum):
     """Why an association is rejected: (result, source, reason) of PS3.8 table 9-21, code, words.
 
-    All are "rejected-permanent" by the UL service-user. An address that does not belong to the AE
-    title is answered like an unknown title: the caller does not learn which titles are listed.
+    All are "rejected-permanent" by the UL service-user. An address or a certificate that does not belong to
+    the AE title is answered like an unknown title: the caller does not learn which titles are listed.
     """
 
     UNKNOWN_CALLER = (1, 1, 3, "LF-NET-001", "calling AE title is not on the allow-list")
     UNKNOWN_ADDRESS = (1, 1, 3, "LF-NET-002", "calling AE title is not allowed from this address")
+    WRONG_CERTIFICATE = (1, 1, 3, "LF-NET-042", "the caller's certificate is not that of its AE title")
     WRONG_CALLED = (1, 1, 7, "LF-NET-003", "called AE title is not ours")
 
     def __init__(self, result: int, source: int, reason: int, code: str, message: str) -> None:
@@ -35,7 +36,12 @@ class Rejection(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllowedCaller:
-    """A gateway: its AE title and where it may come from.
+    """A gateway: its AE title, where it may come from, and what it has to prove.
+
+    Parameters
+    ----------
+    certificate
+        A name in the subject or among the alternative names of its certificate; None asks for none.
 
     Raises
     ------
@@ -45,6 +51,7 @@ class AllowedCaller:
 
     ae_title: str
     networks: tuple[IPv4Network | IPv6Network, ...]
+    certificate: str | None = None
 
     def __post_init__(self) -> None:
         require_ae_title(self.ae_title)
@@ -52,9 +59,14 @@ class AllowedCaller:
             raise ValueError("an allowed caller needs at least one address or network")
 
     @classmethod
-    def of(cls, ae_title: str, networks: Iterable[str]) -> AllowedCaller:
+    def of(cls, ae_title: str, networks: Iterable[str], certificate: str | None = None) -> AllowedCaller:
         """From text: ``192.0.2.7``, ``10.1.0.0/16``, ``2001:db8::/32``."""
-        return cls(ae_title=ae_title, networks=tuple(ip_network(network) for network in networks))
+        found = tuple(ip_network(network) for network in networks)
+        return cls(ae_title=ae_title, networks=found, certificate=certificate)
+
+    def proves(self, names: Collection[str]) -> bool:
+        """Whether the names of a checked certificate (`tls.names_in`) are enough."""
+        return self.certificate is None or self.certificate.casefold() in names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,16 +82,27 @@ class AccessPolicy:
     callers: tuple[AllowedCaller, ...] = ()
     any_caller: bool = False
 
-    def check(self, *, calling: str, called: str, ours: str, address: str) -> Rejection | None:
-        """Whether to reject; None lets the caller in. Spaces around AE titles do not count (PS3.5 6.2)."""
+    def check(
+        self, *, calling: str, called: str, ours: str, address: str, names: Collection[str] = ()
+    ) -> Rejection | None:
+        """Whether to reject; None lets the caller in. Spaces around AE titles do not count (PS3.5 6.2).
+
+        Parameters
+        ----------
+        names
+            What the caller's certificate proves, in lower case; nothing without one.
+        """
         if called.strip() != ours:
             return Rejection.WRONG_CALLED
         if self.any_caller:
             return None
-        networks = [net for c in self.callers if c.ae_title == calling.strip() for net in c.networks]
-        if not networks:
+        named = [caller for caller in self.callers if caller.ae_title == calling.strip()]
+        if not named:
             return Rejection.UNKNOWN_CALLER
-        return None if _lies_in(address, networks) else Rejection.UNKNOWN_ADDRESS
+        near = [caller for caller in named if _lies_in(address, caller.networks)]
+        if not near:
+            return Rejection.UNKNOWN_ADDRESS
+        return None if any(caller.proves(names) for caller in near) else Rejection.WRONG_CERTIFICATE
 
     def lets_in(self, address: str) -> bool:
         """Whether any caller may come from an address, whatever its AE title."""

@@ -29,10 +29,14 @@ from lfmri_node.node.cli.options import (
     Refused,
     ShellName,
     StudyUid,
+    TlsCa,
+    TlsCertificate,
+    TlsKey,
     Version,
     Weights,
     ae_title,
     attributes,
+    client_tls,
     configuration,
 )
 from lfmri_node.node.cli.reported import EXIT_ERROR, reported
@@ -73,12 +77,15 @@ def send(
     accession: Accession = None,
     identity: Identity = None,
     group: Group = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
     json: JsonOption = False,
 ) -> None:
     """Wrap an ISMRMRD file as Raw Data objects and send them to a node, as a scanner gateway does."""
     from lfmri_node.node.gateway.address import parse_address, require_known_host
 
-    address = parse_address(to)
+    address = parse_address(to, client_tls(tls_ca, tls_cert, tls_key))
     given = attributes(identity, patient_id, patient_name, study_uid, accession)
     require_known_host(address)
     from lfmri_node.node.gateway.send import send_file

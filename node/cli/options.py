@@ -10,6 +10,7 @@ import typer
 from lfmri_node.dicom_io.ae_title import require_ae_title
 
 if TYPE_CHECKING:
+    from lfmri_node.dicom_io.tls import ClientTls
     from lfmri_node.node.config import Config
 
 
@@ -75,6 +76,27 @@ Every = Annotated[
     float | None, typer.Option(min=0.1, help="Seconds between two looks of --watch; 2 without it.")
 ]
 Group = Annotated[str | None, typer.Option("--group", help="HDF5 group that holds the measurement.")]
+
+
+TlsCa = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls-ca", exists=True, dir_okay=False, help="Speak TLS; who signs the node's certificate."
+    ),
+]
+TlsCertificate = Annotated[
+    Path | None, typer.Option("--tls-cert", exists=True, dir_okay=False, help="Our own certificate.")
+]
+TlsKey = Annotated[Path | None, typer.Option("--tls-key", exists=True, dir_okay=False, help="Its key.")]
+
+
+def client_tls(ca: Path | None, certificate: Path | None, key: Path | None) -> ClientTls | None:
+    """What the three options of TLS say together; None for in the clear."""
+    if (certificate is None) != (key is None) or (ca is None and certificate is not None):
+        raise typer.BadParameter("--tls-cert and --tls-key belong together, and to --tls-ca")
+    from lfmri_node.dicom_io.tls import ClientTls
+
+    return None if ca is None else ClientTls(ca=ca, certificate=certificate, key=key)
 
 
 def ae_title(value: str) -> str:

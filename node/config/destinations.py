@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from lfmri_node.node.config.kinds import AeTitle, FilePath, Host, Name, Section, Url
+from lfmri_node.node.config.tls import ClientTlsSection
 from lfmri_node.node.errors import ConfigError
 
 
@@ -19,6 +20,7 @@ class DicomDestinationSection(Section):
     host: Host
     port: Annotated[int, Field(ge=1, le=65535)]
     ae_title: AeTitle
+    tls: ClientTlsSection | None = None
 
 
 class OrthancDestinationSection(Section):
@@ -30,11 +32,14 @@ class OrthancDestinationSection(Section):
     user: str | None = None
     password_env: str | None = None
     password_file: FilePath | None = None
+    ca: FilePath | None = None
 
     @model_validator(mode="after")
-    def _one_source(self) -> OrthancDestinationSection:
+    def _fits_together(self) -> OrthancDestinationSection:
         if self.password_env is not None and self.password_file is not None:
             raise ValueError("give password_env or password_file, not both")
+        if self.ca is not None and not self.url.startswith("https:"):
+            raise ValueError("ca belongs to a url that begins with https:")
         return self
 
     def password(self) -> str | None:

@@ -20,6 +20,7 @@ from lfmri_node.node.config.kinds import (
     Section,
     Url,
 )
+from lfmri_node.node.config.tls import ListenerTlsSection
 
 
 class NodeSection(Section):
@@ -34,10 +35,11 @@ class NodeSection(Section):
 
 
 class AllowedCaller(Section):
-    """One caller that may send: its AE title and the address or network it calls from."""
+    """One caller that may send: its AE title, where it calls from, and a name in its certificate."""
 
     ae_title: AeTitle
     address: Network
+    certificate: Annotated[str, Field(min_length=1)] | None = None
 
 
 class ListenerSection(Section):
@@ -51,7 +53,14 @@ class ListenerSection(Section):
     incomplete_after_s: Seconds = 600.0
     network_timeout_s: Seconds = 120.0
     free_space_floor_gb: Gigabytes = 2.0
+    tls: ListenerTlsSection | None = None
     allow: tuple[AllowedCaller, ...] = Field(default=(), strict=False)
+
+    @model_validator(mode="after")
+    def _certificates_are_seen(self) -> ListenerSection:
+        if any(caller.certificate for caller in self.allow) and (self.tls is None or self.tls.ca is None):
+            raise ValueError("allow.certificate needs listener.tls with ca")
+        return self
 
 
 class GatewaySection(Section):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lfmri_node.dicom_io.deliver.association import DicomDestination, echo
 from lfmri_node.dicom_io.deliver.cstore import send_objects
 from lfmri_node.dicom_io.deliver.orthanc import OrthancDestination, reach, upload_objects
+from lfmri_node.dicom_io.tls import ClientTls
 from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
 from lfmri_node.node.config import Config, DicomDestinationSection, OrthancDestinationSection
 from lfmri_node.node.delivery.deliver import Destination
@@ -44,6 +45,8 @@ def destinations_of(config: Config) -> list[Destination]:
     ------
     ConfigError
         LF-CFG-005 where a password cannot be had.
+    TlsError
+        LF-NET-043 where a certificate or key cannot be used.
     """
     return [_destination(section, config.node.ae_title) for section in config.destinations]
 
@@ -52,7 +55,11 @@ def _destination(
     section: DicomDestinationSection | OrthancDestinationSection, calling_ae: str
 ) -> _ByStore | _ByRest:
     if isinstance(section, DicomDestinationSection):
+        if section.tls is not None:
+            section.tls.settings().context()
         return _ByStore(peer=_dicom(section, calling_ae))
+    if section.ca is not None:
+        ClientTls(ca=section.ca).context()
     return _ByRest(peer=_orthanc(section))
 
 
@@ -63,12 +70,13 @@ def _dicom(section: DicomDestinationSection, calling_ae: str) -> DicomDestinatio
         port=section.port,
         ae_title=section.ae_title,
         calling_ae_title=calling_ae,
+        tls=section.tls.settings() if section.tls is not None else None,
     )
 
 
 def _orthanc(section: OrthancDestinationSection) -> OrthancDestination:
     return OrthancDestination(
-        name=section.name, url=section.url, user=section.user, password=section.password()
+        name=section.name, url=section.url, user=section.user, password=section.password(), ca=section.ca
     )
 
 

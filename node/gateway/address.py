@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass
 
 from lfmri_node.dicom_io.ae_title import require_ae_title
+from lfmri_node.dicom_io.tls import ClientTls
 from lfmri_node.node.errors import NodeError
 
 _ADDRESS = re.compile(r"(?P<ae>[^@]+)@(?P<host>[^@:]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
@@ -14,14 +15,15 @@ _ADDRESS = re.compile(r"(?P<ae>[^@]+)@(?P<host>[^@:]+|\[[0-9a-fA-F:]+\]):(?P<por
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """A node to send to."""
+    """A node to send to, and how the connection to it is secured; None for in the clear."""
 
     ae_title: str
     host: str
     port: int
+    tls: ClientTls | None = None
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str, tls: ClientTls | None = None) -> Address:
     """Read ``AET@host:port``.
 
     Raises
@@ -36,7 +38,7 @@ def parse_address(text: str) -> Address:
         require_ae_title(match["ae"])
     except ValueError as error:
         raise NodeError("LF-CFG-006", str(error), "write the address as AET@host:port") from None
-    return Address(ae_title=match["ae"], host=match["host"].strip("[]"), port=int(match["port"]))
+    return Address(ae_title=match["ae"], host=match["host"].strip("[]"), port=int(match["port"]), tls=tls)
 
 
 def require_known_host(address: Address) -> None:

@@ -87,6 +87,7 @@ def send_file(
             port=address.port,
             ae_title=address.ae_title,
             calling_ae_title=calling_ae,
+            tls=address.tls,
         )
         receipts: list[DeliveryReceipt] = []
         for done, receipt in enumerate(send_objects(peer, parts), start=1):

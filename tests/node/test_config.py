@@ -34,8 +34,8 @@ def refusal(folder: Path, text: str) -> ConfigError:
         ("[listener]\nallow = [{ae_title = 'A', adress = '127.0.0.1'}]", "listener.allow[0].adress"),
         ("[gateways.SCANNER1]\nfft_sgn = 1", "gateways.SCANNER1.fft_sgn"),
         (
-            "[[destinations]]\nkind = 'dicom'\nname = 'p'\nhost = 'h'\nport = 4\nae_title = 'A'\ntls = true",
-            "destinations[0].tls",
+            "[[destinations]]\nkind = 'dicom'\nname = 'p'\nhost = 'h'\nport = 4\nae_title = 'A'\ntsl = true",
+            "destinations[0].tsl",
         ),
     ],
 )
