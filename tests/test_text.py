@@ -20,6 +20,7 @@ from lfmri_node.node.config import (
     load,
 )
 from lfmri_node.node.config.network import AllowedCaller
+from lfmri_node.node.config.tls import ClientTlsSection, ListenerTlsSection
 from lfmri_node.recon.lab import app as lab_app
 from lfmri_node.recon.train.recipes import all_recipes
 
@@ -98,7 +99,12 @@ def shown(value: object) -> str:
 def test_every_configuration_key_is_documented_with_its_default() -> None:
     models = {name: field.annotation for name, field in Config.model_fields.items()}
     sections = {name: model for name, model in models.items() if isinstance(model, type)}
-    tables = {"listener.allow": AllowedCaller, "gateways.NAME": GatewaySection}
+    tables = {
+        "listener.allow": AllowedCaller,
+        "listener.tls": ListenerTlsSection,
+        "gateways.NAME": GatewaySection,
+        "destinations.tls": ClientTlsSection,
+    }
     expected = dict(
         row
         for prefix, model in [
@@ -159,7 +165,7 @@ def test_the_shipped_configuration_is_accepted() -> None:
     assert load(ROOT / "config.toml").listener.allow
 
 
-@pytest.mark.parametrize("page", ["README.md", "deploy/docs/configuration.md"])
+@pytest.mark.parametrize("page", ["README.md", "deploy/docs/configuration.md", "deploy/docs/certificates.md"])
 def test_configuration_in_the_documentation_is_accepted(page: str) -> None:
     for block in re.findall(r"```toml\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL):
         from_document(tomllib.loads(block), base=ROOT, name=page)
