@@ -6,104 +6,29 @@ import contextlib
 import math
 import random
 import threading
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 from pathlib import Path
 from time import monotonic
 
 from archives import Identity, Orthanc, StoragePacs, Wire, storage_pacs
+from hostile import ATTACKS, under_attack
+from senders import BACKLOG, Gateway, Verdict
 from surroundings import Clock, Disk, Node, free_port, make_scan, store, study_of, wait_until
 
-from lfmri_node.dicom_io.status import meaning_of
 from lfmri_node.node.viewer.orthanc_server import OrthancServer, find_orthanc
 
 KILLS = {"node": 0.35, "worker": 0.3, "both": 0.2, "starting": 0.15}
 """What is killed, and how often in a hundred."""
 
-_BACKLOG = 3
-_AGAIN_SHARE = 0.2
+FREEZES = ("node", "worker")
+"""What is stopped by SIGSTOP for a while, as on a machine that swaps or is moved: it comes back."""
+
+_CROWD, _CROWD_EVERY = 64, 20
 _STARVED_S = 90.0
 _PEACE_S = 300.0
 _CLOCK_STEPS_S = (-86_400, 3_600, -3_600, 86_400, 0)
-
-
-@dataclass
-class Verdict:
-    """What came of a campaign.
-
-    Parameters
-    ----------
-    acknowledged, delivered, lost, quarantined
-        Scans. Delivered: every object is in both PACS with the pixels of an undisturbed run.
-    doubled
-        Objects that are there twice, or that an undisturbed run does not make.
-    turned_away
-        Times that a scan without fault was answered with a status that tells the sender to give up.
-    starved
-        Times that the healthy PACS got nothing for 90 s, or for five starts of the node on a slow machine.
-    second_nodes
-        Times that a second node was let in on the same folder.
-    own_exits
-        Times that the node ended by itself, as at a start on a full disk, and was started again.
-    """
-
-    kills: int = 0
-    acknowledged: int = 0
-    delivered: int = 0
-    lost: int = 0
-    doubled: int = 0
-    quarantined: int = 0
-    answers: Counter[str] = field(default_factory=Counter)
-    turned_away: int = 0
-    starved: int = 0
-    second_nodes: int = 0
-    own_exits: int = 0
-    seconds: float = 0.0
-    faults: Counter[str] = field(default_factory=Counter)
-    remarks: list[str] = field(default_factory=list)
-
-    @property
-    def good(self) -> bool:
-        """Nothing lost, doubled, put aside, turned away or starved, and one node at a time."""
-        wrong = (self.lost, self.doubled, self.quarantined, self.turned_away, self.starved, self.second_nodes)
-        return not any(wrong)
-
-
-class Gateway(threading.Thread):
-    """Sends one scan after the other, some twice, each until it is acknowledged."""
-
-    def __init__(self, campaign: Campaign, seed: int) -> None:
-        super().__init__(daemon=True)
-        self._campaign = campaign
-        self._rng = random.Random(seed)
-        self.pause = threading.Event()
-        self.stopped = threading.Event()
-        self.last = False
-
-    def run(self) -> None:
-        while not self.last and not self.stopped.is_set():
-            again = self._rng.random() < _AGAIN_SHARE
-            if self._campaign.backlog() >= _BACKLOG:
-                self.pause.wait(0.5)
-            elif again and self._campaign.acknowledged:
-                self.send(self._rng.choice(sorted(self._campaign.acknowledged)))
-            else:
-                self.send(self._campaign.next_number())
-
-    def send(self, number: int) -> None:
-        """Send until success is answered, as a gateway does; to be stopped ends it as well."""
-        (path,) = self._campaign.scan(number)
-        verdict = self._campaign.verdict
-        while not self.stopped.is_set():
-            status = store(path, self._campaign.node.port)
-            verdict.answers["none" if status is None else f"0x{status:04X}"] += 1
-            if status == 0:
-                self._campaign.acknowledged.add(number)
-                return
-            verdict.turned_away += status is not None and not meaning_of(status).transient
-            self.pause.wait(0.2)
 
 
 class Campaign:
@@ -134,6 +59,8 @@ class Campaign:
         begun = monotonic()
         faults = {
             "kill": self._kill,
+            "freeze": self._freeze,
+            "crowd": self._crowd,
             "silent": self._silent,
             "full": self._full,
             "second": self._second,
@@ -177,8 +104,10 @@ class Campaign:
         self.node = stack.enter_context(Node(folder / "node", self._kind, tables, environment))
 
     def _plan(self, kills: int) -> list[str]:
-        """Names of faults in random order; three of the others for every ten kills."""
+        """Names of faults in random order; a freeze and three of the others for every ten kills."""
         plan = [f"kill {self._rng.choices(list(KILLS), list(KILLS.values()))[0]}" for _ in range(kills)]
+        plan += [f"freeze {what}" for what in islice(cycle(FREEZES), math.ceil(0.1 * kills))]
+        plan += ["crowd"] * (kills // _CROWD_EVERY)
         others = ["silent", "full", "second", "second other-name"]
         others += ["full start"] if self._disk.mounted else []
         others += ["clock"] if self._clock.works else []
@@ -186,6 +115,10 @@ class Campaign:
         plan += list(islice(cycle(others), math.ceil(0.3 * kills)))
         self._rng.shuffle(plan)
         return plan
+
+    @property
+    def port(self) -> int:
+        return self.node.port
 
     def next_number(self) -> int:
         with self._turn:
@@ -243,6 +176,22 @@ class Campaign:
         self._some_time(1.0)
         wait_until(self.node.kill_worker, self._patience_s)
 
+    def _freeze(self, what: str) -> None:
+        """SIGSTOP for a while, then SIGCONT."""
+        frozen = self.node.freeze(what)
+        self._some_time(2.0 * self._start_s)
+        self.node.thaw(frozen)
+
+    def _crowd(self, _how: str) -> None:
+        """64 gateways send a new scan at once, beside 64 connections of a stranger that mean no good."""
+        gateways = [Gateway(self, 0) for _ in range(_CROWD)]
+        numbers = [self.next_number() for _ in gateways]
+        for number in numbers:
+            self.scan(number)
+        kind = self._rng.choice(sorted(ATTACKS))
+        with under_attack(self.port, ATTACKS[kind], source="127.0.0.2"), ThreadPoolExecutor(_CROWD) as pool:
+            list(pool.map(Gateway.send, gateways, numbers))
+
     def _wait_arrivals(self, n_scans: int, when: str) -> None:
         wanted = self.healthy.n_studies() + n_scans
         if not wait_until(lambda: self.healthy.n_studies() >= wanted, self._patience_s, every_s=0.5):
@@ -252,7 +201,7 @@ class Campaign:
     def _silent(self, _how: str) -> None:
         """One PACS takes connections and says nothing; scans go on arriving in the other one."""
         self.moody.wire.change("silent")
-        self._wait_arrivals(_BACKLOG, "beside a silent one")
+        self._wait_arrivals(BACKLOG, "beside a silent one")
         self.moody.wire.change("open")
 
     def _full(self, how: str) -> None:

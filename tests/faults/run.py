@@ -20,7 +20,8 @@ from math import inf
 from pathlib import Path
 from time import monotonic
 
-from campaign import Campaign, Verdict
+from campaign import Campaign
+from senders import Verdict
 
 REAL_SHARE = 0.1
 """Of the kills: on the service as installed. The others run on numerics of a few lines."""

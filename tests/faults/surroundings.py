@@ -160,6 +160,25 @@ class Node:
                     killed += 1
         return killed > 0
 
+    def freeze(self, what: str) -> list[psutil.Process]:
+        """SIGSTOP of the node or of its reconstruction process; what was stopped."""
+        assert self.process is not None
+        frozen = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            node = psutil.Process(self.process.pid)
+            for process in [node] if what == "node" else node.children():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.suspend()
+                    frozen.append(process)
+        return frozen
+
+    @staticmethod
+    def thaw(frozen: Sequence[psutil.Process]) -> None:
+        """SIGCONT, in what is left of `freeze`."""
+        for process in frozen:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+
     def stop(self, limit_s: float = 60.0) -> int:
         """SIGTERM; returns the exit status."""
         assert self.process is not None
