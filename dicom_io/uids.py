@@ -35,6 +35,11 @@ def name_uid(*parts: str | int) -> str:
     return f"2.25.{uuid.uuid5(_NAMESPACE, json.dumps(parts)).int}"
 
 
+def fresh_uid() -> str:
+    """A UID that nobody has had before, for what follows from nothing: a transaction."""
+    return f"2.25.{uuid.uuid4().int}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobKey:
     """What the pixels of a job are made from; two jobs are the same exactly when all of this is the same.

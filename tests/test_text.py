@@ -16,6 +16,7 @@ from lfmri_node.node.config import (
     DicomDestinationSection,
     GatewaySection,
     OrthancDestinationSection,
+    StowDestinationSection,
     from_document,
     load,
 )
@@ -112,6 +113,7 @@ def test_every_configuration_key_is_documented_with_its_default() -> None:
             *tables.items(),
             ("destinations", DicomDestinationSection),
             ("destinations", OrthancDestinationSection),
+            ("destinations", StowDestinationSection),
         ]
         if issubclass(model, BaseModel)
         for row in keys(model, prefix)

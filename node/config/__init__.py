@@ -11,6 +11,7 @@ from lfmri_node.node.config.destinations import (
     DestinationSection,
     DicomDestinationSection,
     OrthancDestinationSection,
+    StowDestinationSection,
 )
 from lfmri_node.node.config.kinds import AeTitle, Section
 from lfmri_node.node.config.network import ConsoleSection, GatewaySection, ListenerSection, NodeSection
@@ -34,6 +35,7 @@ __all__ = [
     "OrthancDestinationSection",
     "ReconSection",
     "RetentionSection",
+    "StowDestinationSection",
     "from_document",
     "load",
 ]
@@ -111,7 +113,7 @@ def from_document(document: dict[str, object], *, base: Path, name: str) -> Conf
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    if location[:1] == ("destinations",) and len(location) > 3:
+    if location[:1] == ("destinations",) and len(location) > 2:
         location = (*location[:2], *location[3:])  # the kind that selected the table's model
     if location[-1:] == ("[key]",):
         location = location[:-1]  # the name of a table is wrong, not a value in it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -22,11 +23,20 @@ class DicomDestinationSection(Section):
     ae_title: AeTitle
     tls: ClientTlsSection | None = None
 
+    @property
+    def way(self) -> str:
+        """How objects go there, for people."""
+        return "C-STORE"
 
-class OrthancDestinationSection(Section):
-    """An Orthanc that takes the objects through its REST API; what it holds is read back."""
+    @property
+    def address(self) -> str:
+        """Where that is, for people."""
+        return f"{self.ae_title}@{self.host}:{self.port}"
 
-    kind: Literal["orthanc"]
+
+class HttpDestinationSection(Section):
+    """A server that is spoken to by HTTP, and how to log in there."""
+
     name: Name
     url: Url
     user: str | None = None
@@ -35,12 +45,17 @@ class OrthancDestinationSection(Section):
     ca: FilePath | None = None
 
     @model_validator(mode="after")
-    def _fits_together(self) -> OrthancDestinationSection:
+    def _fits_together(self) -> HttpDestinationSection:
         if self.password_env is not None and self.password_file is not None:
             raise ValueError("give password_env or password_file, not both")
         if self.ca is not None and not self.url.startswith("https:"):
             raise ValueError("ca belongs to a url that begins with https:")
         return self
+
+    @property
+    def address(self) -> str:
+        """Where that is, for people."""
+        return self.url
 
     def password(self) -> str | None:
         """The password from its environment variable or file; None where neither is named.
@@ -53,34 +68,79 @@ class OrthancDestinationSection(Section):
         if self.password_env is not None:
             value = os.environ.get(self.password_env)
             if value is None:
-                raise self._no_password(f"environment variable {self.password_env} is not set")
-            return self._usable(value)
+                raise self._no_secret(f"environment variable {self.password_env} is not set")
+            return self._usable(value, "password")
         if self.password_file is None:
             return None
+        return self._usable(self._content(self.password_file, "password_file"), "password")
+
+    def _content(self, path: Path, key: str) -> str:
         try:
-            return self._usable(self.password_file.read_text(encoding="utf-8").strip())
+            return path.read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise self._no_password(f"password_file cannot be read ({error.strerror})") from None
+            raise self._no_secret(f"{key} cannot be read ({error.strerror})") from None
         except UnicodeDecodeError:
-            raise self._no_password("password_file is not text") from None
+            raise self._no_secret(f"{key} is not text") from None
 
-    def _usable(self, password: str) -> str:
-        if not password or not password.isprintable():
-            raise self._no_password("the password is empty or has control characters")
+    def _usable(self, secret: str, what: str) -> str:
+        if not secret or not secret.isprintable():
+            raise self._no_secret(f"the {what} is empty or has control characters")
         try:
-            password.encode("latin-1")
+            secret.encode("latin-1")
         except UnicodeEncodeError:
-            raise self._no_password("the password has characters that HTTP cannot carry") from None
-        return password
+            raise self._no_secret(f"the {what} has characters that HTTP cannot carry") from None
+        return secret
 
-    def _no_password(self, what: str) -> ConfigError:
+    def _no_secret(self, what: str) -> ConfigError:
         return ConfigError(
             "LF-CFG-005",
             f"destination '{self.name}': {what}",
-            "set the variable of password_env for the service, or let its user read password_file",
+            "set the variable of password_env for the service, or let its user read the file",
         )
 
 
+class OrthancDestinationSection(HttpDestinationSection):
+    """An Orthanc that takes the objects through its REST API; what it holds is read back."""
+
+    kind: Literal["orthanc"]
+
+    @property
+    def way(self) -> str:
+        """How objects go there, for people."""
+        return "Orthanc REST"
+
+
+class StowDestinationSection(HttpDestinationSection):
+    """A DICOMweb server that takes the objects by STOW-RS; ``url`` is the root of the service."""
+
+    kind: Literal["stow"]
+    token_file: FilePath | None = None
+    max_request_mb: Annotated[float, Field(gt=0, le=4096, allow_inf_nan=False)] = 64.0
+
+    @model_validator(mode="after")
+    def _one_login(self) -> StowDestinationSection:
+        if self.token_file is not None and self.user is not None:
+            raise ValueError("give user with a password, or token_file, not both")
+        return self
+
+    @property
+    def way(self) -> str:
+        """How objects go there, for people."""
+        return "STOW-RS"
+
+    def require_token(self) -> None:
+        """Check that the token can be read, which is done again for each delivery.
+
+        Raises
+        ------
+        ConfigError
+            LF-CFG-005 where it cannot be.
+        """
+        if self.token_file is not None:
+            self._usable(self._content(self.token_file, "token_file"), "token")
+
+
 DestinationSection = Annotated[
-    DicomDestinationSection | OrthancDestinationSection, Field(discriminator="kind")
+    DicomDestinationSection | OrthancDestinationSection | StowDestinationSection,
+    Field(discriminator="kind"),
 ]

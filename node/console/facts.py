@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lfmri_node.dicom_io.receive.incomplete import incomplete_scans
-from lfmri_node.node.config import Config, DestinationSection, DicomDestinationSection
+from lfmri_node.node.config import Config
 from lfmri_node.node.console.artefacts import KINDS, Images, NoPicture
 from lfmri_node.node.console.calibration import CALIBRATION_KINDS, calibration_plane, n_calibrated
 from lfmri_node.node.console.history import KINDS as HISTORY_KINDS
@@ -183,8 +183,7 @@ class Facts:
             if self.layout.job_table.exists():
                 with self.table() as table:
                     backlog = table.backlog(section.name)
-            kind = "C-STORE" if isinstance(section, DicomDestinationSection) else "Orthanc REST"
-            found.append(Place(name=section.name, kind=kind, address=_address(section), backlog=backlog))
+            found.append(Place(name=section.name, kind=section.way, address=section.address, backlog=backlog))
         return found
 
     def history(self) -> dict[str, Any]:
@@ -249,12 +248,6 @@ def _why_absent(job: Job, kind: str) -> str:
     if kind in ("reference", "difference"):
         return "There is none: the lesion term changed nothing, so the reference is the LF-MRI image."
     return "Not kept."
-
-
-def _address(section: DestinationSection) -> str:
-    if isinstance(section, DicomDestinationSection):
-        return f"{section.ae_title}@{section.host}:{section.port}"
-    return section.url
 
 
 def _size_of(folder: Path) -> int:

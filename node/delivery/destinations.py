@@ -8,9 +8,16 @@ from dataclasses import dataclass
 from lfmri_node.dicom_io.deliver.association import DicomDestination, echo
 from lfmri_node.dicom_io.deliver.cstore import send_objects
 from lfmri_node.dicom_io.deliver.orthanc import OrthancDestination, reach, upload_objects
+from lfmri_node.dicom_io.deliver.stow import StowDestination, reach_stow, store_instances
 from lfmri_node.dicom_io.tls import ClientTls
 from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
-from lfmri_node.node.config import Config, DicomDestinationSection, OrthancDestinationSection
+from lfmri_node.node.config import (
+    Config,
+    DestinationSection,
+    DicomDestinationSection,
+    OrthancDestinationSection,
+    StowDestinationSection,
+)
 from lfmri_node.node.delivery.deliver import Destination
 
 
@@ -38,29 +45,41 @@ class _ByRest:
         return upload_objects(self.peer, objects)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ByWeb:
+    peer: StowDestination
+
+    @property
+    def name(self) -> str:
+        return self.peer.name
+
+    def send(self, objects: Sequence[EncodedObject]) -> Iterator[DeliveryReceipt]:
+        return store_instances(self.peer, objects)
+
+
 def destinations_of(config: Config) -> list[Destination]:
     """Every destination of the configuration.
 
     Raises
     ------
     ConfigError
-        LF-CFG-005 where a password cannot be had.
+        LF-CFG-005 where a password or token cannot be had.
     TlsError
         LF-NET-043 where a certificate or key cannot be used.
     """
     return [_destination(section, config.node.ae_title) for section in config.destinations]
 
 
-def _destination(
-    section: DicomDestinationSection | OrthancDestinationSection, calling_ae: str
-) -> _ByStore | _ByRest:
+def _destination(section: DestinationSection, calling_ae: str) -> Destination:
     if isinstance(section, DicomDestinationSection):
         if section.tls is not None:
             section.tls.settings().context()
         return _ByStore(peer=_dicom(section, calling_ae))
     if section.ca is not None:
         ClientTls(ca=section.ca).context()
-    return _ByRest(peer=_orthanc(section))
+    if isinstance(section, OrthancDestinationSection):
+        return _ByRest(peer=_orthanc(section))
+    return _ByWeb(peer=_stow(section))
 
 
 def _dicom(section: DicomDestinationSection, calling_ae: str) -> DicomDestination:
@@ -80,15 +99,30 @@ def _orthanc(section: OrthancDestinationSection) -> OrthancDestination:
     )
 
 
-def probe(section: DicomDestinationSection | OrthancDestinationSection, *, calling_ae: str) -> str | None:
-    """Ask a destination whether it is there (C-ECHO, or Orthanc's ``/system``); None where it answers.
+def _stow(section: StowDestinationSection) -> StowDestination:
+    section.require_token()
+    return StowDestination(
+        name=section.name,
+        url=section.url,
+        user=section.user,
+        password=section.password(),
+        token_file=section.token_file,
+        ca=section.ca,
+        max_request_bytes=int(section.max_request_mb * 1e6),
+    )
+
+
+def probe(section: DestinationSection, *, calling_ae: str) -> str | None:
+    """Ask a destination whether it is there: C-ECHO, Orthanc's ``/system``, a search; None where it answers.
 
     Raises
     ------
     ConfigError
-        LF-CFG-005 where a password cannot be had.
+        LF-CFG-005 where a password or token cannot be had.
     """
     if isinstance(section, OrthancDestinationSection):
         return reach(_orthanc(section))
+    if isinstance(section, StowDestinationSection):
+        return reach_stow(_stow(section))
     answer = echo(_dicom(section, calling_ae))
     return None if answer.answered else answer.detail

@@ -13,7 +13,7 @@ from lfmri_node.dicom_io.receive.listener import ListenerSettings
 
 _PAGE = Path(__file__).parents[2] / "deploy" / "docs" / "configuration.md"
 _SECTIONS = ("node.ae_title", "listener.", "destinations.", "retry.", "objects.")
-_OF_ORTHANC = ("destinations.ca", "destinations.url", "destinations.user", "destinations.password")
+_OF_LOGIN = ("destinations.ca", "destinations.user", "destinations.password")
 
 
 def configurable_rows() -> list[tuple[str, ...]]:
@@ -21,7 +21,7 @@ def configurable_rows() -> list[tuple[str, ...]]:
     lines = [line for line in _PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     cells = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines]
     named = [(row[0].strip("`"), row) for row in cells]
-    return [row for key, row in named if key.startswith(_SECTIONS) and not key.startswith(_OF_ORTHANC)]
+    return [row for key, row in named if key.startswith(_SECTIONS) and not key.startswith(_OF_LOGIN)]
 
 
 def default_of(kind: type, name: str) -> object:

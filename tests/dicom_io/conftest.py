@@ -251,7 +251,10 @@ def orthanc(
     binary = program("Orthanc")
     home = tmp_path_factory.mktemp("orthanc")
     http, dicom = _free_port(), _free_port()
+    web = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
     settings = {
+        "Plugins": [str(web)] if web.exists() else [],
+        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
         "StorageDirectory": str(home / "storage"),
         "IndexDirectory": str(home / "index"),
         "HttpPort": http,

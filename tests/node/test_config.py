@@ -78,6 +78,14 @@ def test_unknown_key_names_its_path(tmp_path: Path, text: str, where: str) -> No
         ("[[destinations]]\nkind = 'orthanc'\nname = 'p'\nurl = 'http://u:p@h'", "destinations[0].url"),
         ("[[destinations]]\nkind = 'orthanc'\nname = 'p'\nurl = 'http://h:99999'", "destinations[0].url"),
         ("[[destinations]]\nkind = 'fax'\nname = 'p'", "destinations[0]"),
+        (
+            "[[destinations]]\nkind = 'stow'\nname = 'p'\nurl = 'http://h'\nuser = 'u'\ntoken_file = 't'",
+            "destinations[0]",
+        ),
+        (
+            "[[destinations]]\nkind = 'stow'\nname = 'p'\nurl = 'http://h'\nmax_request_mb = 0",
+            "destinations[0].max_request_mb",
+        ),
         ("[[destinations]]\nkind = 'orthanc'\nname = 'p'\nurl = 'ftp://x'", "destinations[0].url"),
     ],
 )
