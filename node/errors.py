@@ -29,6 +29,25 @@ class ConfigError(NodeError):
     """``config.toml`` cannot be read, or a setting in it is unknown or wrong."""
 
 
+class DoorError(NodeError):
+    """What comes in by a door is cut off, or is not taken.
+
+    Parameters
+    ----------
+    passing
+        The same may be taken at another time.
+    damaged
+        The ISMRMRD file cannot be read as one; it may be half a copy.
+    """
+
+    def __init__(
+        self, code: str, message: str, hint: str, *, passing: bool = False, damaged: bool = False
+    ) -> None:
+        super().__init__(code, message, hint)
+        self.passing = passing
+        self.damaged = damaged
+
+
 class JobError(NodeError):
     """A job, the job database or the executor's lock is not in the state that was asked for."""
 

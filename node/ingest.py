@@ -50,8 +50,8 @@ class Ingest:
         self._store = store
         self._engine = engine
 
-    def received(self, measurement: ReceivedMeasurement) -> None:
-        """Record and enqueue a measurement whose files are safe in the spool.
+    def received(self, measurement: ReceivedMeasurement) -> Job:
+        """Record and enqueue a measurement whose files are safe in the spool; the job that it is now.
 
         Raises
         ------
@@ -77,6 +77,7 @@ class Ingest:
             bytes=measurement.size_bytes,
             n_parts=len(measurement.parts),
         )
+        return job
 
     def _record(self, measurement: ReceivedMeasurement) -> Job:
         recipe = Recipe.of(self._config, measurement.calling_ae)

@@ -22,10 +22,12 @@ from lfmri_node.node import logs
 from lfmri_node.node.config import Config
 from lfmri_node.node.delivery.deliver import Delivery, Destination
 from lfmri_node.node.delivery.destinations import destinations_of
+from lfmri_node.node.doors.doors import Doors
 from lfmri_node.node.errors import JobError, WorkerDied, damaged_database
 from lfmri_node.node.ingest import Ingest, listener_settings
 from lfmri_node.node.jobs.drain import Drain
 from lfmri_node.node.jobs.engine import Engine
+from lfmri_node.node.jobs.job import Job
 from lfmri_node.node.jobs.migrations import VERSION, migrate
 from lfmri_node.node.jobs.recipe import Recipe, software_version
 from lfmri_node.node.jobs.runner import Runner
@@ -38,7 +40,7 @@ from lfmri_node.node.retention.command import Housekeeper
 from lfmri_node.node.terminal.tables import print_error
 from lfmri_node.node.worker.process import TimeLimit, WorkerProcess
 
-Receiver = Callable[[ReceivedMeasurement], None]
+Receiver = Callable[[ReceivedMeasurement], Job]
 
 _DRAIN_STEP_S = 0.1
 _LOOK_S = 1.0
@@ -110,15 +112,17 @@ class Service:
             delivery = self._delivery(store, drain, destinations)
             engine = self._engine(store, worker, drain, delivery)
             ingest = Ingest(config=self._config, store=store, engine=engine)
-            listener = self._listener(ingest)
+            received = self._wrap(ingest.received) if self._wrap else ingest.received
+            listener = Listener(listener_settings(self._config, self._layout), received)
+            doors = Doors(self._config, self._layout, listener.spool, received)
             vitals = _vitals(listener, engine, worker, drain, delivery)
             stack.enter_context(Monitor(self._config, vitals, version=software_version()))
             with _named_errors():
                 stack.enter_context(engine)
             stack.callback(self._drain, drain, worker, hurry)
             opened = {path: _file_at(path) for path in (self._layout.job_table, self._layout.workflows)}
-            self._listen(listener, ingest, engine)
-            stack.callback(self._close, listener, drain)
+            self._listen(listener, doors, ingest, engine)
+            stack.callback(self._close, listener, doors, drain)
             stack.callback(stop.set)
             threading.Thread(target=_warm_up, args=(worker, stop), name="warm-up", daemon=True).start()
             housekeeper = Housekeeper(self._config, stop)
@@ -127,13 +131,18 @@ class Service:
                 _require_same(opened)
         logs.event("service.stopped")
 
-    def _close(self, listener: Listener, drain: Drain) -> None:
+    def _close(self, listener: Listener, doors: Doors, drain: Drain) -> None:
         """Take nothing new, and let what is coming in end."""
         logs.event("service.draining")
         drain.begin()
-        closing = threading.Thread(target=listener.stop, name="listener-stop", daemon=True)
-        closing.start()
-        closing.join(self._config.node.drain_s)
+        stops = (listener.stop, doors.close)
+        closing = [threading.Thread(target=stop, name="doors-stop", daemon=True) for stop in stops]
+        end = time.monotonic() + self._config.node.drain_s
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join(max(0.0, end - time.monotonic()))
+        doors.cut_off()
 
     def _delivery(self, store: Store, drain: Drain, destinations: Sequence[Destination]) -> Delivery:
         retry = self._config.retry
@@ -166,12 +175,8 @@ class Service:
             destinations=tuple(delivery.channels),
         )
 
-    def _listener(self, ingest: Ingest) -> Listener:
-        received = self._wrap(ingest.received) if self._wrap else ingest.received
-        return Listener(listener_settings(self._config, self._layout), received)
-
-    def _listen(self, listener: Listener, ingest: Ingest, engine: Engine) -> None:
-        """Take up what was left over, then open the port."""
+    def _listen(self, listener: Listener, doors: Doors, ingest: Ingest, engine: Engine) -> None:
+        """Take up what was left over, then open the ports."""
         config = self._config
         listener.spool.open()
         adopted = ingest.adopt(listener.spool.pending())
@@ -184,6 +189,7 @@ class Service:
                 f"port {self._config.listener.port} cannot be used ({error.strerror})",
                 "stop what uses it, or change listener.port",
             ) from None
+        doors.open()
         logs.event(
             "service.ready",
             port=listener.port,

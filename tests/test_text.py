@@ -14,12 +14,14 @@ from lfmri_node.node.cli.main import app
 from lfmri_node.node.config import (
     Config,
     DicomDestinationSection,
+    FolderSection,
     GatewaySection,
     OrthancDestinationSection,
     StowDestinationSection,
     from_document,
     load,
 )
+from lfmri_node.node.config.doors import StreamingCaller
 from lfmri_node.node.config.network import AllowedCaller
 from lfmri_node.node.config.tls import ClientTlsSection, ListenerTlsSection
 from lfmri_node.recon.lab import app as lab_app
@@ -103,6 +105,8 @@ def test_every_configuration_key_is_documented_with_its_default() -> None:
     tables = {
         "listener.allow": AllowedCaller,
         "listener.tls": ListenerTlsSection,
+        "mrd.allow": StreamingCaller,
+        "folders": FolderSection,
         "gateways.NAME": GatewaySection,
         "destinations.tls": ClientTlsSection,
     }

@@ -57,6 +57,7 @@ def wrap(
     max_part_bytes: int = 1 << 30,
     group: str = "dataset",
     given: Iterable[str] = (),
+    calling_ae: str = "",
 ) -> list[Path]:
     """Write ``h5`` as Raw Data objects ``raw-<part>.dcm`` in ``out_dir``; constant memory.
 
@@ -76,6 +77,8 @@ def wrap(
     given
         Keywords of those attributes that replace on purpose what the ISMRMRD header says; without
         this the node refuses a measurement whose header names somebody else.
+    calling_ae
+        AE title for the file meta information, of a file that no association will carry.
 
     Returns
     -------
@@ -119,7 +122,7 @@ def wrap(
             given=" ".join(keyword for keyword in _COMPARED if keyword in given),
         )
         path = out_dir / f"raw-{number:04d}.dcm"
-        _write_part(path, common, fields, segment)
+        _write_part(path, common, fields, segment, calling_ae)
         written.append(path)
     return written
 
@@ -179,7 +182,7 @@ def _common_dataset(h5: Path, source: Mapping[str, object]) -> Dataset:
     return dataset
 
 
-def _write_part(path: Path, common: Dataset, fields: BlockFields, segment: Segment) -> None:
+def _write_part(path: Path, common: Dataset, fields: BlockFields, segment: Segment, calling_ae: str) -> None:
     """Complete the data set of one part and stream the payload into it."""
     dataset = Dataset()
     dataset.update(common)
@@ -193,6 +196,8 @@ def _write_part(path: Path, common: Dataset, fields: BlockFields, segment: Segme
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
+    if calling_ae:
+        meta.SourceApplicationEntityTitle = calling_ae
     dataset.file_meta = meta
     tag = block.get_tag(PAYLOAD_ELEMENT)
     padding = segment.size % 2

@@ -108,7 +108,7 @@ class Listener:
     """
 
     def __init__(
-        self, settings: ListenerSettings, on_received: Callable[[ReceivedMeasurement], None]
+        self, settings: ListenerSettings, on_received: Callable[[ReceivedMeasurement], object]
     ) -> None:
         limits = Limits(max_object_bytes=settings.max_payload_bytes, min_free_bytes=settings.min_free_bytes)
         self.spool = Spool(settings.spool, limits=limits)

@@ -99,17 +99,18 @@ class AccessPolicy:
         named = [caller for caller in self.callers if caller.ae_title == calling.strip()]
         if not named:
             return Rejection.UNKNOWN_CALLER
-        near = [caller for caller in named if _lies_in(address, caller.networks)]
+        near = [caller for caller in named if lies_in(address, caller.networks)]
         if not near:
             return Rejection.UNKNOWN_ADDRESS
         return None if any(caller.proves(names) for caller in near) else Rejection.WRONG_CERTIFICATE
 
     def lets_in(self, address: str) -> bool:
         """Whether any caller may come from an address, whatever its AE title."""
-        return self.any_caller or _lies_in(address, [net for c in self.callers for net in c.networks])
+        return self.any_caller or lies_in(address, [net for c in self.callers for net in c.networks])
 
 
-def _lies_in(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+def lies_in(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether an address is in one of the networks; an IPv4 address may be written as IPv6."""
     peer = ip_address(address)
     if isinstance(peer, IPv6Address) and peer.ipv4_mapped:
         peer = peer.ipv4_mapped

@@ -98,6 +98,12 @@ class Spool:
         """A new object to receive into."""
         return IncomingObject(self._incoming / f"{uuid.uuid4().hex}.part", self._limits)
 
+    def adopt(self, path: Path) -> IncomingObject:
+        """A complete object in a file of this file system, which leaves its place."""
+        incoming = self.begin()
+        path.replace(incoming.path)
+        return incoming
+
     def accept(
         self, incoming: IncomingObject, *, sop_class_uid: str, sop_instance_uid: str
     ) -> ReceivedMeasurement | None:

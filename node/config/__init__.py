@@ -13,6 +13,7 @@ from lfmri_node.node.config.destinations import (
     OrthancDestinationSection,
     StowDestinationSection,
 )
+from lfmri_node.node.config.doors import FolderSection, MrdSection
 from lfmri_node.node.config.kinds import AeTitle, Section
 from lfmri_node.node.config.network import ConsoleSection, GatewaySection, ListenerSection, NodeSection
 from lfmri_node.node.config.watching import MonitorSection
@@ -31,7 +32,9 @@ __all__ = [
     "ConsoleSection",
     "DestinationSection",
     "DicomDestinationSection",
+    "FolderSection",
     "GatewaySection",
+    "MrdSection",
     "OrthancDestinationSection",
     "ReconSection",
     "RetentionSection",
@@ -48,6 +51,8 @@ class Config(Section):
 
     node: NodeSection = NodeSection()
     listener: ListenerSection = ListenerSection()
+    mrd: MrdSection = MrdSection()
+    folders: tuple[FolderSection, ...] = Field(default=(), strict=False)
     gateways: dict[AeTitle, GatewaySection] = Field(default_factory=dict)
     recon: ReconSection = ReconSection()
     objects: ObjectsSection = ObjectsSection()
@@ -63,6 +68,8 @@ class Config(Section):
         names = [destination.name for destination in self.destinations]
         if len(set(names)) != len(names):
             raise ValueError("destinations: every destination needs its own name")
+        if len({folder.path for folder in self.folders}) != len(self.folders):
+            raise ValueError("folders: every folder is watched once")
         return self
 
     def gateway(self, calling_ae: str) -> GatewaySection:

@@ -144,10 +144,11 @@ def serve(config: Path, holds: Path, kind: str) -> None:
     logs.configure(settings.logging.level, settings.logging.file)
 
     def wrapped(received: Callable) -> Callable:
-        def run(payload: object) -> None:
+        def run(payload: object) -> object:
             pause(holds, "received.before")
-            received(payload)
+            job = received(payload)
             pause(holds, "received.after")
+            return job
 
         return run
 

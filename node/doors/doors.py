@@ -1,0 +1,97 @@
+"""All doors of a node beside its C-STORE listener, as one: opened after it, closed before it."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+from lfmri_node.dicom_io.receive.spool import Spool
+from lfmri_node.node import logs
+from lfmri_node.node.config import Config
+from lfmri_node.node.doors.folder import FolderDoor, FolderSettings
+from lfmri_node.node.doors.intake import Intake, Received
+from lfmri_node.node.doors.mrd import Caller, MrdDoor, MrdSettings
+from lfmri_node.node.doors.streams import Streams
+from lfmri_node.node.errors import JobError
+from lfmri_node.node.layout import Layout
+
+
+class Doors:
+    """The doors that the configuration asks for.
+
+    Parameters
+    ----------
+    spool
+        Open.
+    received
+        Makes a job of a measurement that is safe in the spool.
+    """
+
+    def __init__(self, config: Config, layout: Layout, spool: Spool, received: Received) -> None:
+        self._intake = Intake(spool=spool, folder=layout.spool, received=received)
+        self._streams = Streams(
+            layout.spool,
+            max_bytes=int(config.mrd.max_gb * 2**30),
+            min_free_bytes=int(config.listener.free_space_floor_gb * 2**30),
+        )
+        self._mrd = _mrd_door(config, self._streams, self._intake)
+        patience_s = config.listener.incomplete_after_s
+        self._folders = [
+            FolderDoor(FolderSettings(patience_s=patience_s, **section.model_dump()), self._intake)
+            for section in config.folders
+        ]
+
+    def open(self) -> None:
+        """Take up what was left over, then let callers in.
+
+        Raises
+        ------
+        JobError
+            LF-JOB-008 where the port of ``[mrd]`` cannot be used.
+        """
+        self._intake.open()
+        self._streams.open()
+        for folder in self._folders:
+            folder.start()
+        if self._mrd is None:
+            return
+        try:
+            self._mrd.start()
+        except OSError as error:
+            raise JobError(
+                "LF-JOB-008", f"the port of [mrd] cannot be used ({error.strerror})", "change mrd.port"
+            ) from None
+        logs.event("mrd.ready", port=self._mrd.port)
+
+    def close(self) -> None:
+        """Begin nothing new, and wait for what is coming in and being converted."""
+        for folder in self._folders:
+            folder.stop()
+        if self._mrd is not None:
+            self._mrd.stop()
+        for folder in self._folders:
+            folder.join()
+
+    def cut_off(self) -> None:
+        """End what did not end in time: a stream is kept as incomplete, a file stays where it lies."""
+        self._intake.stop()
+        if self._mrd is not None:
+            self._mrd.end()
+
+
+def _mrd_door(config: Config, streams: Streams, intake: Intake) -> MrdDoor | None:
+    section = config.mrd
+    if not section.allow:
+        return None
+    settings = MrdSettings(
+        host=section.host,
+        port=section.port,
+        callers=tuple(
+            Caller(ae_title=caller.ae_title, network=ip_network(caller.address)) for caller in section.allow
+        ),
+        max_connections=section.max_connections,
+        max_per_address=section.max_per_address,
+        header_s=section.request_timeout_s,
+        silence_s=section.network_timeout_s,
+        stream_s=section.stream_limit_s,
+    )
+    return MrdDoor(settings, streams=streams, intake=intake)

@@ -1,0 +1,295 @@
+"""The door for MRD streams: TCP, one connection a measurement, callers by address, everything bounded.
+
+The sender hears one text, JSON, and the close: what became of its measurement. A job in it is the node's
+promise, as 0x0000 is that of a C-STORE; before that the stream is on disk, converted, kept in the spool and
+in the job table. A stream without its close message is never acknowledged.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from lfmri_node.dicom_io.receive.policy import lies_in
+from lfmri_node.dicom_io.receive.tally import Tally
+from lfmri_node.node.doors.frames import Read, text_message
+from lfmri_node.node.doors.intake import Intake, Taken, is_death
+from lfmri_node.node.doors.streams import Streams
+from lfmri_node.node.errors import DoorError
+
+_BUFFER_BYTES = 1 << 20
+_ACCEPT_S = 0.5
+_MOST_TRIES = 3
+_BACKLOG = 16
+_AGAIN_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who may stream: the AE title that stands for it in this node, and where it comes from."""
+
+    ae_title: str
+    network: IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MrdSettings:
+    """What the door needs to know.
+
+    Parameters
+    ----------
+    callers
+        The first whose network holds an address names it; without any nobody is let in.
+    max_connections, max_per_address
+        At once.
+    header_s
+        Longest time from the connection to the end of the ISMRMRD header's message.
+    silence_s
+        Longest wait for the next bytes.
+    stream_s
+        Longest time from the connection to the close message.
+    """
+
+    host: str
+    port: int
+    callers: tuple[Caller, ...]
+    max_connections: int
+    max_per_address: int
+    header_s: float
+    silence_s: float
+    stream_s: float
+
+    def named(self, address: str) -> str | None:
+        """AE title of an address; None where nobody may call from it."""
+        fitting = (caller.ae_title for caller in self.callers if lies_in(address, [caller.network]))
+        return next(fitting, None)
+
+
+class MrdDoor:
+    """Listens, receives, hands over, answers; a thread a connection.
+
+    Parameters
+    ----------
+    images
+        Gives the messages of the images that a sender asked for, once they are reconstructed; each is
+        whole. None where no images are sent.
+    """
+
+    def __init__(
+        self,
+        settings: MrdSettings,
+        *,
+        streams: Streams,
+        intake: Intake,
+        images: Callable[[Taken], Iterator[bytes]] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._streams = streams
+        self._intake = intake
+        self._images = images
+        self._tally = Tally()
+        self._lock = threading.Lock()
+        self._open: dict[socket.socket, str] = {}
+        self._threads: list[threading.Thread] = []
+        self._left: set[Path] = set()
+        self._stopped = threading.Event()
+        self._listening: socket.socket | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; needed when 0 was asked for."""
+        assert self._listening is not None
+        return int(self._listening.getsockname()[1])
+
+    def start(self) -> None:
+        """Listen, and take in what a killed node had received whole.
+
+        Raises
+        ------
+        OSError
+            The port cannot be used.
+        """
+        family = socket.AF_INET6 if ":" in self._settings.host else socket.AF_INET
+        self._listening = socket.create_server(
+            (self._settings.host, self._settings.port), family=family, backlog=_BACKLOG
+        )
+        self._listening.settimeout(_ACCEPT_S)
+        self._left = set(self._streams.complete())
+        self._start_thread("mrd-door", self._accept)
+        self._start_thread("mrd-left", self._take_left)
+
+    def _start_thread(self, name: str, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        self._threads = [known for known in self._threads if known.is_alive()] + [thread]
+        thread.start()
+
+    def stop(self) -> None:
+        """Let nobody in any more, and wait for the streams that are coming in: `end` cuts them off."""
+        self._stopped.set()
+        if self._listening is not None:
+            self._listening.close()
+        for thread in list(self._threads):
+            thread.join()
+        self._tally.tell(now=True)
+
+    def end(self) -> None:
+        """Cut off what is still coming in; it is kept as incomplete."""
+        with self._lock:
+            for connection in self._open:
+                _shut(connection)
+
+    def _accept(self) -> None:
+        assert self._listening is not None
+        while not self._stopped.is_set():
+            self._tally.tell()
+            try:
+                connection, address = self._listening.accept()
+            except TimeoutError:
+                continue
+            except OSError:
+                if not self._stopped.wait(_ACCEPT_S):  # no file descriptor is left
+                    continue
+                return
+            self._let_in(connection, str(address[0]))
+
+    def _let_in(self, connection: socket.socket, host: str) -> None:
+        ae_title = self._settings.named(host)
+        with self._lock:
+            held = Counter(self._open.values())
+            full = (
+                len(self._open) >= self._settings.max_connections
+                or held[host] >= self._settings.max_per_address
+            )
+            if ae_title is not None and not full:
+                self._open[connection] = host
+        if ae_title is None:
+            self._tally.note("LF-DOR-010", "stream refused, nobody may call from this address", host)
+            connection.close()
+        elif full:
+            self._tally.note("LF-DOR-011", "stream refused, too many at once", host)
+            with connection:
+                _say(connection, _error_document(_too_many()))
+        else:
+            self._start_thread("mrd-stream", lambda: self._serve(connection, host, ae_title))
+
+    def _serve(self, connection: socket.socket, host: str, ae_title: str) -> None:
+        """One connection, from its first byte to the answer."""
+        try:
+            connection.settimeout(self._settings.silence_s)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with connection.makefile("rb", buffering=_BUFFER_BYTES) as stream:
+                path = self._received(connection, cast(BinaryIO, stream), host, ae_title)
+                if path is None:
+                    return
+                taken = self._taken(path, ae_title, host)
+                if isinstance(taken, DoorError):
+                    _say(connection, _error_document(taken))
+                    return
+                if taken.images and self._images is not None:
+                    for message in self._images(taken):
+                        connection.sendall(message)
+                _say(connection, _taken_document(taken))
+        except OSError:  # the sender is gone: its measurement is a job all the same
+            self._tally.note("LF-DOR-012", "the sender of a stream left before it was answered", host)
+        finally:
+            with self._lock:
+                del self._open[connection]
+            connection.close()
+
+    def _received(self, connection: socket.socket, stream: BinaryIO, host: str, ae_title: str) -> Path | None:
+        settings = self._settings
+        try:
+            with _deadline(connection, settings.stream_s), _deadline(connection, settings.header_s) as header:
+                return self._streams.receive(_reader(stream), ae_title, header.cancel)
+        except DoorError as error:
+            self._tally.note(error.code, f"stream not taken, {error.message}", host, f"{ae_title} at {host}")
+            with suppress(OSError):
+                _say(connection, _error_document(error))
+            return None
+
+    def _taken(self, path: Path, ae_title: str, host: str) -> Taken | DoorError:
+        """Make a job of a complete stream; what cannot become one now waits, or is put aside."""
+        try:
+            taken = self._intake.take("stream", str(path), path.stat().st_size, ae_title)
+        except DoorError as error:
+            self._tally.note(error.code, f"stream not taken, {error.message}", host)
+            if error.passing and not (is_death(error) and self._streams.count_try(path) >= _MOST_TRIES):
+                self._left.add(path)
+            else:
+                self._streams.refuse(path, error)
+            return error
+        self._streams.remove(path)
+        return taken
+
+    def _take_left(self) -> None:
+        """Take in complete streams that are no job yet: from an earlier run, or for want of room."""
+        while True:
+            for path in sorted(self._left):
+                if self._stopped.is_set():
+                    return
+                self._left.discard(path)
+                self._taken(path, self._streams.note_of(path).ae_title, "an earlier run")
+            if self._stopped.wait(_AGAIN_S):
+                return
+
+
+def _reader(stream: BinaryIO) -> Read:
+    """Reads whole; a connection that broke or was silent for too long has ended."""
+
+    def read(n_bytes: int) -> bytes:
+        try:
+            return stream.read(n_bytes)
+        except OSError:
+            return b""
+
+    return read
+
+
+@contextmanager
+def _deadline(connection: socket.socket, seconds: float) -> Iterator[threading.Timer]:
+    """Shut a connection that is not done with the block in time, unless the timer is cancelled."""
+    timer = threading.Timer(seconds, _shut, [connection])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield timer
+    finally:
+        timer.cancel()
+
+
+def _shut(connection: socket.socket) -> None:
+    """End what comes in; what goes out may still be said."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RD)
+
+
+def _say(connection: socket.socket, document: dict[str, object]) -> None:
+    connection.sendall(text_message(json.dumps(document)))
+
+
+def _name(taken: Taken) -> str | None:
+    return None if taken.job is None else taken.job.name
+
+
+def _taken_document(taken: Taken) -> dict[str, object]:
+    return {"job": _name(taken), "held": bool(taken.missing), "missing": list(taken.missing)}
+
+
+def _error_document(error: DoorError) -> dict[str, object]:
+    return {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
+
+
+def _too_many() -> DoorError:
+    return DoorError(
+        "LF-DOR-011",
+        "too many streams at once",
+        "send again later, or raise mrd.max_connections or mrd.max_per_address",
+    )
