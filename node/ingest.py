@@ -19,18 +19,22 @@ from lfmri_node.node.layout import Layout
 from lfmri_node.recon.errors import InvalidModel
 
 
+def access_policy(config: Config) -> AccessPolicy:
+    """Who may send."""
+    allow = config.listener.allow
+    callers = (AllowedCaller.of(item.ae_title, [item.address], item.certificate) for item in allow)
+    return AccessPolicy(callers=tuple(callers))
+
+
 def listener_settings(config: Config, layout: Layout) -> ListenerSettings:
     """The listener's view of the configuration."""
     section = config.listener
-    callers = tuple(
-        AllowedCaller.of(caller.ae_title, [caller.address], caller.certificate) for caller in section.allow
-    )
     return ListenerSettings(
         ae_title=config.node.ae_title,
         host=section.host,
         port=section.port,
         spool=layout.spool,
-        policy=AccessPolicy(callers=callers),
+        policy=access_policy(config),
         max_associations=section.max_associations,
         max_per_address=section.max_per_address,
         request_timeout_s=section.request_timeout_s,
@@ -43,10 +47,16 @@ def listener_settings(config: Config, layout: Layout) -> ListenerSettings:
 
 
 class Ingest:
-    """Makes a job of every measurement: a row, which is the promise; its workflow follows by itself."""
+    """Makes a job of every measurement: a row, which is the promise; its workflow follows by itself.
+
+    Attributes
+    ----------
+    config
+        May be replaced at any time, for what comes from then on.
+    """
 
     def __init__(self, *, config: Config, store: Store, engine: Engine) -> None:
-        self._config = config
+        self.config = config
         self._store = store
         self._engine = engine
 
@@ -80,7 +90,7 @@ class Ingest:
         return job
 
     def _record(self, measurement: ReceivedMeasurement) -> Job:
-        recipe = Recipe.of(self._config, measurement.calling_ae)
+        recipe = Recipe.of(self.config, measurement.calling_ae)
         return self._store.add_measurement(
             key=measurement_key(measurement.context, measurement.sha256, recipe),
             source_sha256=measurement.sha256,

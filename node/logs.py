@@ -7,18 +7,21 @@ they report: their texts quote DICOM values.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
 import shutil
 import sys
 import threading
 import time
 import traceback
 import warnings
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TextIO
 
 from lfmri_node.node.files import take_from_others
@@ -57,6 +60,7 @@ FIELDS = frozenset(
 
 _OURS = "lfmri_node"
 _QUIET_S = 60.0
+_CODE = re.compile(r"LF-[A-Z]{3}-\d{3}")
 
 
 def event(name: str, *, level: int = logging.INFO, **fields: object) -> None:
@@ -80,27 +84,63 @@ def _value(value: object) -> str:
     return '"' + text.replace('"', "'") + '"' if " " in text or not text else text
 
 
-def _place(trace: TracebackType | None) -> str:
-    frames = traceback.extract_tb(trace)[-3:]
+def _place(trace: TracebackType | None, most: int = 0) -> str:
+    frames = traceback.extract_tb(trace)[-most:]
     return "<".join(f"{Path(frame.filename).stem}:{frame.lineno}" for frame in reversed(frames))
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 class LineFormatter(logging.Formatter):
     """One line a record; the text of foreign records and of exceptions is left out."""
 
     def format(self, record: logging.LogRecord) -> str:
-        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        head = f"{at} {record.levelname.lower()}"
-        fields = getattr(record, "fields", None)
-        if record.name == _OURS and fields is not None:
-            return " ".join([head, record.msg, *(f"{key}={_value(value)}" for key, value in fields.items())])
-        if record.name.startswith(f"{_OURS}."):
-            return f"{head} {record.name.removeprefix(f'{_OURS}.')} message={_value(record.getMessage())}"
-        line = f"{head} library at={record.name}:{record.module}:{record.lineno}"
-        if record.exc_info and record.exc_info[0] is not None:
-            line += f" error={record.exc_info[0].__name__} trace={_place(record.exc_info[2])}"
-        more = getattr(record, "more", 0)
-        return f"{line} more={more}" if more else line
+        event, fields = _said(record)
+        return self.line(record.created, record.levelname, event, fields)
+
+    def line(self, created: float, level: str, event: str, fields: Mapping[str, object]) -> str:
+        """Time, level, event, ``field=value`` pairs."""
+        pairs = (f"{key}={_value(value)}" for key, value in fields.items())
+        return " ".join([_moment(created), level.lower(), event, *pairs])
+
+
+class JsonFormatter(LineFormatter):
+    """The same, as one JSON object a line: ``at``, ``level``, ``event``, and the fields beside them.
+
+    ``at`` is the time in every line; where a library's line says where it comes from, that is ``place``.
+    """
+
+    def line(self, created: float, level: str, event: str, fields: Mapping[str, object]) -> str:
+        head = {"at": _moment(created), "level": level.lower(), "event": event}
+        code = _CODE.match(str(fields.get("message", "")))
+        stated = {"code": code[0]} if code is not None else {}
+        named = {"place" if key == "at" else key: _plain(value) for key, value in fields.items()}
+        return json.dumps(head | stated | named)
+
+
+FORMATTERS: Mapping[str, LineFormatter] = MappingProxyType({"text": LineFormatter(), "json": JsonFormatter()})
+"""By the words of ``logging.format``."""
+
+
+def _plain(value: object) -> object:
+    """A number or truth as it is; everything else as its text."""
+    return value if isinstance(value, int | float) or value is None else str(value)
+
+
+def _said(record: logging.LogRecord) -> tuple[str, Mapping[str, object]]:
+    """Event and fields of a record, of which nothing is foreign text."""
+    fields = getattr(record, "fields", None)
+    if record.name == _OURS and fields is not None:
+        return str(record.msg), fields
+    if record.name.startswith(f"{_OURS}."):
+        return record.name.removeprefix(f"{_OURS}."), {"message": record.getMessage()}
+    found: dict[str, object] = {"at": f"{record.name}:{record.module}:{record.lineno}"}
+    if record.exc_info and record.exc_info[0] is not None:
+        found |= {"error": record.exc_info[0].__name__, "trace": _place(record.exc_info[2], 3)}
+    more = getattr(record, "more", 0)
+    return "library", found | ({"more": more} if more else {})
 
 
 class LibrariesOnce(logging.Filter):
@@ -127,18 +167,18 @@ class LibrariesOnce(logging.Filter):
 
 
 def report_crash(
-    stream: TextIO, kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
+    stream: TextIO,
+    kind: type[BaseException],
+    trace: TracebackType | None,
+    formatter: LineFormatter = FORMATTERS["text"],
 ) -> None:
     """One line for an exception that nobody caught: its type and place, not its text."""
-    at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    frames = "<".join(
-        f"{Path(frame.filename).stem}:{frame.lineno}" for frame in reversed(traceback.extract_tb(trace))
-    )
-    stream.write(f"{at} critical crash error={kind.__name__} trace={frames}\n")
+    fields = {"error": kind.__name__, "trace": _place(trace)}
+    stream.write(formatter.line(time.time(), "critical", "crash", fields) + "\n")
     stream.flush()
 
 
-def silence_texts(stream: TextIO) -> None:
+def silence_texts(stream: TextIO, formatter: LineFormatter = FORMATTERS["text"]) -> None:
     """Make this process report crashes and warnings without their texts, which may quote DICOM values."""
 
     def warned(
@@ -149,23 +189,26 @@ def silence_texts(stream: TextIO) -> None:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        stream.write(f"{at} warning library at={Path(filename).stem}:{lineno} kind={category.__name__}\n")
+        fields = {"at": f"{Path(filename).stem}:{lineno}", "kind": category.__name__}
+        stream.write(formatter.line(time.time(), "warning", "library", fields) + "\n")
 
     def thread_crashed(crash: threading.ExceptHookArgs) -> None:
-        report_crash(stream, crash.exc_type, crash.exc_value, crash.exc_traceback)
+        report_crash(stream, crash.exc_type, crash.exc_traceback, formatter)
 
     warnings.showwarning = warned
-    sys.excepthook = lambda kind, error, trace: report_crash(stream, kind, error, trace)
+    sys.excepthook = lambda kind, _error, trace: report_crash(stream, kind, trace, formatter)
     threading.excepthook = thread_crashed
 
 
-def configure(level: str, file: Path | None = None, *, max_mb: float = 10.0, keep: int = 5) -> None:
+def configure(
+    level: str, file: Path | None = None, *, max_mb: float = 10.0, keep: int = 5, form: str = "text"
+) -> None:
     """Send our lines and the libraries' warnings to stderr, and to ``file`` where one is given.
 
     The file is renamed to ``<file>.1`` and begun anew before it grows beyond ``max_mb``; ``keep`` old ones
-    stay. This process is its only writer.
+    stay. This process is its only writer. ``form``: a word of `FORMATTERS`.
     """
+    formatter = FORMATTERS[form]
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -177,11 +220,11 @@ def configure(level: str, file: Path | None = None, *, max_mb: float = 10.0, kee
     for handler in list(root.handlers):
         root.removeHandler(handler)
     for handler in handlers:
-        handler.setFormatter(LineFormatter())
+        handler.setFormatter(formatter)
         handler.addFilter(LibrariesOnce())
         root.addHandler(handler)
     root.setLevel(logging.WARNING)
-    logging.getLogger(_OURS).setLevel(level.upper())
+    set_level(level)
     for library in ("dbos", "pynetdicom", "pydicom", "highdicom"):
         logger = logging.getLogger(library)
         for handler in list(logger.handlers):
@@ -189,7 +232,12 @@ def configure(level: str, file: Path | None = None, *, max_mb: float = 10.0, kee
         logger.addHandler(logging.NullHandler())  # or DBOS adds one of its own, which prints texts
         logger.propagate = True
         logger.setLevel(logging.ERROR)
-    silence_texts(sys.stderr)
+    silence_texts(sys.stderr, formatter)
+
+
+def set_level(level: str) -> None:
+    """Change how much is logged of our own lines."""
+    logging.getLogger(_OURS).setLevel(level.upper())
 
 
 def cut(file: Path, *, max_mb: float) -> None:

@@ -23,7 +23,7 @@ from lfmri_node.node.config import Config
 from lfmri_node.node.delivery.deliver import Delivery, Destination
 from lfmri_node.node.delivery.destinations import destinations_of
 from lfmri_node.node.doors.doors import Doors
-from lfmri_node.node.errors import JobError, WorkerDied, damaged_database
+from lfmri_node.node.errors import JobError, NodeError, WorkerDied, damaged_database
 from lfmri_node.node.ingest import Ingest, listener_settings
 from lfmri_node.node.jobs.drain import Drain
 from lfmri_node.node.jobs.engine import Engine
@@ -36,9 +36,11 @@ from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import DataLock
 from lfmri_node.node.monitor.serve import Monitor
 from lfmri_node.node.monitor.vitals import Vitals
+from lfmri_node.node.reload import Live, Reloaded, answer
 from lfmri_node.node.retention.command import Housekeeper
 from lfmri_node.node.terminal.tables import print_error
 from lfmri_node.node.worker.process import TimeLimit, WorkerProcess
+from lfmri_node.recon.errors import ReconError
 
 Receiver = Callable[[ReceivedMeasurement], Job]
 
@@ -66,6 +68,8 @@ class Service:
     received
         Wraps what is called when a measurement is safe in the spool; None for nothing in between.
         With ``worker`` the two places where a test holds the node still.
+    reread
+        Reads the configuration again, for `reload`; None: it stays as it is.
     """
 
     def __init__(
@@ -74,8 +78,11 @@ class Service:
         *,
         worker: Sequence[str] | None = None,
         received: Callable[[Receiver], Receiver] | None = None,
+        reread: Callable[[], Config] | None = None,
     ) -> None:
         self._config = config
+        self._reread = reread
+        self._asked = threading.Event()
         self._layout = Layout(root=config.node.data_dir)
         self._worker_command = list(worker or worker_command(config))
         self._wrap = received
@@ -127,9 +134,33 @@ class Service:
             threading.Thread(target=_warm_up, args=(worker, stop), name="warm-up", daemon=True).start()
             housekeeper = Housekeeper(self._config, stop)
             threading.Thread(target=housekeeper.run, name="housekeeper", daemon=True).start()
+            live = Live(
+                listener=listener, ingest=ingest, delivery=delivery, engine=engine, housekeeper=housekeeper
+            )
             while not stop.wait(_LOOK_S):
                 _require_same(opened)
+                if self._reread is not None and self._asked.is_set():
+                    self._asked.clear()
+                    self._take(live, self._reread)
         logs.event("service.stopped")
+
+    def reload(self) -> None:
+        """Have the configuration read again soon; from a signal's handler, too."""
+        self._asked.set()
+
+    def _take(self, live: Live, reread: Callable[[], Config]) -> None:
+        """Read the configuration again and have it take effect; a wrong one changes nothing."""
+        try:
+            self._config, reloaded = live.take(self._config, reread())
+        except (NodeError, ReconError) as error:
+            logs.event("config.refused", level=logging.ERROR, code=error.code, message=error.message)
+            reloaded = Reloaded.refused(error)
+        else:
+            logs.event("config.reloaded", what=" ".join(reloaded.applied))
+            if reloaded.needs_restart:
+                left = " ".join(reloaded.needs_restart)
+                logs.event("config.needs_restart", level=logging.WARNING, what=left)
+        answer(self._layout, reloaded)
 
     def _close(self, listener: Listener, doors: Doors, drain: Drain) -> None:
         """Take nothing new, and let what is coming in end."""
@@ -281,11 +312,11 @@ def _named_errors() -> Iterator[None]:
         raise damaged_database(error.orig) from None
 
 
-def serve_until_signalled(config: Config) -> None:
-    """Serve until SIGTERM or Ctrl-C; a second one cuts the grace time short."""
+def serve_until_signalled(config: Config, reread: Callable[[], Config]) -> None:
+    """Serve until SIGTERM or Ctrl-C; a second one cuts the grace time short. SIGHUP: see `Service.reload`."""
     section = config.logging
-    logs.configure(section.level, section.file, max_mb=section.max_mb, keep=section.keep)
-    run_until_signalled(Service(config))
+    logs.configure(section.level, section.file, max_mb=section.max_mb, keep=section.keep, form=section.format)
+    run_until_signalled(Service(config, reread=reread))
 
 
 def run_until_signalled(service: Service) -> None:
@@ -301,6 +332,7 @@ def run_until_signalled(service: Service) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signalled)
+    signal.signal(signal.SIGHUP, lambda _number, _frame: service.reload())
     status = 0
     try:
         service.run(stop, hurry)

@@ -98,6 +98,11 @@ class ListenerSettings:
 class Listener:
     """Storage SCP; ``with Listener(...) as listener`` starts and stops it.
 
+    Attributes
+    ----------
+    policy
+        Who may open an association; may be replaced at any time, for those who come from then on.
+
     Parameters
     ----------
     on_received
@@ -112,6 +117,7 @@ class Listener:
     ) -> None:
         limits = Limits(max_object_bytes=settings.max_payload_bytes, min_free_bytes=settings.min_free_bytes)
         self.spool = Spool(settings.spool, limits=limits)
+        self.policy = settings.policy
         self._settings = settings
         self._on_received = on_received
         self._server: AssociationServer | None = None
@@ -174,7 +180,7 @@ class Listener:
         self._door = Door(
             self._server,
             rules,
-            lets_in=settings.policy.lets_in,
+            lets_in=lambda address: self.policy.lets_in(address),
             silence_s=lambda a: _dimse(a).silence_s,
             tally=self._tally,
             tls=tls,
@@ -223,7 +229,7 @@ class Listener:
     def _requested(self, event: evt.Event) -> None:
         """An association request: let in or reject."""
         request = cast(A_ASSOCIATE, event.assoc.requestor.primitive)
-        rejection = self._settings.policy.check(
+        rejection = self.policy.check(
             calling=request.calling_ae_title,
             called=request.called_ae_title,
             ours=self._settings.ae_title,

@@ -11,6 +11,7 @@ EXAMPLES = {
         "lfmri-node COMMAND --help",
     ),
     "serve": ("lfmri-node serve", "lfmri-node serve --config /etc/lfmri-node/config.toml"),
+    "reload": ("lfmri-node reload --config /etc/lfmri-node/config.toml", "lfmri-node reload --json"),
     "send": (
         "lfmri-node send scan.h5 --to LFMRI@node.example.org:11112",
         "lfmri-node send scan.h5 --to LFMRI@10.20.30.40:11112 --identity who.toml",

@@ -63,7 +63,24 @@ def serve(config: ConfigOption = None) -> None:
     try_to_write(settings.node.data_dir)
     from lfmri_node.node.service import serve_until_signalled
 
-    serve_until_signalled(settings)
+    serve_until_signalled(settings, reread=lambda: configuration(config))
+
+
+@app.command(epilog=examples("reload"))
+def reload(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Have the running service read its configuration again; says what takes effect, and what waits for a
+    restart."""
+    settings = configuration(config)
+    from lfmri_node.node import reload as reloading
+    from lfmri_node.node.layout import Layout
+
+    reloaded = reloading.ask(Layout(root=settings.node.data_dir))
+    if json:
+        print_json(reloaded.document())
+        return
+    typer.echo(f"in effect: {', '.join(reloaded.applied) or 'as before'}")
+    if reloaded.needs_restart:
+        typer.echo(f"after a restart: {', '.join(reloaded.needs_restart)}")
 
 
 @app.command(epilog=examples("send"))

@@ -81,6 +81,7 @@ class LoggingSection(Section):
     """How much is logged; stderr always, a file where one is named, renamed when it is full."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
     file: FilePath | None = None
     max_mb: Annotated[Gigabytes, Field(ge=0.01)] = 10.0
     keep: Annotated[int, Field(ge=1, le=1000)] = 5

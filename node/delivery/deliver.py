@@ -105,10 +105,24 @@ class Delivery:
         backoff: Backoff,
         max_attempts: int,
     ) -> None:
-        self.channels = {item.name: Channel(item, drain, backoff) for item in destinations}
+        self.channels: Mapping[str, Channel] = {}
+        self._ways: dict[str, Channel] = {}
         self._store = store
         self._drain = drain
+        self._backoff = backoff
         self._max_attempts = max_attempts
+        self.set_destinations(destinations)
+
+    def set_destinations(self, destinations: Sequence[Destination]) -> None:
+        """Send to these from now on; one that stays as it was keeps its way, and what is known of it."""
+        known = self.channels
+        self.channels = {
+            item.name: known[item.name]
+            if item.name in known and known[item.name].destination == item
+            else Channel(item, self._drain, self._backoff)
+            for item in destinations
+        }
+        self._ways |= self.channels  # what is under way to one that is gone now comes to its end
 
     def shut(self) -> Mapping[str, bool]:
         """Destination -> whether it is left alone for a while because it did not answer."""
@@ -131,7 +145,7 @@ class Delivery:
         Drained
             The service stops, and the time for work to end is over.
         """
-        channel, wanted = self.channels[name], self._wanted(job, name)
+        channel, wanted = self._ways[name], self._wanted(job, name)
         total = len(self._store.objects(job.key))
         tries = 1 + sum(item.tries for item in self._store.shipments(job.key) if item.destination == name)
         answered = not wanted

@@ -129,7 +129,7 @@ class Engine:
             on_failure.callback(DBOS.destroy)
             DBOS.launch()
             for name in [queue_of(Kind.ADMIT), queue_of(Kind.COMPUTE), *self._delivery_queues()]:
-                DBOS.register_queue(name, worker_concurrency=_PLACES, polling_interval_sec=_POLL_S)
+                self._register(name)
             on_failure.pop_all()
         self._thread.start()
         return self
@@ -138,6 +138,9 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         DBOS.destroy()
+
+    def _register(self, queue: str) -> None:
+        DBOS.register_queue(queue, worker_concurrency=_PLACES, polling_interval_sec=_POLL_S)
 
     def _delivery_queues(self) -> list[str]:
         return [queue_of(Kind.DELIVER, destination) for destination in self._destinations]
@@ -150,6 +153,13 @@ class Engine:
         for work in works:
             self._asked.put(Request(work=work))
         return len(works)
+
+    def set_destinations(self, destinations: Sequence[str]) -> None:
+        """Deliver to these from now on, also what is unfinished."""
+        for name in set(destinations) - set(self._destinations):
+            self._register(queue_of(Kind.DELIVER, name))
+        self._destinations = destinations
+        self.resume()
 
     def take_up(self, measurement: Job) -> None:
         """Start the work of a measurement that was received, also again: whoever sends it a second time

@@ -212,14 +212,13 @@ class Runner:
                     return STOP
                 if job.stage is not Stage.ENCODED:  # it is being made again
                     return self.soon()
-                return self._deliver(job, destination)
+                return self._deliver(job, destination, channel.shut_s())
 
     def _unshipped(self, job: Job) -> set[str]:
         shipments = self._store.shipments(job.key) if job.is_open else []
         return {item.destination for item in shipments if item.finished_at is None}
 
-    def _deliver(self, job: Job, destination: str) -> Move:
-        shut_s = self._delivery.channels[destination].shut_s()
+    def _deliver(self, job: Job, destination: str, shut_s: float) -> Move:
         if shut_s > 0:
             self._store.hold(job.key, destination, _silent(destination), shut_s)
             return Move(then="wait", wait_s=shut_s, told=True)

@@ -75,10 +75,15 @@ class Housekeeper:
     ----------
     stop
         Set when the service is to end: nothing more is begun then.
+
+    Attributes
+    ----------
+    config
+        May be replaced at any time; what is under way ends by the old one.
     """
 
     def __init__(self, config: Config, stop: threading.Event) -> None:
-        self._config = config
+        self.config = config
         self._layout = Layout(root=config.node.data_dir)
         self._stop = stop
 
@@ -87,15 +92,15 @@ class Housekeeper:
         due = time.monotonic()
         while True:
             with suppress(OSError):
-                logs.cut(self._layout.worker_log, max_mb=self._config.logging.max_mb)
+                logs.cut(self._layout.worker_log, max_mb=self.config.logging.max_mb)
             if time.monotonic() >= due:
                 due = time.monotonic() + _EVERY_S
                 self._purge()
-            if self._stop.wait(self._config.node.housekeeping_s):
+            if self._stop.wait(self.config.node.housekeeping_s):
                 return
 
     def _purge(self) -> None:
-        layout, config = self._layout, self._config
+        layout, config = self._layout, self.config
         try:
             with closing(Purges(layout.job_table)) as store:
                 purges = decide(store, config, datetime.now(UTC))

@@ -141,7 +141,7 @@ def set_clock(file: Path) -> None:
 def serve(config: Path, holds: Path, kind: str) -> None:
     set_clock(holds / "clock")
     settings = load(config)
-    logs.configure(settings.logging.level, settings.logging.file)
+    logs.configure(settings.logging.level, settings.logging.file, form=settings.logging.format)
 
     def wrapped(received: Callable) -> Callable:
         def run(payload: object) -> object:
@@ -153,7 +153,7 @@ def serve(config: Path, holds: Path, kind: str) -> None:
         return run
 
     command = [sys.executable, __file__, "worker", str(holds), kind]
-    run_until_signalled(Service(settings, worker=command, received=wrapped))
+    run_until_signalled(Service(settings, worker=command, received=wrapped, reread=lambda: load(config)))
 
 
 if __name__ == "__main__":

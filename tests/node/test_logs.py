@@ -1,10 +1,13 @@
 """Log lines cannot hold patient data: closed fields for us, no texts from libraries."""
 
 import io
+import json
 import logging
+import re
 import subprocess
 import sys
 import warnings
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -142,3 +145,49 @@ def test_a_file_that_another_process_appends_to_is_cut(tmp_path: Path) -> None:
         writer.write(b"more")
     assert file.read_bytes() == b"more"
     assert (tmp_path / "worker.log.1").stat().st_size == 20_000
+
+
+def test_json_lines_say_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "lfmri_node"):
+        logs.event("stage.done", job="abc", stage="encoded", seconds=1.25, message='two "words"')
+    line = json.loads(logs.JsonFormatter().format(caplog.records[0]))
+    assert datetime.fromisoformat(line.pop("at")).tzinfo is not None
+    assert line == {
+        "level": "info",
+        "event": "stage.done",
+        "job": "abc",
+        "stage": "encoded",
+        "seconds": 1.25,
+        "message": 'two "words"',
+    }
+
+
+def test_json_lines_of_libraries_and_of_the_network() -> None:
+    form = logs.JsonFormatter()
+    line = json.loads(form.format(record("pynetdicom.acse", "dataset of %s", SENTINEL)))
+    assert (line["event"], line["place"]) == ("library", "pynetdicom.acse:module:12")
+    assert SENTINEL not in str(line)
+    line = json.loads(form.format(record("lfmri_node.dicom_io.receive.tally", "%s: no", "LF-NET-001")))
+    assert (line["code"], line["message"]) == ("LF-NET-001", "LF-NET-001: no")
+
+
+def test_everything_that_a_process_says_is_json() -> None:
+    code = (
+        "import logging, threading, warnings; from lfmri_node.node import logs;"
+        "logs.configure('info', form='json');"
+        f"logs.event('e', job='a'); warnings.warn('{SENTINEL}');"
+        f"logging.getLogger('pydicom').error('{SENTINEL}');"
+        f"t = threading.Thread(target=lambda: int('{SENTINEL}')); t.start(); t.join();"
+        f"raise ValueError('{SENTINEL}')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["event"] for line in lines] == ["e", "library", "library", "crash", "crash"]
+    assert SENTINEL not in done.stderr
+
+
+def test_every_field_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "deploy" / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\| `(\w+)` \|", page.partition("## The log")[2], re.MULTILINE))
+    beside = {"at", "level", "event", "place", "error", "trace", "kind", "more"}
+    assert documented == logs.FIELDS | beside

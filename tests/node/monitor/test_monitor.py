@@ -16,7 +16,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from lfmri_node.dicom_io.deliver.cstore import DicomDestination, echo
+from lfmri_node.dicom_io.deliver.association import DicomDestination, echo
 from lfmri_node.node.jobs.figures import Figures
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.store import Store

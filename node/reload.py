@@ -1,0 +1,203 @@
+"""Reading the configuration again while the node runs: what takes effect, what waits for a restart.
+
+A file that is wrong changes nothing. The answer to the last request lies in the state folder, for
+``lfmri-node reload`` to read; it names keys, never their values.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from lfmri_node.dicom_io.receive.listener import Listener
+from lfmri_node.node import logs
+from lfmri_node.node.config import Config
+from lfmri_node.node.delivery.deliver import Delivery
+from lfmri_node.node.delivery.destinations import destinations_of
+from lfmri_node.node.errors import JobError, NodeError
+from lfmri_node.node.files import write_text
+from lfmri_node.node.ingest import Ingest, access_policy
+from lfmri_node.node.jobs.engine import Engine
+from lfmri_node.node.jobs.recipe import Recipe
+from lfmri_node.node.layout import Layout
+from lfmri_node.node.lock import holder
+from lfmri_node.node.retention.command import Housekeeper
+from lfmri_node.recon.errors import ReconError
+
+LIVE = frozenset(
+    {
+        "destinations",
+        "gateways",
+        "listener.allow",
+        "logging.level",
+        "node.housekeeping_s",
+        "objects",
+        "recon.always_fallback",
+        "recon.fallback",
+        "recon.lesion",
+        "recon.method",
+        "recon.n_virtual_coils",
+        "recon.weights",
+        "recon.weights_sha256",
+        "retention",
+    }
+)
+"""Tables and keys that take effect without a restart: for scans that are received from then on, and for
+what is still to be delivered."""
+
+_ANSWER_S = 60.0
+_LOOK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reloaded:
+    """What came of a request.
+
+    Parameters
+    ----------
+    applied, needs_restart
+        Keys whose values differ from those in effect.
+    error
+        ``code``, ``message`` and ``hint`` where the file was refused; then nothing changed.
+    """
+
+    applied: tuple[str, ...] = ()
+    needs_restart: tuple[str, ...] = ()
+    error: Mapping[str, str] | None = None
+
+    @classmethod
+    def refused(cls, error: NodeError | ReconError) -> Reloaded:
+        return cls(error={"code": error.code, "message": error.message, "hint": error.hint})
+
+    def document(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {**asdict(self), "applied": list(self.applied), "needs_restart": list(self.needs_restart)}
+
+
+def merged(present: Config, wanted: Config) -> tuple[Config, Reloaded]:
+    """The configuration that can be in effect without a restart, and what that leaves out."""
+    differing = list(_differing(present, wanted))
+    applied = tuple(key for key in differing if _is_live(key))
+    left = tuple(key for key in differing if not _is_live(key))
+    update = {name: _live_part(name, getattr(present, name), getattr(wanted, name)) for name in _fields()}
+    return present.model_copy(update=update), Reloaded(applied=applied, needs_restart=left)
+
+
+def _fields() -> list[str]:
+    return list(Config.model_fields)
+
+
+def _live_part(name: str, present: Any, wanted: Any) -> Any:
+    if name in LIVE:
+        return wanted
+    if not isinstance(present, BaseModel):
+        return present
+    keys = [key for key in type(present).model_fields if f"{name}.{key}" in LIVE]
+    return present.model_copy(update={key: getattr(wanted, key) for key in keys})
+
+
+def _is_live(key: str) -> bool:
+    return key in LIVE or key.partition(".")[0] in LIVE
+
+
+def _differing(present: Config, wanted: Config) -> list[str]:
+    """Keys whose values differ; a list of tables, and a table of tables, is one."""
+    found = []
+    for name in _fields():
+        old, new = getattr(present, name), getattr(wanted, name)
+        if isinstance(old, BaseModel):
+            keys = type(old).model_fields
+            found += [f"{name}.{key}" for key in keys if getattr(old, key) != getattr(new, key)]
+        elif old != new:
+            found.append(name)
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """The parts of a running service that take another configuration."""
+
+    listener: Listener
+    ingest: Ingest
+    delivery: Delivery
+    engine: Engine
+    housekeeper: Housekeeper
+
+    def take(self, present: Config, wanted: Config) -> tuple[Config, Reloaded]:
+        """Have what can change changed; nothing of it where something is wrong.
+
+        Raises
+        ------
+        ConfigError
+            LF-CFG-005 where a password of a destination cannot be had.
+        InvalidModel
+            The weights are missing or altered.
+        """
+        config, reloaded = merged(present, wanted)
+        Recipe.of(config)
+        destinations = destinations_of(config)
+        self.listener.policy = access_policy(config)
+        self.ingest.config = config
+        self.housekeeper.config = config
+        logs.set_level(config.logging.level)
+        if config.destinations != present.destinations:
+            self.delivery.set_destinations(destinations)
+            self.engine.set_destinations(tuple(self.delivery.channels))
+        return config, reloaded
+
+
+def answer(layout: Layout, reloaded: Reloaded) -> None:
+    """Leave the answer for whoever asked; every one differs from the one before."""
+    document = {"number": time.monotonic_ns(), **reloaded.document()}
+    write_text(_place(layout), json.dumps(document))
+
+
+def ask(layout: Layout) -> Reloaded:
+    """Have the running service read its configuration again.
+
+    Raises
+    ------
+    JobError
+        LF-OPS-002 where none runs, LF-OPS-003 where it does not answer; the error of the configuration,
+        under its own code, where the service refuses it.
+    """
+    process = holder(layout.state)
+    if not process:
+        raise JobError(
+            "LF-OPS-002",
+            "no node serves this data directory",
+            "`lfmri-node serve` reads the file when it starts",
+        )
+    before = _read(_place(layout))
+    os.kill(process, signal.SIGHUP)
+    end = time.monotonic() + _ANSWER_S
+    while (document := _read(_place(layout))) in (None, before):
+        if time.monotonic() > end:
+            raise JobError(
+                "LF-OPS-003", "the service has not answered", "its log says what it read, or why it did not"
+            )
+        time.sleep(_LOOK_S)
+    assert document is not None
+    if document["error"] is not None:
+        raise JobError(**document["error"])
+    return Reloaded(applied=tuple(document["applied"]), needs_restart=tuple(document["needs_restart"]))
+
+
+def _place(layout: Layout) -> Path:
+    return layout.state / "reload.json"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        document: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    return document
