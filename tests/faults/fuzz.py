@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import random
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -27,13 +28,16 @@ from pathlib import Path
 from time import monotonic
 from types import FrameType
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "node" / "doors"))
 from damage import bytes_damaged, text_damaged, tree_damaged
+from mrd_client import messages
 from surroundings import make_scan
 
 from lfmri_node.dicom_io.errors import DicomIoError
 from lfmri_node.dicom_io.raw_data.payload import read_payload
 from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.node.config import load
+from lfmri_node.node.doors import convert
 from lfmri_node.node.errors import NodeError
 from lfmri_node.recon.errors import ReconError
 from lfmri_node.recon.mrd.file import open_mrd
@@ -46,7 +50,8 @@ MEMORY_BYTES = 2 << 30
 ROOT = Path(__file__).parents[2]
 
 Damage = Callable[[random.Random, bytes], bytes]
-Reader = Callable[[bytes, Path], None]
+Reader = Callable[[bytes, Path], str | None]
+"""Reads an input; may answer with a code in place of an exception."""
 OURS = (DicomIoError, NodeError, ReconError)
 
 
@@ -83,13 +88,14 @@ def kinds(folder: Path) -> dict[str, Kind]:
     make_scan(folder, 1)
     (folder / "payload.h5").write_bytes(random.Random(0).randbytes(600))
     (raw_data,) = wrap(folder / "payload.h5", folder, {"PatientID": "FUZZ", "StudyInstanceUID": "2.25.1"})
-    file = next(folder.rglob("scan.h5")).read_bytes()
-    with open_mrd(next(folder.rglob("scan.h5")), None) as opened:
+    scan = next(folder.rglob("scan.h5"))
+    with open_mrd(scan, None) as opened:
         header = opened.xml
     settings = (ROOT / "config.toml").read_bytes()
     return {
         "dicom": Kind(originals=(raw_data.read_bytes(),), damage=bytes_damaged, read=_read_raw_data),
-        "hdf5": Kind(originals=(file,), damage=bytes_damaged, read=_read_file),
+        "mrd stream": Kind(originals=(b"".join(messages(scan)),), damage=bytes_damaged, read=_read_stream),
+        "hdf5": Kind(originals=(scan.read_bytes(),), damage=bytes_damaged, read=_read_file),
         "xml": Kind(originals=(header,), damage=tree_damaged, read=_read_header),
         "configuration": Kind(originals=(settings,), damage=text_damaged, read=_read_settings),
     }
@@ -99,6 +105,16 @@ def _read_raw_data(content: bytes, folder: Path) -> None:
     path = folder / "object.dcm"
     path.write_bytes(content)
     read_payload(path)
+
+
+def _read_stream(content: bytes, folder: Path) -> str | None:
+    out = folder / "converted"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    path = folder / "scan.mrd"
+    path.write_bytes(content)
+    said = convert.answer("stream", path, out, "FUZZ")
+    return str(said["error"]["code"]) if "error" in said else None
 
 
 def _read_file(content: bytes, folder: Path) -> None:
@@ -144,14 +160,14 @@ def _answer(kind: Kind, content: bytes, folder: Path) -> str:
     """What reading an input came to: "understood", a code, or "! " and what must not be."""
     try:
         with _time_limit(LIMIT_S):
-            kind.read(content, folder)
+            code = kind.read(content, folder)
     except OURS as error:
         return error.code
     except TimeoutError:
         return f"! longer than {LIMIT_S} s"
     except Exception as error:  # noqa: BLE001  every other exception is what is looked for
         return f"! {type(error).__name__}: {error}"
-    return "understood"
+    return code or "understood"
 
 
 def _serve(kind: Kind, name: str, seed: int, numbers: Sequence[int], folder: Path, said: Connection) -> None:
