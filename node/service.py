@@ -54,7 +54,7 @@ _GRACE, _GIVE_BACK = 0.8, 0.05
 def worker_command(config: Config) -> list[str]:
     """Program and arguments of the worker process."""
     recon = config.recon
-    limits = [str(recon.memory_limit_gb or 0), str(recon.threads)]
+    limits = [str(recon.memory_limit_gb or 0), str(recon.threads), recon.device.value]
     return [sys.executable, "-m", "lfmri_node.node.worker.main", *limits]
 
 

@@ -105,6 +105,11 @@ def _build(facts: dict[str, Any], arrays: dict[str, Any]) -> Reconstruction:
             figures=tuple(Figure(**figure) for figure in quality.get("figures", ())),
         ),
         provenance=Provenance(
-            **(provenance | methods | {"convention": Convention(**provenance["convention"])})
+            **(
+                provenance
+                | methods
+                | {"convention": Convention(**provenance["convention"])}
+                | {"device_notes": tuple(provenance.get("device_notes", ()))}
+            )
         ),
     )

@@ -35,6 +35,10 @@ class InvalidModel(ReconError):
     """Weights or their model card are missing, altered or do not fit the network."""
 
 
+class DeviceMissing(ReconError):
+    """The accelerator that the configuration insists on is not there."""
+
+
 class LabError(ReconError):
     """A training, an evaluation or a data set of the laboratory cannot be used as asked."""
 

@@ -28,6 +28,17 @@ class LesionWeighting(StrEnum):
     OFF = "off"
 
 
+class Device(StrEnum):
+    """What computes: an accelerator where there is one, the processor alone, or an accelerator or nothing.
+
+    It belongs to the machine and not to the job, so it stands in no recipe and no job key.
+    """
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconSettings:
     """What a site can choose; part of the job key, so a change makes new objects.

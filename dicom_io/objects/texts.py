@@ -115,6 +115,7 @@ def image_comments(
         f"Verdict {quality.verdict}; acceleration {quality.acceleration:.3g};"
         f" data residual {quality.data_residual:.3g}.",
         *choice_of_fallback(reconstruction),
+        *_computed_on(reconstruction),
         reconstruction.provenance.convention.describe(),
     ]
     if not reconstruction.geometry.known:
@@ -217,6 +218,14 @@ def _correction(reconstruction: Reconstruction, role: Role) -> list[str]:
     """How the intensity of a corrected image was evened out; nothing for every other."""
     field = reconstruction.receive_field
     return [field.description] if field is not None and role is Role.CORRECTED else []
+
+
+def _computed_on(reconstruction: Reconstruction) -> list[str]:
+    """The accelerator, whose roundings are its own; nothing of the processor alone."""
+    provenance = reconstruction.provenance
+    if provenance.device == "cpu":
+        return []
+    return [f"Computed on {provenance.device}.", *(f"{note}." for note in provenance.device_notes)]
 
 
 def choice_of_fallback(reconstruction: Reconstruction) -> list[str]:

@@ -14,6 +14,7 @@ from lfmri_node.node.cli.examples import examples
 from lfmri_node.node.cli.options import (
     Accession,
     ConfigOption,
+    DeviceName,
     Every,
     Group,
     Held,
@@ -42,6 +43,7 @@ from lfmri_node.node.cli.options import (
 from lfmri_node.node.cli.reported import EXIT_ERROR, reported
 from lfmri_node.node.files import try_to_write
 from lfmri_node.node.terminal.tables import print_json, show
+from lfmri_node.recon.settings import Device
 
 app = typer.Typer(
     name="lfmri-node",
@@ -126,6 +128,7 @@ def reconstruct(
     config: ConfigOption = None,
     method: Annotated[MethodName | None, typer.Option(help="Instead of recon.method.")] = None,
     weights: Weights = None,
+    device: Annotated[DeviceName | None, typer.Option(help="Instead of recon.device.")] = None,
     calling_ae: Annotated[
         str, typer.Option(callback=ae_title, help="Read it as if this gateway had sent it.")
     ] = "",
@@ -151,7 +154,8 @@ def reconstruct(
         os.environ.setdefault(name, value)  # read by the OpenMP runtime when torch is imported
     from lfmri_node.node.offline.view import print_outcomes, run_offline
 
-    outcomes = run_offline(file, out, recipe, given=given, group=group)
+    wanted = Device(device) if device else settings.recon.device
+    outcomes = run_offline(file, out, recipe, given=given, group=group, device=wanted)
     print_outcomes(outcomes, out, as_json=json)
 
 

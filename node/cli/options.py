@@ -29,6 +29,7 @@ Version = Annotated[
     ),
 ]
 MethodName = Literal["lf-mri", "wavelet", "l1-wavelet", "cg-sense", "zero-filled"]
+DeviceName = Literal["auto", "cpu", "cuda"]
 PacsName = Literal["auto", "orthanc", "embedded"]
 ShellName = Literal["bash", "zsh"]
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from lfmri_node.node.backoff import Backoff
 from lfmri_node.node.config.kinds import Days, FilePath, Gigabytes, LongString, Seconds, Section
-from lfmri_node.recon.settings import VIRTUAL_COILS, LesionWeighting, Method, ReconSettings
+from lfmri_node.recon.settings import VIRTUAL_COILS, Device, LesionWeighting, Method, ReconSettings
 
 
 class ReconSection(Section):
@@ -21,6 +21,7 @@ class ReconSection(Section):
     n_virtual_coils: Annotated[int, Field(ge=1, le=1024)] = VIRTUAL_COILS
     weights: FilePath | None = None
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    device: Annotated[Device, Field(strict=False)] = Device.AUTO
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     memory_limit_gb: Annotated[Gigabytes, Field(ge=1)] | None = None
     stage_limit_s: Seconds = 300.0

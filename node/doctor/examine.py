@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from lfmri_node.node.config import Config
 from lfmri_node.node.doctor import machine, network, records
+from lfmri_node.node.doctor.device import device
 from lfmri_node.node.doctor.findings import Finding, failed, guarded, ok
 from lfmri_node.node.errors import NodeError
 from lfmri_node.node.layout import Layout
@@ -32,6 +33,7 @@ def examine(read_config: Callable[[], Config]) -> list[Finding]:
 _CHECKS = {
     "weights": machine.weights,
     "dciodvfy": machine.validator,
+    "device": device,
     "disk": machine.disk,
     "callers": network.callers,
     "orientation": network.orientation,

@@ -156,6 +156,8 @@ class Runner:
         )
         seconds = time.monotonic() - begun
         logs.event("stage.done", job=job.name, stage=stage, seconds=seconds)
+        for note in answer.get("device_notes", ()):
+            logs.event("device.out_of_memory", level=logging.WARNING, job=job.name, what=note)
         if stage is Stage.DECODED:
             scans = [ScanFound(**scan) for scan in answer.pop("scans")]
             self._store.split(job.key, scans, seconds=seconds, learned=answer)

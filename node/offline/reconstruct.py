@@ -24,10 +24,14 @@ from lfmri_node.node.jobs.recipe import Recipe, job_key
 from lfmri_node.node.offline.asked import is_raw_data
 from lfmri_node.node.offline.pictures import captions_of, shown_kinds, write_pictures
 from lfmri_node.node.worker.stages import check_identity, findings, objects_by
+from lfmri_node.recon.accelerator import take
+from lfmri_node.recon.calibration import calibrate
+from lfmri_node.recon.compute import Compute
 from lfmri_node.recon.method.weights import Model, load_model
 from lfmri_node.recon.metrics import ImageQuality, compare
 from lfmri_node.recon.mrd.measurement import Measurement, ReaderSettings, open_measurement
-from lfmri_node.recon.reconstruct import calibrate, reconstruct
+from lfmri_node.recon.reconstruct import reconstruct
+from lfmri_node.recon.settings import Device
 from lfmri_node.recon.types import Method, RawScan, Real, Reconstruction
 
 Show = Callable[[str, int, int], None]
@@ -90,6 +94,7 @@ def reconstruct_file(
     given: Mapping[str, str],
     show: Show,
     group: str | None = None,
+    device: Device = Device.CPU,
 ) -> list[Outcome]:
     """Reconstruct every contrast and repetition in ``source``.
 
@@ -104,11 +109,14 @@ def reconstruct_file(
         DICOM attributes of patient and study, keyword -> value, over what the header says.
     group
         HDF5 group; None: the only one that holds acquisitions.
+    device
+        What computes.
 
     Raises
     ------
     ReconError, DicomIoError
-        The file is damaged, or (`UnsupportedAcquisition`) of a kind that is refused.
+        The file is damaged, or (`UnsupportedAcquisition`) of a kind that is refused; LF-DEV-001 there is no
+        accelerator.
     StageFailed
         LF-JOB-023 where a Raw Data object and the header inside it contradict each other.
     """
@@ -126,7 +134,9 @@ def reconstruct_file(
         for scan in scans:
             name = f"contrast-{scan.contrast}-repetition-{scan.repetition}" if len(scans) > 1 else "."
             truth = find_truth(source, scan.contrast)
-            outcomes.append(_one(scan, opened, scratch / name, recipe, model, truth, created_at, show))
+            outcomes.append(
+                _one(scan, opened, scratch / name, recipe, model, truth, created_at, show, take(device))
+            )
         return _published(outcomes, scratch, out)
 
 
@@ -162,6 +172,7 @@ def _one(
     truth: Real | None,
     created_at: datetime,
     show: Show,
+    compute: Compute,
 ) -> Outcome:
     clock = _Clock()
     calibration = calibrate(scan, recipe.recon, lambda done, total: show("calibrate coils", done, total))
@@ -172,6 +183,7 @@ def _one(
         recipe.recon,
         calibration=calibration,
         progress=lambda done, total: show("reconstruct", done, total),
+        compute=compute,
     )
     clock.lap("reconstructed")
     key = job_key(opened.context, scan.source_sha256, recipe, scan.contrast, scan.repetition)

@@ -13,14 +13,23 @@ from lfmri_node.node.offline.reconstruct import Outcome, reconstruct_file
 from lfmri_node.node.terminal.steps import Steps
 from lfmri_node.node.terminal.tables import console, print_json, print_table
 from lfmri_node.recon.metrics import ImageQuality
+from lfmri_node.recon.settings import Device
 
 
 def run_offline(
-    source: Path, out: Path, recipe: Recipe, *, given: Mapping[str, str], group: str | None = None
+    source: Path,
+    out: Path,
+    recipe: Recipe,
+    *,
+    given: Mapping[str, str],
+    group: str | None = None,
+    device: Device = Device.CPU,
 ) -> list[Outcome]:
     """Reconstruct ``source``; progress on stderr."""
     with Steps() as steps:
-        return reconstruct_file(source, out, recipe=recipe, given=given, show=steps.show, group=group)
+        return reconstruct_file(
+            source, out, recipe=recipe, given=given, show=steps.show, group=group, device=device
+        )
 
 
 def print_outcomes(outcomes: Sequence[Outcome], out: Path, *, as_json: bool) -> None:
@@ -40,6 +49,7 @@ def _print_outcome(outcome: Outcome, *, several: bool) -> None:
         ("verdict", found["verdict"]),
         ("method of the delivered image", found["method"]),
         ("weights", found["weights"] or "none"),
+        ("computed on", found["device"]),
         ("matrix (slices, rows, columns)", found["matrix"]),
         ("acceleration", f"{found['acceleration']:.2f}"),
         ("data residual", f"{found['data_residual']:.4f}"),
@@ -47,6 +57,9 @@ def _print_outcome(outcome: Outcome, *, several: bool) -> None:
     reasons = found["reasons"]
     assert isinstance(reasons, list)
     rows += [(f"reason {reason['code']}", reason["message"]) for reason in reasons]
+    notes = found["device_notes"]
+    assert isinstance(notes, list)
+    rows += [("memory", note) for note in notes]
     rows += lesion_rows(found)
     rows.append(("orientation", str(found["orientation"]).removeprefix("Orientation: ")))
     if not outcome.geometry_known:

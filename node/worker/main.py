@@ -20,19 +20,20 @@ from lfmri_node.node.errors import StageFailed
 from lfmri_node.node.worker.memory import is_out_of_memory, limit_memory
 from lfmri_node.node.worker.stages import Pipeline
 from lfmri_node.node.worker.task import Task
-from lfmri_node.recon.errors import ReconError, UnsupportedAcquisition
+from lfmri_node.recon.errors import DeviceMissing, ReconError, UnsupportedAcquisition
+from lfmri_node.recon.settings import Device
 
 Operation = Callable[[Task, Callable[[int, int], None]], Mapping[str, object]]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Serve requests until stdin ends. Arguments: memory limit in GB (0: none), threads (0: all)."""
-    memory_limit_gb, threads = (float(value) for value in (arguments or sys.argv[1:]))
+    """Serve requests until stdin ends. Arguments: memory limit in GB (0: none), threads (0: all), device."""
+    memory_limit_gb, threads, device = arguments or sys.argv[1:]
     answers = own_stdout()
     logs.silence_texts(sys.stderr)
-    if memory_limit_gb > 0:
-        limit_memory(memory_limit_gb)
-    pipeline = Pipeline(threads=int(threads))
+    if float(memory_limit_gb) > 0:
+        limit_memory(float(memory_limit_gb))
+    pipeline = Pipeline(threads=int(threads), device=Device(device))
     serve(
         sys.stdin,
         answers,
@@ -82,7 +83,11 @@ def _answer(request: Mapping[str, Any], operation: Operation, answers: TextIO) -
         return {"result": dict(operation(Task.from_json(request["task"]), progress))}
     except (ReconError, DicomIoError) as error:
         return _error(
-            error.code, error.message, error.hint, refused=isinstance(error, UnsupportedAcquisition)
+            error.code,
+            error.message,
+            error.hint,
+            refused=isinstance(error, UnsupportedAcquisition),
+            transient=isinstance(error, DeviceMissing),
         )
     except StageFailed as error:
         return _error(error.code, error.message, error.hint, refused=error.refused, transient=error.transient)

@@ -27,6 +27,7 @@ from lfmri_node.node.jobs.recipe import Recipe, job_key
 from lfmri_node.node.worker.memory import bounded_growth, is_out_of_memory
 from lfmri_node.node.worker.task import ANSWER, CALIBRATION, RECONSTRUCTION, Task
 from lfmri_node.recon.mrd.measurement import Measurement, ReaderSettings, open_measurement
+from lfmri_node.recon.settings import Device
 from lfmri_node.recon.types import Method, RawScan, Reconstruction, ScanIdentity
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ _DECODE_BYTES = 2 << 30
 class Pipeline:
     """The stages, with the model kept between jobs. torch and SigPy are imported when first needed."""
 
-    def __init__(self, *, threads: int = 0) -> None:
+    def __init__(self, *, threads: int = 0, device: Device = Device.CPU) -> None:
         self._threads = threads
+        self._device = device
         self._model: Model | None = None
         self._model_sha256: str | None = None
 
@@ -100,7 +102,7 @@ class Pipeline:
         target = task.work / CALIBRATION
         if target.exists():
             return {}
-        from lfmri_node.recon.reconstruct import calibrate
+        from lfmri_node.recon.calibration import calibrate
 
         self._limit_threads()
         with self._measurement(task) as measurement:
@@ -114,10 +116,13 @@ class Pipeline:
         """Reconstruct and keep the volumes in ``work/reconstruction``."""
         target = task.work / RECONSTRUCTION
         if not target.exists():
+            from lfmri_node.recon.accelerator import take
             from lfmri_node.recon.archive import save_reconstruction
-            from lfmri_node.recon.reconstruct import Calibration, reconstruct
+            from lfmri_node.recon.calibration import Calibration
+            from lfmri_node.recon.reconstruct import reconstruct
 
             self._limit_threads()
+            compute = take(self._device)
             with self._measurement(task) as measurement:
                 reconstruction = reconstruct(
                     measurement.scan(task.contrast, task.repetition),
@@ -125,6 +130,7 @@ class Pipeline:
                     task.recipe.recon,
                     calibration=Calibration.load(task.work / CALIBRATION),
                     progress=progress,
+                    compute=compute,
                 )
             with published_directory(target) as scratch:
                 save_reconstruction(reconstruction, scratch)
@@ -290,6 +296,8 @@ def findings(reconstruction: Reconstruction) -> dict[str, object]:
         "data_residual": round(quality.data_residual, 6),
         "figures": [asdict(figure) for figure in quality.figures],
         "method": reconstruction.provenance.method.value,
+        "device": reconstruction.provenance.device,
+        "device_notes": list(reconstruction.provenance.device_notes),
         "matrix": list(reconstruction.geometry.matrix),
         "lesion_voxels": int(lesion.mask.sum()) if lesion is not None else None,
         "lesion_map": map_summary(lesion) if lesion is not None else None,

@@ -19,7 +19,7 @@ from lfmri_node.recon.evaluate.methods import Answer
 from lfmri_node.recon.evaluate.scoring import TRUTH, Diagnosis
 from lfmri_node.recon.method.cascade import CascadeConfig
 from lfmri_node.recon.method.weights import load_model
-from lfmri_node.recon.reconstruct import scale_of
+from lfmri_node.recon.passes import scale_of
 from lfmri_node.recon.sense.classical import cg_sense, operator
 from lfmri_node.recon.train.learned_sampling import read_mask
 from lfmri_node.recon.train.measurement import Measurement
@@ -107,7 +107,7 @@ def measurement_of(case: Case) -> Measurement:
         sampled=torch.from_numpy(case.kspace.sampled)[None],
         operator=encoding,
         adjoint=encoding.adjoint(kspace),
-        scale=scale_of(case.kspace, sense),
+        scale=scale_of([case.kspace], torch.from_numpy(sense)[None]),
     )
 
 

@@ -1,11 +1,17 @@
-"""Reconstructions without a network: zero-filled, CG-SENSE, wavelets (the fallback), SigPy's L1-wavelet."""
+"""Reconstructions without a network: zero-filled, CG-SENSE, wavelets (the fallback), SigPy's L1-wavelet.
+
+What ends in ``_of`` works on a `Batch` where that is; the others are the same for one slice of numpy arrays.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 from sigpy.mri.app import L1WaveletRecon
+from torch import Tensor
 
+from lfmri_node.recon.compute import CPU
+from lfmri_node.recon.sense.batch import Batch
 from lfmri_node.recon.sense.operators import SenseOp
 from lfmri_node.recon.sense.solvers import conjugate_gradient
 from lfmri_node.recon.sense.wavelets import N_ITERATIONS, wavelet_sense
@@ -22,13 +28,24 @@ L1_WAVELET_ITERATIONS = 80
 
 def operator(kspace: KSpace, maps: CoilMaps) -> SenseOp:
     """A = M F S of one slice, with a batch axis of one."""
-    return SenseOp(torch.from_numpy(maps.maps)[None], torch.from_numpy(kspace.sampled)[None])
+    return Batch.of([kspace], [maps], CPU).encoding
 
 
 def zero_filled(kspace: KSpace, maps: CoilMaps) -> Complex:
     """A^H Y, c64 (r, p)."""
-    image = operator(kspace, maps).adjoint(torch.from_numpy(kspace.data)[None])[0]
-    return np.asarray(image.numpy())
+    return _only(Batch.of([kspace], [maps], CPU).adjoint())
+
+
+def cg_sense_of(
+    batch: Batch, lamda: float = CG_SENSE_LAMBDA, n_iterations: int = CG_SENSE_ITERATIONS
+) -> Tensor:
+    """``argmin 1/2 |A x - y|^2 + lamda/2 |x|^2``, c64 (b, r, p).
+
+    Source: Pruessmann et al., Magn Reson Med 46 (2001) 638.
+    """
+    gram = batch.encoding.gram
+    with torch.inference_mode():
+        return conjugate_gradient(lambda x: gram(x) + lamda * x, batch.adjoint(), None, n_iterations)
 
 
 def cg_sense(
@@ -37,15 +54,15 @@ def cg_sense(
     lamda: float = CG_SENSE_LAMBDA,
     n_iterations: int = CG_SENSE_ITERATIONS,
 ) -> Complex:
-    """``argmin 1/2 |A x - y|^2 + lamda/2 |x|^2``, c64 (r, p).
+    """`cg_sense_of` one slice, c64 (r, p)."""
+    return _only(cg_sense_of(Batch.of([kspace], [maps], CPU), lamda, n_iterations))
 
-    Source: Pruessmann et al., Magn Reson Med 46 (2001) 638.
-    """
-    encoding = operator(kspace, maps)
+
+def wavelet_of(batch: Batch, lamda: float = WAVELET_LAMBDA, n_iterations: int = N_ITERATIONS) -> Tensor:
+    """Wavelet-regularised SENSE with random shifts (`wavelets`), c64 (b, r, p); zero where no coil map is."""
     with torch.inference_mode():
-        right = encoding.adjoint(torch.from_numpy(kspace.data)[None])
-        image = conjugate_gradient(lambda x: encoding.gram(x) + lamda * x, right, None, n_iterations)
-    return np.asarray(image[0].numpy())
+        adjoint = batch.adjoint()
+        return wavelet_sense(batch.encoding, adjoint, lamda * adjoint.abs().amax((1, 2)), n_iterations)
 
 
 def wavelet(
@@ -54,12 +71,12 @@ def wavelet(
     lamda: float = WAVELET_LAMBDA,
     n_iterations: int = N_ITERATIONS,
 ) -> Complex:
-    """Wavelet-regularised SENSE with random shifts (`wavelets`), c64 (r, p); zero where no coil map is."""
-    encoding = operator(kspace, maps)
-    with torch.inference_mode():
-        adjoint = encoding.adjoint(torch.from_numpy(kspace.data)[None])
-        image = wavelet_sense(encoding, adjoint, lamda * adjoint.abs().amax((1, 2)), n_iterations)
-    return np.asarray(image[0].numpy())
+    """`wavelet_of` one slice, c64 (r, p)."""
+    return _only(wavelet_of(Batch.of([kspace], [maps], CPU), lamda, n_iterations))
+
+
+def _only(images: Tensor) -> Complex:
+    return np.asarray(images[0].numpy())
 
 
 def l1_wavelet(

@@ -23,8 +23,8 @@ from lfmri_node.recon.method.cascade import Cascade
 from lfmri_node.recon.method.modelcard import ModelCard
 from lfmri_node.recon.method.weights import Model, config_to_card, load_model
 from lfmri_node.recon.metrics import area_under_curve, points_at
+from lfmri_node.recon.passes import run_network
 from lfmri_node.recon.phantom.body import LESION_KINDS
-from lfmri_node.recon.reconstruct import run_network
 from lfmri_node.recon.sense.coilmaps import calibrate, interpolate
 from lfmri_node.recon.train.card_text import card_text
 from lfmri_node.recon.train.data import ImageSource, source_of

@@ -19,8 +19,8 @@ from skimage.data import shepp_logan_phantom
 from skimage.transform import resize
 
 from lfmri_node.recon.method.weights import Model
+from lfmri_node.recon.passes import run_network
 from lfmri_node.recon.phantom.coils import loop_coils, measure
-from lfmri_node.recon.reconstruct import run_network
 from lfmri_node.recon.sense.coilmaps import calibrate, interpolate
 from lfmri_node.recon.train.data import ImageSource
 from lfmri_node.recon.train.loader import POINTS

@@ -8,7 +8,7 @@ import numpy as np
 
 from lfmri_node.recon.method.weights import Model
 from lfmri_node.recon.metrics import area_under_curve, pointing_chance, points_at
-from lfmri_node.recon.reconstruct import run_network
+from lfmri_node.recon.passes import run_network
 from lfmri_node.recon.sense.coilmaps import estimate
 from lfmri_node.recon.train.data import SIZE, GivenImage, LabelledImage, augment, real_lesion
 from lfmri_node.recon.train.samples import SimulatedScan, draw_scan

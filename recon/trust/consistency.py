@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lfmri_node.recon.compute import CPU
 from lfmri_node.recon.sense.coilmaps import CoarseMaps, calibration_data, calibration_images
 from lfmri_node.recon.sense.operators import SenseOp, fft_centred, ifft_centred
 from lfmri_node.recon.sense.solvers import conjugate_gradient
@@ -73,9 +74,8 @@ def fit_calibration(kspace: KSpace, coarse: CoarseMaps) -> CalibrationFit:
 
 def _square(side: int, grid: tuple[int, int]) -> Tensor:
     """bool (1, h, w): ``side`` samples around index n // 2 along both axes, all where there are fewer."""
-    rows, columns = (
-        (torch.arange(n) >= n // 2 - side // 2) & (torch.arange(n) < n // 2 - side // 2 + side) for n in grid
-    )
+    places = (torch.arange(n, device=CPU) - n // 2 + side // 2 for n in grid)
+    rows, columns = ((place >= 0) & (place < side) for place in places)
     return (rows[:, None] & columns[None, :])[None]
 
 

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from lfmri_node.recon.compute import CPU
 from lfmri_node.recon.sense import classical as baseline
+from lfmri_node.recon.sense.batch import Batch
 from lfmri_node.recon.sense.coilmaps import CALIBRATION_LIMIT
 from lfmri_node.recon.sense.sampling import calibration_box
 from lfmri_node.recon.trust.noise import noise_per_coil
@@ -24,26 +28,45 @@ from lfmri_node.recon.types import Bool, CoilMaps, Complex, KSpace, Method
 
 Name = TypeVar("Name", bound=str)
 Solver = Callable[[KSpace, CoilMaps], Complex]
+BatchSolver = Callable[[Batch], Tensor]
 JUDGED = 3
 """Times that samples are left out, whatever the number of slices: what bounds the cost."""
 HELD_OUT_SHARE = 0.1
 _FEWEST = 2
 
 
-def _l1_wavelet(kspace: KSpace, maps: CoilMaps) -> Complex:
-    """SigPy's, without the residue that it leaves in the air."""
-    return np.where(maps.support, baseline.l1_wavelet(kspace, maps), np.complex64(0))
+def _l1_wavelet(batch: Batch) -> Tensor:
+    """SigPy's, slice by slice on the processor, without the residue that it leaves in the air."""
+    maps, support = batch.encoding.maps.cpu().numpy(), batch.support.cpu().numpy()
+    images = [
+        np.where(inside, baseline.l1_wavelet(kspace, CoilMaps(maps=own, support=inside)), np.complex64(0))
+        for kspace, own, inside in zip(batch.slices, maps, support, strict=True)
+    ]
+    return torch.from_numpy(np.stack(images)).to(batch.data.device)
 
 
-SOLVERS: Mapping[Method, Solver] = MappingProxyType(
+BATCH_SOLVERS: Mapping[Method, BatchSolver] = MappingProxyType(
     {
-        Method.WAVELET: baseline.wavelet,
+        Method.WAVELET: baseline.wavelet_of,
         Method.L1_WAVELET: _l1_wavelet,
-        Method.CG_SENSE: baseline.cg_sense,
-        Method.ZERO_FILLED: baseline.zero_filled,
+        Method.CG_SENSE: baseline.cg_sense_of,
+        Method.ZERO_FILLED: Batch.adjoint,
     }
 )
-"""All methods without a network, one slice each."""
+"""All methods without a network."""
+
+
+def solvers_on(device: torch.device) -> Mapping[Method, Solver]:
+    """All methods without a network, one slice each, computed on ``device``."""
+
+    def one(solve: BatchSolver, kspace: KSpace, maps: CoilMaps) -> Complex:
+        return np.asarray(solve(Batch.of([kspace], [maps], device))[0].cpu().numpy())
+
+    return {method: partial(one, solve) for method, solve in BATCH_SOLVERS.items()}
+
+
+SOLVERS = MappingProxyType(solvers_on(CPU))
+"""Those of the processor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

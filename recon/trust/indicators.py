@@ -12,8 +12,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from lfmri_node.recon.sense.classical import operator
+from lfmri_node.recon.compute import CPU
+from lfmri_node.recon.sense.batch import Batch
 from lfmri_node.recon.sense.coilmaps import CoarseMaps, calibration_data
 from lfmri_node.recon.trust.consistency import CalibrationFit, fit_calibration
 from lfmri_node.recon.trust.noise import noise_per_coil
@@ -96,12 +98,21 @@ def _calibration_residual(fit: CalibrationFit, sigma: Real) -> float:
 
 
 def data_residual(kspace: KSpace, maps: CoilMaps, image: Complex) -> tuple[float, float]:
-    """Squared norms ``|A x - y|^2`` and ``|y|^2`` on the sampled points."""
-    encoding = operator(kspace, maps)
+    """`data_residuals` of one slice."""
+    batch = Batch.of([kspace], [maps], CPU)
+    return data_residuals(batch, torch.from_numpy(np.ascontiguousarray(image))[None])[0]
+
+
+def data_residuals(batch: Batch, images: Tensor) -> list[tuple[float, float]]:
+    """Squared norms ``|A x - y|^2`` and ``|y|^2`` on the sampled points of each image c64 (b, r, p)."""
     with torch.inference_mode():
-        predicted = encoding(torch.from_numpy(np.ascontiguousarray(image))[None])[0].numpy()
-    difference = predicted - kspace.data
-    return float(np.vdot(difference, difference).real), float(np.vdot(kspace.data, kspace.data).real)
+        differences = batch.encoding(images) - batch.data
+        norms = torch.stack([_energies(differences), _energies(batch.data)], dim=1).tolist()
+    return [(misfit, energy) for misfit, energy in norms]
+
+
+def _energies(data: Tensor) -> Tensor:
+    return torch.view_as_real(data).square().flatten(1).sum(1, dtype=torch.float64)
 
 
 def network_residual(kspace: KSpace, misfit: float, energy: float) -> float:

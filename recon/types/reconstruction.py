@@ -163,6 +163,10 @@ class Provenance:
         Why that method: one sentence on the samples that were left out; None where nothing was to be chosen.
     convention
         Which way the axes of k-space were read, and whether that was verified.
+    device
+        What computed it.
+    device_notes
+        A sentence each time that its memory ran out, and what was done then.
     """
 
     method: Method
@@ -174,6 +178,8 @@ class Provenance:
     fallback: Method | None = None
     choice: str | None = None
     convention: Convention = field(default_factory=Convention)
+    device: str = "cpu"
+    device_notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

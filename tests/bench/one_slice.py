@@ -16,7 +16,7 @@ from timing import fastest
 
 from lfmri_node.recon.method.modelcard import shipped_weights
 from lfmri_node.recon.method.weights import Model, load_model
-from lfmri_node.recon.reconstruct import run_network, scale_of
+from lfmri_node.recon.passes import run_network, scale_of
 from lfmri_node.recon.sense.classical import operator
 from lfmri_node.recon.sense.coilmaps import estimate
 from lfmri_node.recon.types import CoilMaps, Complex, KSpace
@@ -60,7 +60,7 @@ def one_pass(model: Model, kspace: KSpace, maps: CoilMaps, *, bfloat16: bool = F
     encoding = operator(kspace, maps)
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
         adjoint = encoding.adjoint(torch.from_numpy(kspace.data)[None])
-        scale = scale_of(kspace, model.network.least_squares(adjoint, encoding)[0].numpy())
+        scale = scale_of([kspace], model.network.least_squares(adjoint, encoding))
         last = model.network(adjoint, encoding, scale)[-1]
     return np.asarray(last.image[0].numpy())
 

@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from lfmri_node.recon.archive import load_reconstruction, save_reconstruction
+from lfmri_node.recon.calibration import Calibration, calibrate
 from lfmri_node.recon.errors import InvalidRawData
 from lfmri_node.recon.method.weights import load_model
+from lfmri_node.recon.passes import run_network
 from lfmri_node.recon.phantom.body import phantom_volume
 from lfmri_node.recon.phantom.coils import loop_coils, measure, object_phase
-from lfmri_node.recon.reconstruct import Calibration, calibrate, reconstruct, run_network
+from lfmri_node.recon.reconstruct import reconstruct
 from lfmri_node.recon.sense import classical as baseline
 from lfmri_node.recon.sense.coilmaps import estimate
 from lfmri_node.recon.sense.sampling import centre_lines

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from lfmri_node.node.errors import StageFailed, WorkerDied
 from lfmri_node.node.worker.process import TimeLimit, WorkerProcess
@@ -100,7 +101,7 @@ def test_the_time_limit_follows_the_scan() -> None:
     assert limit.of({"n_slices": 36}) == 1380.0
 
 
-REAL = [sys.executable, "-m", "lfmri_node.node.worker.main", "0", "1"]
+REAL = [sys.executable, "-m", "lfmri_node.node.worker.main", "0", "1", "cpu"]
 
 
 def test_the_real_worker_leaves_when_its_parent_is_killed() -> None:
@@ -191,6 +192,16 @@ def test_the_real_worker_answers_errors_without_a_traceback(tmp_path: Path) -> N
             worker.call("decode", task, limit_s=60)
         assert caught.value.code == "LF-PAY-001"
     assert log.read_text() == ""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_insisted_on_and_not_there_is_no_fault_of_the_job(tmp_path: Path) -> None:
+    with (
+        WorkerProcess([*REAL[:-1], "cuda"], log=tmp_path / "worker.log") as worker,
+        pytest.raises(StageFailed) as caught,
+    ):
+        worker.call("reconstruct", task_in(tmp_path), limit_s=60)
+    assert (caught.value.code, caught.value.transient) == ("LF-DEV-001", True)
 
 
 def test_a_defect_in_the_worker_is_reported_without_texts(tmp_path: Path) -> None:

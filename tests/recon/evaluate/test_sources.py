@@ -24,9 +24,9 @@ from lfmri_node.recon.evaluate.real_lesions import GLIOMA, SCLEROSIS, STROKES, r
 from lfmri_node.recon.evaluate.runner import make_sources
 from lfmri_node.recon.evaluate.simulated import DISTURBED, HELD_OUT, UNSEEN, case_of, simulated_source
 from lfmri_node.recon.method.cascade import Cascade, CascadeConfig, StageOutput
+from lfmri_node.recon.passes import scale_of
 from lfmri_node.recon.phantom.body import LESION_KINDS, UNSEEN_KIND
 from lfmri_node.recon.phantom.coils import loop_coils
-from lfmri_node.recon.reconstruct import scale_of
 from lfmri_node.recon.sense.classical import cg_sense, operator, zero_filled
 from lfmri_node.recon.sense.coilmaps import estimate
 from lfmri_node.recon.train import skm_tea
@@ -68,7 +68,7 @@ def test_a_network_is_told_what_the_service_tells(scan):
     network = Cascade(CascadeConfig())
     encoding = operator(case.kspace, case.maps)
     adjoint = encoding.adjoint(torch.from_numpy(case.kspace.data)[None])
-    expected = scale_of(case.kspace, network.least_squares(adjoint, encoding)[0].numpy())
+    expected = scale_of([case.kspace], network.least_squares(adjoint, encoding))
     assert all(torch.equal(one, other) for one, other in zip(ours.scale, expected, strict=True))
     np.testing.assert_allclose(ours.adjoint[0].numpy(), zero_filled(case.kspace, case.maps), atol=1e-5)
     assert ours.guide is None

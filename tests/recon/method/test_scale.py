@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
+from lfmri_node.recon.passes import scale_of
 from lfmri_node.recon.phantom.body import phantom_volume
 from lfmri_node.recon.phantom.coils import loop_coils, measure, object_phase
-from lfmri_node.recon.reconstruct import scale_of
 from lfmri_node.recon.sense.classical import cg_sense
 from lfmri_node.recon.sense.coilmaps import estimate
 from lfmri_node.recon.sense.sampling import centre_lines
@@ -26,9 +27,8 @@ def kspace() -> KSpace:
 
 
 def numbers(kspace: KSpace) -> tuple[float, float, float]:
-    noise, level, energy = (
-        value.tolist() for value in scale_of(kspace, cg_sense(kspace, estimate(kspace), 0.03, 5))
-    )
+    least_squares = torch.from_numpy(cg_sense(kspace, estimate(kspace), 0.03, 5))[None]
+    noise, level, energy = (value.tolist() for value in scale_of([kspace], least_squares))
     assert [len(noise), len(level), len(energy)] == [1, 1, 1]
     return noise[0], level[0], energy[0]
 
