@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Page, ViewportSize
 from screen import VIEWPORT, map_over_image, open_study
 from study import LESION_SLICE, MATRIX, ORIENTATIONS, RADIUS, lesion_mm, write_study
 
@@ -29,6 +29,8 @@ SERIES = (
     "RESEARCH NOT VALIDATED Lesion list",
 )
 EXCUSED: dict[str, str] = {}
+SMALL: ViewportSize = {"width": 900, "height": 600}
+"""WebGL is done in software: the fewer pixels, the sooner."""
 _DRAWN_WITHIN_MS = 10_000
 _LOOK = f"""async ([index, place]) => {{
   const viewport = {VIEWPORT};
@@ -49,6 +51,13 @@ _LOOK = f"""async ([index, place]) => {{
   return {{away, here: here.map(v => v / shown), pixel: pixel / shown, picture: canvas.toDataURL()}};
 }}"""
 """Null where OHIF put another viewport in its place meanwhile: one that is gone is never drawn again."""
+
+
+@pytest.fixture
+def page(open_page: Callable[..., Page]) -> Page:
+    page = open_page(EXCUSED)
+    page.set_viewport_size(SMALL)
+    return page
 
 
 @dataclass(frozen=True)
@@ -102,22 +111,19 @@ def is_where_the_lesion_is(page: Page, orientation: str) -> bool:
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
-def test_the_map_colours_the_lesion_in_the_patient(address, open_page, orientation):
-    page = open_page(EXCUSED)
+def test_the_map_colours_the_lesion_in_the_patient(address, page, orientation):
     open_study(page, address[orientation], MATRIX[0], SERIES)
     map_over_image(page, "Activation map")
     assert is_where_the_lesion_is(page, orientation)
 
 
-def test_the_change_shows_where_the_enhancement_acted(address, open_page):
-    page = open_page(EXCUSED)
+def test_the_change_shows_where_the_enhancement_acted(address, page):
     open_study(page, address["sagittal"], MATRIX[0], SERIES)
     map_over_image(page, "LF-MRI change")
     assert is_where_the_lesion_is(page, "sagittal")
 
 
-def test_the_segmentation_is_drawn_on_the_image(address, open_page):
-    page = open_page(EXCUSED)
+def test_the_segmentation_is_drawn_on_the_image(address, page):
     open_study(page, address["double-oblique"], MATRIX[0], SERIES)
     page.get_by_text("Activation SEG").first.dblclick()
     page.get_by_role("button", name="Yes").click()

@@ -16,6 +16,7 @@ from functools import cache
 from io import BytesIO
 from time import monotonic
 
+import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, RawDataStorage
 from pynetdicom.dsutils import decode, encode
@@ -25,6 +26,8 @@ UID = "2.25.4711"
 _PATIENCE_S = 60.0
 _PAUSE_S = 2.0
 _PLACED_S = 10.0
+_US_ELEMENT = [("group", "<u2"), ("element", "<u2"), ("vr", "S2"), ("length", "<u2"), ("value", "<u2")]
+"""Explicit VR Little Endian (PS3.5 7.1.2)."""
 
 Attack = Callable[[socket.socket, threading.Event, Callable[[], None]], None]
 
@@ -162,9 +165,12 @@ def _a_million_elements() -> bytes:
 
 def _elements(first: int, n_elements: int) -> bytes:
     """Private elements of two bytes in ascending order, in as many odd groups as they need."""
-    numbers = range(first, first + n_elements)
-    tags = ((0x0009 + 2 * (n // 0xE000), 0x1000 + n % 0xE000) for n in numbers)
-    return b"".join(struct.pack("<HH2sHH", group, element, b"US", 2, 0) for group, element in tags)
+    numbers = np.arange(first, first + n_elements)
+    elements = np.zeros(n_elements, dtype=_US_ELEMENT)
+    elements["group"] = 0x0009 + 2 * (numbers // 0xE000)
+    elements["element"] = 0x1000 + numbers % 0xE000
+    elements["vr"], elements["length"] = b"US", 2
+    return elements.tobytes()
 
 
 def endless(connection: socket.socket, over: threading.Event, in_place: Callable[[], None]) -> None:
@@ -212,14 +218,19 @@ ATTACKS: dict[str, Attack] = {
 
 @contextlib.contextmanager
 def under_attack(port: int, attack: Attack, *, source: str = "127.0.0.1") -> Iterator[None]:
-    """So many connections of one kind are in place, or were turned away, inside the block."""
+    """So many connections of one kind are in place, or were turned away, inside the block.
+
+    At its end all are cut, also those that wait until a node that has hung up takes the rest.
+    """
     over = threading.Event()
+    connections: list[socket.socket] = []
     here = [threading.Event() for _ in range(N_CONNECTIONS)]
 
     def run(in_place: threading.Event) -> None:
         with contextlib.suppress(OSError):
             address = ("127.0.0.1", port)
             with socket.create_connection(address, _PATIENCE_S, source_address=(source, 0)) as connection:
+                connections.append(connection)
                 attack(connection, over, in_place.set)
         in_place.set()
 
@@ -233,5 +244,8 @@ def under_attack(port: int, attack: Attack, *, source: str = "127.0.0.1") -> Ite
         yield
     finally:
         over.set()
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in threads:
             thread.join()

@@ -191,7 +191,7 @@ class Node:
         return self
 
     def launch(self, *, light: bool = True) -> None:
-        command = [sys.executable, str(HERE / "gated.py"), "serve", str(self.config), str(self.holds)]
+        command = [sys.executable, str(HERE / "gated.py"), str(self.config), str(self.holds)]
         self.process = subprocess.Popen(
             [*command, "light" if light else "real"],
             stderr=subprocess.PIPE,

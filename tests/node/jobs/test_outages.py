@@ -124,8 +124,8 @@ def test_a_bad_scan_is_quarantined_and_does_not_stop_the_others(node, pacs, make
 
 def test_a_scan_that_hangs_is_stopped_and_the_others_go_first(node, pacs, make_scan) -> None:
     """It has the worker for as long as its number of slices allows, then it waits behind the others."""
-    bad, good = make_scan("bad.h5", seed=1), make_scan("good.h5", seed=2)
-    limits = "[recon]\nstage_limit_s = 45\nslice_limit_s = 5\nmax_crashes = 2"
+    bad, good = make_scan("bad.h5", seed=1, n_slices=1), make_scan("good.h5", seed=2)
+    limits = "[recon]\nstage_limit_s = 10\nslice_limit_s = 5\nmax_crashes = 2"
     node.config.write_text(node.config.read_text().replace("[recon]", limits))
     node.holds.mkdir()
     (node.holds / "calibrate.hangs").write_text(sha256_of(bad))
