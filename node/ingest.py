@@ -6,13 +6,14 @@ import sqlite3
 
 from lfmri_node.dicom_io.errors import ListenerRefusal
 from lfmri_node.dicom_io.raw_data.received import ReceivedMeasurement
+from lfmri_node.dicom_io.raw_data.unassigned import missing_identity
 from lfmri_node.dicom_io.receive.listener import ListenerSettings
 from lfmri_node.dicom_io.receive.policy import AccessPolicy, AllowedCaller
 from lfmri_node.dicom_io.status import Status
 from lfmri_node.node import logs
 from lfmri_node.node.config import Config
 from lfmri_node.node.jobs.engine import Engine
-from lfmri_node.node.jobs.job import Job
+from lfmri_node.node.jobs.job import Identity, Job
 from lfmri_node.node.jobs.recipe import Recipe, measurement_key
 from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.layout import Layout
@@ -91,14 +92,23 @@ class Ingest:
 
     def _record(self, measurement: ReceivedMeasurement) -> Job:
         recipe = Recipe.of(self.config, measurement.calling_ae)
+        key = measurement_key(measurement.context, measurement.sha256, recipe)
         return self._store.add_measurement(
-            key=measurement_key(measurement.context, measurement.sha256, recipe),
+            key=key,
+            identity=self._identity(measurement, key),
             source_sha256=measurement.sha256,
             calling_ae=measurement.calling_ae,
             received_at=measurement.received_at,
             recipe=recipe.to_json(),
             parts=measurement.paths,
         )
+
+    def _identity(self, measurement: ReceivedMeasurement, key: str) -> Identity:
+        """Whether somebody has to say whose it is, or has: an assignment outlives the job table."""
+        if not missing_identity(measurement.context, measurement.sha256):
+            return Identity.STATED
+        assigned = Layout(root=self.config.node.data_dir).assigned(key).exists()
+        return Identity.ASSIGNED if assigned else Identity.MISSING
 
     def adopt(self, pending: tuple[ReceivedMeasurement, ...]) -> int:
         """Enqueue measurements in the spool that no job knows: the process died before it made one.

@@ -51,6 +51,10 @@ class Layout:
         """Raw Data objects that were refused first; see `corrections`."""
         return self.spool / "accepted"
 
+    def assigned(self, key: str) -> Path:
+        """What an operator said of a measurement that names no patient or study; holds patient data."""
+        return self.spool / "assigned" / f"{key[:32]}.json"
+
     @property
     def trash(self) -> Path:
         """What retention has taken and nobody needs; emptied without looking."""

@@ -1,4 +1,4 @@
-"""What ``retry``, ``accept`` and ``purge`` answer: documents for ``--json`` and tables for people."""
+"""What ``accept``, ``assign`` and ``purge`` answer: documents for ``--json`` and tables for people."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from lfmri_node.node.assignments import Assigned
 from lfmri_node.node.corrections import Accepted, Correction
+from lfmri_node.node.jobs.job import Job
 from lfmri_node.node.retention.plan import Purge
 from lfmri_node.node.terminal.tables import pairs, print_json, print_table, show
+
+HELD_COLUMNS = ("job", "from", "received", "verdict")
 
 
 def print_corrections(found: Sequence[Correction], *, as_json: bool) -> None:
@@ -48,6 +52,33 @@ def print_accepted(accepted: Accepted, *, as_json: bool) -> None:
                 for item in accepted.objects
             ],
         )
+
+
+def print_held(jobs: Sequence[Job], *, as_json: bool) -> None:
+    """Jobs that wait for an assignment."""
+    rows = [
+        {
+            "job": job.name,
+            "calling_ae": job.calling_ae,
+            "received_at": job.received_at.isoformat(timespec="milliseconds"),
+            "verdict": job.summary.get("verdict"),
+        }
+        for job in jobs
+    ]
+    if as_json:
+        print_json({"held": rows})
+    elif not rows:
+        show(pairs("no scan is held", {}))
+    else:
+        print_table("held: nobody has said whose they are", HELD_COLUMNS, [[*row.values()] for row in rows])
+
+
+def print_assigned(assigned: Assigned, *, as_json: bool) -> None:
+    """What goes on now."""
+    if as_json:
+        print_json(asdict(assigned))
+    else:
+        print(f"{assigned.name}: assigned; {len(assigned.scans)} scan(s) go on: {', '.join(assigned.scans)}")
 
 
 def purge_document(purges: Sequence[Purge], refused: Sequence[Path], *, dry_run: bool) -> dict[str, object]:

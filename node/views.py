@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lfmri_node.dicom_io.receive.incomplete import incomplete_scans
 from lfmri_node.node.config import Config
+from lfmri_node.node.doors.streams import StreamNote, kept_streams
 from lfmri_node.node.jobs.job import Job
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.layout import Layout
@@ -49,7 +52,8 @@ class Status:
                 return job_document(ledger, ledger.job(self._job))
             process = holder(self._layout.state)
             document = status_document(ledger, process=process, port=self._port, most=self._most)
-        return document | {"incomplete": incomplete_document(self._layout.spool)}
+        streams = [stream_document(note) for note in kept_streams(self._layout.spool)]
+        return document | {"incomplete": incomplete_document(self._layout.spool), "streams": streams}
 
     def tables(self, room: int = 0) -> list[RenderableType]:
         """Tables for people; ``room``: of no more jobs than this, 0: of as many as were asked for.
@@ -64,8 +68,8 @@ class Status:
             if self._job is not None:
                 return job_tables(ledger, ledger.job(self._job), serving=process is not None)
             most = min(self._most or room, room) if room else self._most
-            shown = status_tables(ledger, process=process, most=most)
-        return [*shown, *incomplete_tables(self._layout.spool)]
+            shown = [*status_tables(ledger, process=process, most=most), *held_tables(ledger.held())]
+        return [*shown, *incomplete_tables(self._layout.spool), *stream_tables(self._layout.spool)]
 
 
 def job_document(ledger: Ledger, job: Job) -> dict[str, object]:
@@ -86,6 +90,8 @@ def job_document(ledger: Ledger, job: Job) -> dict[str, object]:
         "attempts": job.attempts,
         "next_try_at": _text(job.next_try_at),
         "finished": job.finished_at is not None,
+        "identity": job.identity.value,
+        "held": job.is_held,
         "received_at": _text(job.received_at),
         "updated_at": _text(job.updated_at),
         "finished_at": _text(job.finished_at),
@@ -184,6 +190,8 @@ def _present(job: Job, *, serving: bool) -> str:
     """What is being done with a job, or when it is tried again."""
     if job.finished_at:
         return "done"
+    if job.is_held:
+        return "held: assign"
     if job.running and serving:
         return job.running.value + (f" {job.progress[0]}/{job.progress[1]}" if job.progress else "")
     return f"waits until {job.next_try_at.astimezone():%H:%M:%S}" if job.next_try_at else ""
@@ -211,6 +219,28 @@ def incomplete_tables(spool: Path) -> list[RenderableType]:
     ]
     columns = ("scan", "from", "missing parts", "of", "last part came")
     return [table("incomplete scans", columns, rows)] if rows else []
+
+
+def held_tables(jobs: Sequence[Job]) -> list[RenderableType]:
+    """What waits for somebody to say whose it is, and the next step; nothing where nothing does."""
+    rows = [(job.name, job.calling_ae, f"lfmri-node assign {job.name} --identity FILE") for job in jobs]
+    title = "held: nobody has said whose these scans are"
+    return [table(title, ("job", "from", "next step"), rows)] if rows else []
+
+
+def stream_document(note: StreamNote) -> dict[str, object]:
+    """A stream that became no job, JSON-able."""
+    return {**asdict(note), "last_at": _text(note.last_at)}
+
+
+def stream_tables(spool: Path) -> list[RenderableType]:
+    """Table of the streams that became no job; nothing where there are none."""
+    rows = [
+        (note.name[:12], note.ae_title, note.n_acquisitions, _text(note.last_at), note.code, note.hint)
+        for note in kept_streams(spool)
+    ]
+    columns = ("stream", "from", "acquisitions", "last came", "code", "hint")
+    return [table("streams that are no job", columns, rows, right=("acquisitions",))] if rows else []
 
 
 def job_tables(ledger: Ledger, job: Job, *, serving: bool) -> list[RenderableType]:

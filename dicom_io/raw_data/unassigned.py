@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from lfmri_node.dicom_io.raw_data.stated import attributes_of
 from lfmri_node.dicom_io.types import StudyContext
 from lfmri_node.dicom_io.uids import name_uid
-from lfmri_node.dicom_io.values import IDENTITY, fits, require_fitting
+from lfmri_node.dicom_io.values import fits, require_fitting
 
 NEEDED = ("PatientID", "StudyInstanceUID")
 """What has to be known of a measurement before anything of it leaves."""
@@ -53,8 +53,8 @@ def missing_identity(context: StudyContext, source_sha256: str) -> tuple[str, ..
     return tuple(keyword for keyword, value in placeholders(source_sha256).items() if said[keyword] == value)
 
 
-def assigned(context: StudyContext, given: Mapping[str, str], source_sha256: str) -> StudyContext:
-    """The context with what an operator gave in place of placeholders and of what the header says.
+def assigned(context: StudyContext, given: Mapping[str, str]) -> StudyContext:
+    """The context with what an operator gave in place of placeholders, and of what the header says.
 
     Raises
     ------
@@ -62,13 +62,9 @@ def assigned(context: StudyContext, given: Mapping[str, str], source_sha256: str
         LF-OBJ-002 where a value does not fit its value representation.
     """
     require_fitting(given, given)
-    attributes = {**context.attributes, **given}
-    attributes.setdefault("PatientName", "")
-    completed = replace(
+    return replace(
         context,
-        attributes=attributes,
+        attributes={**context.attributes, **given},
         study_instance_uid=given.get("StudyInstanceUID", context.study_instance_uid),
         frame_of_reference_uid=given.get("FrameOfReferenceUID", context.frame_of_reference_uid),
     )
-    require_fitting({k: v for k, v in attributes.items() if k in IDENTITY})
-    return completed

@@ -36,6 +36,7 @@ EXAMPLES = {
     ),
     "retry": ("lfmri-node retry", "lfmri-node retry 3f2a9c01d4e7"),
     "accept": ("lfmri-node accept", "lfmri-node accept 3f2a9c01d4e7"),
+    "assign": ("lfmri-node assign", "lfmri-node assign 3f2a9c01d4e7 --identity who.toml"),
     "console": ("lfmri-node console --config config.toml",),
     "purge": ("lfmri-node purge --dry-run", "lfmri-node purge --json"),
     "doctor": ("lfmri-node doctor --config config.toml", "lfmri-node doctor --json"),

@@ -13,6 +13,7 @@ import typer
 from lfmri_node.node.cli.examples import examples
 from lfmri_node.node.cli.options import (
     Accession,
+    Assigned,
     ConfigOption,
     DeviceName,
     Every,
@@ -33,6 +34,7 @@ from lfmri_node.node.cli.options import (
     TlsCa,
     TlsCertificate,
     TlsKey,
+    Unassigned,
     Version,
     Weights,
     ae_title,
@@ -275,6 +277,28 @@ def accept(
         upkeep.print_corrections(corrections.corrections(settings), as_json=json)
     else:
         upkeep.print_accepted(corrections.accept(settings, scan), as_json=json)
+
+
+@app.command(epilog=examples("assign"))
+def assign(
+    job: Unassigned = None,
+    identity: Assigned = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Say whose a held scan is, so that it is delivered; list held scans. Values come by file or stdin."""
+    settings = configuration(config)
+    if (job is None) != (identity is None):
+        raise typer.BadParameter("a job and --identity belong together; without both, held scans are listed")
+    from lfmri_node.node import assignments, upkeep
+
+    if job is None or identity is None:
+        upkeep.print_held(assignments.held(settings), as_json=json)
+    else:
+        from lfmri_node.node.gateway.identity import read_identity
+
+        given = read_identity(identity, {})
+        upkeep.print_assigned(assignments.assign(settings, job, given), as_json=json)
 
 
 @app.command(epilog=examples("console"))

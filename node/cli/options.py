@@ -63,6 +63,15 @@ Identity = Annotated[
 Weights = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Weights of your own.")]
 Job = Annotated[str | None, typer.Argument(help="First digits of a job; all jobs without it.")]
 Held = Annotated[str | None, typer.Argument(help="First digits of a job; all quarantined without it.")]
+Unassigned = Annotated[
+    str | None, typer.Argument(help="First digits of a held job; a list of them without it.")
+]
+Assigned = Annotated[
+    Path | None,
+    typer.Option(
+        "--identity", help='TOML file of DICOM attributes (PatientID = "..."), or -: standard input.'
+    ),
+]
 Refused = Annotated[
     str | None, typer.Argument(help="First digits of a refused scan; a list of them without it.")
 ]

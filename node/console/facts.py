@@ -21,6 +21,7 @@ from lfmri_node.node.console.lines import lines_of
 from lfmri_node.node.console.pictures import Shelf, picture, png
 from lfmri_node.node.console.quality import figures_of
 from lfmri_node.node.corrections import corrections
+from lfmri_node.node.doors.streams import kept_streams
 from lfmri_node.node.jobs.job import ORDER, Job, Stage
 from lfmri_node.node.jobs.overview import Backlog, Overview
 from lfmri_node.node.layout import Layout
@@ -85,16 +86,19 @@ class Facts:
             taken = table.taken([job.key for job in jobs])
             sizes = {job.key: int(str(job.summary.get("n_objects", 0))) for job in jobs}
             n_unfinished = table.n_unfinished()
+            n_held = len(table.held())
         ordered = sorted(jobs, key=lambda job: job.received_at, reverse=True)
         return {
             "jobs": sorted(ordered, key=_urgency),
             "counts": counts,
             "n_jobs": sum(counts.values()),
             "n_unfinished": n_unfinished,
+            "n_held": n_held,
             "n_waiting": sum(job.is_open and job.failure is not None for job in jobs),
             "taken": taken,
             "n_objects": sizes,
             "incomplete": incomplete_scans(self.layout.spool),
+            "streams": kept_streams(self.layout.spool),
             "overdue_after_s": self.config.listener.incomplete_after_s,
             "stages": ORDER[:6],
         }
@@ -223,7 +227,7 @@ def _urgency(job: Job) -> int:
         return 0
     if not job.is_open:
         return 3
-    return 1 if job.failure is not None else 2
+    return 1 if job.failure is not None or job.is_held else 2
 
 
 def _why_none(job: Job, purged: Mapping[str, datetime | None], missing: NoPicture) -> str:

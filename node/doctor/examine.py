@@ -46,6 +46,8 @@ _CHECKS_INSIDE = {
     "clock": records.clock,
     "port": network.port,
     "jobs": records.jobs,
+    "held": records.held,
     "parts": records.parts,
+    "streams": records.streams,
 }
 """Those that look into the data directory."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from lfmri_node.dicom_io.receive.incomplete import incomplete_scans
 from lfmri_node.node.config import Config
 from lfmri_node.node.doctor.findings import Finding, State, ok
+from lfmri_node.node.doors.streams import kept_streams
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.layout import Layout
@@ -75,6 +76,39 @@ def jobs(_config: Config, layout: Layout) -> Iterator[Finding]:
         )
     else:
         yield ok("jobs", f"{n_jobs} on record, none in quarantine")
+
+
+def held(_config: Config, layout: Layout) -> Iterator[Finding]:
+    """Scans of which nobody has said whose they are."""
+    if not layout.job_table.exists():
+        return
+    with closing(Ledger(layout.job_table)) as ledger:
+        waiting = ledger.held()
+    if waiting:
+        yield Finding(
+            check="held",
+            state=State.WARNING,
+            message=f"{len(waiting)} scan(s) held: nobody has said whose they are, {waiting[0].name} for one",
+            code="LF-DOC-014",
+            hint="`lfmri-node assign` lists them; `lfmri-node assign JOB --identity FILE` lets one go on",
+        )
+    else:
+        yield ok("held", "no scan waits for somebody to say whose it is")
+
+
+def streams(_config: Config, layout: Layout) -> Iterator[Finding]:
+    """Streams that were cut off or refused."""
+    kept = kept_streams(layout.spool)
+    if kept:
+        yield Finding(
+            check="streams",
+            state=State.WARNING,
+            message=f"{len(kept)} stream(s) are no job; the last from {kept[-1].ae_title}: {kept[-1].code}",
+            code="LF-DOC-015",
+            hint="let the scanner send them again; `lfmri-node status` lists them, retention deletes them",
+        )
+    else:
+        yield ok("streams", "none was cut off or refused")
 
 
 def parts(config: Config, layout: Layout) -> Iterator[Finding]:

@@ -114,12 +114,6 @@ class Intake:
         """
         with self._alone, self._scratch() as scratch:
             answer = self._converted(kind, source, size, ae_title, scratch, files)
-            if answer["missing"]:
-                raise DoorError(
-                    "LF-DOR-009",
-                    f"the ISMRMRD header does not say {' and '.join(answer['missing'])}",
-                    "let the converter write both into the header, or send the file by `lfmri-node send`",
-                )
             try:
                 unchanged()
                 job = self._kept(answer["parts"], scratch)

@@ -28,6 +28,14 @@ class Stage(StrEnum):
     QUARANTINED = "quarantined"
 
 
+class Identity(StrEnum):
+    """Who says whose scan it is; while nobody does, nothing of it is encoded."""
+
+    STATED = "stated"
+    MISSING = "missing"
+    ASSIGNED = "assigned"
+
+
 ORDER = (
     Stage.RECEIVED,
     Stage.DECODED,
@@ -75,6 +83,8 @@ class Job:
         `lfmri_node.node.jobs.recipe.Recipe` as JSON: what it is computed with.
     summary
         What the stages learned, JSON-able: counts, verdict, figures.
+    identity
+        Whether patient and study are known: from the raw data, or because an operator said so.
     """
 
     key: str
@@ -95,6 +105,12 @@ class Job:
     next_try_at: datetime | None = None
     failure: Failure | None = None
     progress: tuple[int, int] | None = None
+    identity: Identity = Identity.STATED
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is reconstructed and waits for somebody to say whose it is (`lfmri-node assign`)."""
+        return self.identity is Identity.MISSING and self.stage is Stage.RECONSTRUCTED
 
     @property
     def is_measurement(self) -> bool:

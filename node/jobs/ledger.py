@@ -148,6 +148,13 @@ class Ledger:
             chosen += [schema.as_job(row) for row in self._rows(query, most - len(chosen))]
         return sorted(chosen, key=lambda job: job.received_at)
 
+    def held(self) -> list[Job]:
+        """Jobs that are reconstructed and wait for somebody to say whose they are, the oldest first."""
+        query = (
+            "SELECT * FROM jobs WHERE identity='missing' AND stage='reconstructed' ORDER BY received_at, key"
+        )
+        return [schema.as_job(row) for row in self._rows(query)]
+
     def latest_change(self) -> datetime | None:
         """When something was recorded last; None where nothing was."""
         return schema.as_moment(self._rows("SELECT max(updated_at) AS at FROM jobs")[0]["at"])
@@ -171,6 +178,7 @@ class Ledger:
             "SELECT j.key, j.contrast, j.stage, d.destination FROM jobs j"
             " LEFT JOIN deliveries d ON j.stage='encoded' AND d.job_key=j.key AND d.finished_at IS NULL"
             " WHERE j.finished_at IS NULL AND j.stage!='quarantined' AND (? IS NULL OR j.key=?)"
+            " AND NOT (j.identity='missing' AND j.stage='reconstructed')"
             " AND (NOT ? OR iif(j.stage='encoded', d.next_try_at, j.next_try_at) IS NOT NULL)"
             " ORDER BY j.received_at, j.rowid"
         )

@@ -115,6 +115,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         " ended_at TEXT) STRICT",
         "CREATE INDEX workers_by_name ON workers(name)",
     ),
+    ("ALTER TABLE jobs ADD COLUMN identity TEXT NOT NULL DEFAULT 'stated'",),
 )
 _OLDEST = 2
 VERSION = _OLDEST + len(STEPS)

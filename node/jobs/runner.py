@@ -18,7 +18,7 @@ from lfmri_node.node.backoff import Backoff
 from lfmri_node.node.delivery.deliver import Delivery
 from lfmri_node.node.errors import Drained, NodeError, StageFailed, WorkerDied
 from lfmri_node.node.jobs.drain import Drain
-from lfmri_node.node.jobs.job import Failure, Job, Stage
+from lfmri_node.node.jobs.job import Failure, Identity, Job, Stage
 from lfmri_node.node.jobs.recipe import Recipe
 from lfmri_node.node.jobs.store import ScanFound, Store
 from lfmri_node.node.jobs.work import Kind, Work
@@ -73,6 +73,7 @@ class Pause:
     silent: bool
 
 
+HELD = "LF-JOB-047"
 GO, STOP = Move(then="go"), Move(then="stop")
 
 
@@ -119,6 +120,9 @@ class Runner:
                 return STOP
             if job.reached(stage):
                 return GO
+            if job.is_held:
+                logs.event("job.held", level=logging.WARNING, job=job.name, code=HELD)
+                return STOP
             if self._store.crashes(key, stage) >= self._max_crashes:
                 return self._quarantine(job, stage, _crashed(stage, self._max_crashes))
             return self._try(job, stage)
@@ -182,6 +186,7 @@ class Runner:
 
     def task(self, job: Job) -> Task:
         """The worker's view of a job."""
+        said = job.identity is Identity.ASSIGNED
         return Task(
             sources=tuple(self._store.sources(job.key)),
             source_sha256=job.source_sha256,
@@ -191,6 +196,7 @@ class Runner:
             work=self._layout.work(job.key),
             objects=self._layout.objects(job.key),
             created_at=job.received_at,
+            identity=self._layout.assigned(job.parent or job.key) if said else None,
         )
 
     def after(self, key: str) -> list[Work]:

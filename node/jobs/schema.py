@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from lfmri_node.node.jobs.job import Failure, Job, Stage
+from lfmri_node.node.jobs.job import Failure, Identity, Job, Stage
 
 CRASHES = ("LF-JOB-011", "LF-JOB-012")
 """Outcomes of tries that count against a job: the worker ended by itself, or was ended for its time."""
@@ -59,6 +59,7 @@ def job_row(job: Job) -> Mapping[str, object]:
         "received_at": moment(job.received_at),
         "updated_at": moment(job.updated_at),
         "finished_at": moment(job.finished_at),
+        "identity": job.identity.value,
     }
 
 
@@ -87,4 +88,5 @@ def as_job(row: sqlite3.Row) -> Job:
         received_at=received_at,
         updated_at=updated_at,
         finished_at=as_moment(row["finished_at"]),
+        identity=Identity(row["identity"]),
     )

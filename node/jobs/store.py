@@ -13,6 +13,7 @@ from lfmri_node.node.errors import JobError
 from lfmri_node.node.jobs import schema
 from lfmri_node.node.jobs.job import (
     Failure,
+    Identity,
     Job,
     Stage,
     advanced,
@@ -49,6 +50,7 @@ class Store(Shipping):
         received_at: datetime,
         recipe: Mapping[str, object],
         parts: Sequence[Path],
+        identity: Identity = Identity.STATED,
     ) -> Job:
         """Record a received measurement; the row that is there already where it was received before.
 
@@ -78,6 +80,7 @@ class Store(Shipping):
                 summary={},
                 received_at=received_at,
                 updated_at=now(),
+                identity=identity,
             )
             self._write(job)
             self._add_sources(key, parts)

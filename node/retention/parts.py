@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lfmri_node.dicom_io.receive.incomplete import IncompleteScan, incomplete_scans
 from lfmri_node.node import logs
+from lfmri_node.node.doors.streams import files_of, kept_streams
 from lfmri_node.node.jobs.purges import Purges, What, age
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.retention.plan import Purge
@@ -26,6 +27,21 @@ def overdue_parts(layout: Layout, days: float | None, at: datetime) -> Iterator[
                 what=What.PARTS,
                 reason=f"{len(scan.missing)} of {scan.n_parts} parts have not come for {waits.days} days,"
                 f" retention.incomplete_days = {days:g}",
+                paths=tuple(files),
+                n_bytes=sum(path.stat().st_size for path in files),
+            )
+
+
+def overdue_streams(layout: Layout, days: float | None, at: datetime) -> Iterator[Purge]:
+    """Streams that became no job so many days ago."""
+    for note in kept_streams(layout.spool) if days is not None else ():
+        waits = age(note.last_at, at)
+        if waits >= timedelta(days=days or 0):
+            files = files_of(layout.spool, note)
+            yield Purge(
+                key=note.name,
+                what=What.PARTS,
+                reason=f"{note.code} {waits.days} days ago, retention.incomplete_days = {days:g}",
                 paths=tuple(files),
                 n_bytes=sum(path.stat().st_size for path in files),
             )

@@ -16,7 +16,7 @@ from lfmri_node.node.config import Config
 from lfmri_node.node.errors import JobError
 from lfmri_node.node.jobs.purges import Holding, Purges, State, What
 from lfmri_node.node.layout import Layout
-from lfmri_node.node.retention.parts import carry_out_parts, overdue_parts
+from lfmri_node.node.retention.parts import carry_out_parts, overdue_parts, overdue_streams
 from lfmri_node.node.retention.plan import Footprint, Purge, plan
 from lfmri_node.node.retention.trash import empty_trash, is_fresh, moved
 
@@ -27,8 +27,9 @@ def decide(store: Purges, config: Config, at: datetime) -> list[Purge]:
     holdings = store.holdings()
     footprints = {holding.key: _footprint(layout, holding) for holding in holdings}
     parts = overdue_parts(layout, config.retention.incomplete_days, at)
+    streams = overdue_streams(layout, config.retention.incomplete_days, at)
     beside = _beside(layout, footprints)
-    return [*plan(holdings, footprints, config.retention, at, beside), *parts]
+    return [*plan(holdings, footprints, config.retention, at, beside), *parts, *streams]
 
 
 def carry_out(store: Purges, layout: Layout, purge: Purge) -> bool:
@@ -110,7 +111,8 @@ def _footprint(layout: Layout, holding: Holding) -> Footprint:
         for folder in (layout.objects(key), layout.work(key))
         if folder.is_dir()
     ]
-    files = [path for name in holding.raw for path in (name, name.with_suffix(".json")) if path.exists()]
+    names = [path for name in holding.raw for path in (name, name.with_suffix(".json"))]
+    files = [path for path in (*names, layout.assigned(holding.key)) if path.exists()]
     return Footprint(
         results={folder: sum(_sizes(folder)) for folder in folders},
         raw={path: path.stat().st_size for path in files},

@@ -18,6 +18,7 @@ from lfmri_node.dicom_io.objects.texts import map_summary
 from lfmri_node.dicom_io.raw_data.context import contradictions
 from lfmri_node.dicom_io.raw_data.payload import open_payload, verify
 from lfmri_node.dicom_io.raw_data.received import recall_measurement
+from lfmri_node.dicom_io.raw_data.unassigned import assigned
 from lfmri_node.dicom_io.types import EncodedObject, StudyContext
 from lfmri_node.dicom_io.uids import JobKey
 from lfmri_node.dicom_io.values import require_fitting
@@ -150,6 +151,9 @@ class Pipeline:
             from lfmri_node.recon.archive import load_reconstruction
 
             context = recall_measurement(task.sources).context
+            if task.identity is not None:
+                said = json.loads(task.identity.read_text(encoding="utf-8"))
+                context = assigned(context, said)
             reconstruction = load_reconstruction(task.work / RECONSTRUCTION)
             with published_directory(task.objects) as scratch:
                 objects = encode_objects(reconstruction, context, task, scratch)

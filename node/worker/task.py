@@ -31,6 +31,8 @@ class Task:
         Directory of the job's DICOM objects.
     created_at
         Time that the objects carry: that of reception, so that a re-run writes the same bytes.
+    identity
+        File of what an operator said of a measurement whose raw data do not say whose it is.
     """
 
     sources: tuple[Path, ...]
@@ -41,6 +43,7 @@ class Task:
     work: Path
     objects: Path
     created_at: datetime
+    identity: Path | None = None
 
     def to_json(self) -> dict[str, object]:
         """JSON-able form."""
@@ -53,6 +56,7 @@ class Task:
             "work": str(self.work),
             "objects": str(self.objects),
             "created_at": self.created_at.isoformat(),
+            "identity": None if self.identity is None else str(self.identity),
         }
 
     @classmethod
@@ -67,6 +71,7 @@ class Task:
             work=Path(document["work"]),
             objects=Path(document["objects"]),
             created_at=datetime.fromisoformat(document["created_at"]),
+            identity=Path(document["identity"]) if document["identity"] else None,
         )
 
 

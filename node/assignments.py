@@ -1,0 +1,108 @@
+"""An operator says whose a scan is that came without patient or study: then it is encoded and delivered.
+
+Streams and files in watched folders have only their ISMRMRD header. Where that names no patient, or no study,
+the scan is reconstructed and held. What the operator says is kept beside the raw data, not in them and not in
+the job table, and stands in every object as if a gateway had sent it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+from lfmri_node.dicom_io.raw_data.received import recall_measurement
+from lfmri_node.dicom_io.raw_data.unassigned import missing_identity
+from lfmri_node.dicom_io.uids import name_uid
+from lfmri_node.dicom_io.values import require_fitting
+from lfmri_node.node import logs
+from lfmri_node.node.config import Config
+from lfmri_node.node.errors import JobError
+from lfmri_node.node.files import write_text
+from lfmri_node.node.jobs.assignments import Assignments
+from lfmri_node.node.jobs.engine import ask_for_retry
+from lfmri_node.node.jobs.job import Job
+from lfmri_node.node.jobs.ledger import Ledger
+from lfmri_node.node.jobs.writer import now
+from lfmri_node.node.layout import Layout
+from lfmri_node.node.lock import holder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assigned:
+    """What goes on now: the measurement, and its scans where they are known."""
+
+    name: str
+    scans: tuple[str, ...]
+
+
+def held(config: Config) -> list[Job]:
+    """Jobs that wait for an assignment, the oldest first.
+
+    Raises
+    ------
+    JobError
+        LF-JOB-003 no job table.
+    """
+    with closing(Ledger(Layout(root=config.node.data_dir).job_table)) as ledger:
+        return ledger.held()
+
+
+def assign(config: Config, name: str, given: Mapping[str, str]) -> Assigned:
+    """Assign an identity to the whole measurement of a job; cut off and done again, it ends what it began.
+
+    A study without a UID gets one that follows from patient and scan. A running service goes on with the
+    job within seconds, a stopped one at its next start.
+
+    Parameters
+    ----------
+    given
+        DICOM attributes, keyword -> value (`gateway.identity`).
+
+    Raises
+    ------
+    JobError
+        LF-JOB-003 no job table, LF-JOB-005 no such job, LF-JOB-048 nothing is missing, LF-JOB-049 the
+        patient is missing and not given, LF-JOB-050 something else was assigned before.
+    ObjectError
+        LF-OBJ-002 a value does not fit its value representation.
+    """
+    layout = Layout(root=config.node.data_dir)
+    if not layout.job_table.exists():
+        raise JobError("LF-JOB-003", "this node has no job table yet", "start `lfmri-node serve` once")
+    with closing(Assignments(layout.job_table)) as table:
+        job = table.job(name)
+        measurement = table.job(job.parent or job.key)
+        text = _identity(table, measurement, given)
+        path = layout.assigned(measurement.key)
+        found = table.assign(measurement, lambda: write_text(path, text))
+        if path.read_text(encoding="utf-8") != text:
+            raise JobError(
+                "LF-JOB-050",
+                "something else was assigned to this job before",
+                "what was delivered stays; to correct it, send the file again by `lfmri-node send`",
+            )
+    logs.event("job.assigned", job=measurement.name)
+    if holder(layout.state) is not None:
+        for item in found:
+            ask_for_retry(layout.workflows, item.key, now().isoformat())
+    return Assigned(name=measurement.name, scans=tuple(item.name for item in found[1:]))
+
+
+def _identity(table: Assignments, measurement: Job, given: Mapping[str, str]) -> str:
+    """What is kept: JSON, the same for the same words."""
+    require_fitting(given, given)
+    context = recall_measurement(table.sources(measurement.key)).context
+    missing = missing_identity(context, measurement.source_sha256)
+    said = {keyword: value for keyword, value in given.items() if value}
+    if "PatientID" in missing and "PatientID" not in said:
+        raise JobError(
+            "LF-JOB-049",
+            "the scan names no patient, and no PatientID was given",
+            'write PatientID = "..." into the file of --identity',
+        )
+    if "StudyInstanceUID" in missing and "StudyInstanceUID" not in said:
+        patient = said.get("PatientID", str(context.attributes.get("PatientID")))
+        said["StudyInstanceUID"] = name_uid("study", patient, measurement.source_sha256)
+    return json.dumps(said, sort_keys=True)
