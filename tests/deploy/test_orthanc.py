@@ -12,7 +12,7 @@ import pytest
 
 from lfmri_node.dicom_io.deliver.association import DicomDestination, echo
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 START_S = 30.0
 
 
