@@ -29,6 +29,8 @@ from lfmri_node.node.jobs.engine import Engine
 from lfmri_node.node.jobs.recipe import Recipe
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import holder
+from lfmri_node.node.notify.watch import Watcher
+from lfmri_node.node.notify.ways import require_secrets
 from lfmri_node.node.retention.command import Housekeeper
 from lfmri_node.recon.errors import ReconError
 
@@ -39,6 +41,7 @@ LIVE = frozenset(
         "listener.allow",
         "logging.level",
         "node.housekeeping_s",
+        "notify",
         "objects",
         "recon.always_fallback",
         "recon.fallback",
@@ -130,6 +133,7 @@ class Live:
     delivery: Delivery
     engine: Engine
     housekeeper: Housekeeper
+    watcher: Watcher
 
     def take(self, present: Config, wanted: Config) -> tuple[Config, Reloaded]:
         """Have what can change changed; nothing of it where something is wrong.
@@ -144,9 +148,12 @@ class Live:
         config, reloaded = merged(present, wanted)
         Recipe.of(config)
         destinations = destinations_of(config)
+        require_secrets(config)
         self.listener.policy = access_policy(config)
         self.ingest.config = config
         self.housekeeper.config = config
+        self.watcher.config = config
+        self.watcher.start()
         logs.set_level(config.logging.level)
         if config.destinations != present.destinations:
             self.delivery.set_destinations(destinations)

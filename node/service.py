@@ -36,6 +36,8 @@ from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import DataLock
 from lfmri_node.node.monitor.serve import Monitor
 from lfmri_node.node.monitor.vitals import Vitals
+from lfmri_node.node.notify.watch import Watcher
+from lfmri_node.node.notify.ways import require_secrets
 from lfmri_node.node.reload import Live, Reloaded, answer
 from lfmri_node.node.retention.command import Housekeeper
 from lfmri_node.node.terminal.tables import print_error
@@ -101,10 +103,11 @@ class Service:
         InvalidModel
             The weights are missing or altered.
         ConfigError
-            LF-CFG-005 where a password of a destination cannot be had.
+            LF-CFG-005 where a password cannot be had.
         """
         Recipe.of(self._config)
         destinations = destinations_of(self._config)
+        require_secrets(self._config)
         self._layout.make_private()
         with ExitStack() as stack:
             stack.enter_context(DataLock(self._layout.state))
@@ -134,8 +137,15 @@ class Service:
             threading.Thread(target=_warm_up, args=(worker, stop), name="warm-up", daemon=True).start()
             housekeeper = Housekeeper(self._config, stop)
             threading.Thread(target=housekeeper.run, name="housekeeper", daemon=True).start()
+            watcher = Watcher(self._config, vitals, stop)
+            watcher.start()
             live = Live(
-                listener=listener, ingest=ingest, delivery=delivery, engine=engine, housekeeper=housekeeper
+                listener=listener,
+                ingest=ingest,
+                delivery=delivery,
+                engine=engine,
+                housekeeper=housekeeper,
+                watcher=watcher,
             )
             while not stop.wait(_LOOK_S):
                 _require_same(opened)

@@ -9,6 +9,7 @@ from pathlib import Path
 from lfmri_node.node.assignments import Assigned
 from lfmri_node.node.corrections import Accepted, Correction
 from lfmri_node.node.jobs.job import Job
+from lfmri_node.node.reprocess import Again
 from lfmri_node.node.retention.plan import Purge
 from lfmri_node.node.terminal.tables import pairs, print_json, print_table, show
 
@@ -79,6 +80,17 @@ def print_assigned(assigned: Assigned, *, as_json: bool) -> None:
         print_json(asdict(assigned))
     else:
         print(f"{assigned.name}: assigned; {len(assigned.scans)} scan(s) go on: {', '.join(assigned.scans)}")
+
+
+def print_again(found: Sequence[Again], *, dry_run: bool, as_json: bool) -> None:
+    """What is reconstructed once more, and what is not and why."""
+    if as_json:
+        print_json({"dry_run": dry_run, "measurements": [item.to_json() for item in found]})
+        return
+    rows = [
+        (item.first, item.name, item.why_not or ("would be" if dry_run else "is") + " made") for item in found
+    ]
+    print_table("once more", ("measurement", "new job", ""), rows)
 
 
 def purge_document(purges: Sequence[Purge], refused: Sequence[Path], *, dry_run: bool) -> dict[str, object]:

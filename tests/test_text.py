@@ -24,6 +24,7 @@ from lfmri_node.node.config import (
 from lfmri_node.node.config.doors import StreamingCaller
 from lfmri_node.node.config.network import AllowedCaller
 from lfmri_node.node.config.tls import ClientTlsSection, ListenerTlsSection
+from lfmri_node.node.config.watching import MailSection, WebhookSection
 from lfmri_node.recon.lab import app as lab_app
 from lfmri_node.recon.train.recipes import all_recipes
 
@@ -117,6 +118,8 @@ def test_every_configuration_key_is_documented_with_its_default() -> None:
             *tables.items(),
             ("destinations", DicomDestinationSection),
             ("destinations", OrthancDestinationSection),
+            ("notify", WebhookSection),
+            ("notify", MailSection),
             ("destinations", StowDestinationSection),
         ]
         if issubclass(model, BaseModel)

@@ -16,6 +16,7 @@ from pathlib import Path
 from lfmri_node.dicom_io.files import published_file
 
 DIRECTORY = "incomplete"
+OVERDUE = "LF-NET-022"
 _LOOK_EVERY_S = 60.0
 _LOG = logging.getLogger(__name__)
 
@@ -109,7 +110,8 @@ class Reminder:
             for scan in overdue:
                 if scan.name not in self._told:
                     _LOG.warning(
-                        "LF-NET-022: scan %s from %a is incomplete: %d of %d parts have not come for %.0f s",
+                        "%s: scan %s from %a is incomplete: %d of %d parts have not come for %.0f s",
+                        OVERDUE,
                         scan.name,
                         scan.calling_ae,
                         len(scan.missing),

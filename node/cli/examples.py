@@ -12,6 +12,15 @@ EXAMPLES = {
     ),
     "serve": ("lfmri-node serve", "lfmri-node serve --config /etc/lfmri-node/config.toml"),
     "reload": ("lfmri-node reload --config /etc/lfmri-node/config.toml", "lfmri-node reload --json"),
+    "explain": (
+        "lfmri-node explain scan.h5",
+        "lfmri-node explain scan.h5 --calling-ae GATEWAY --json",
+    ),
+    "reprocess": (
+        "lfmri-node reprocess --job 3f2a9c01d4e7 --method cg-sense --dry-run",
+        "lfmri-node reprocess --since 2026-11-01 --weights brain.safetensors",
+    ),
+    "backup": ("lfmri-node backup folder-of-today", "lfmri-node backup folder-of-today --json"),
     "send": (
         "lfmri-node send scan.h5 --to LFMRI@node.example.org:11112",
         "lfmri-node send scan.h5 --to LFMRI@10.20.30.40:11112 --identity who.toml",

@@ -11,14 +11,23 @@ from typing import Annotated
 import typer
 
 from lfmri_node.node.cli.examples import examples
+from lfmri_node.node.cli.operate import (
+    accept,
+    assign,
+    backup,
+    doctor,
+    explain,
+    purge,
+    reload,
+    reprocess,
+    retry,
+)
 from lfmri_node.node.cli.options import (
     Accession,
-    Assigned,
     ConfigOption,
     DeviceName,
     Every,
     Group,
-    Held,
     Identity,
     InputFile,
     Job,
@@ -28,13 +37,11 @@ from lfmri_node.node.cli.options import (
     PacsName,
     PatientId,
     PatientName,
-    Refused,
     ShellName,
     StudyUid,
     TlsCa,
     TlsCertificate,
     TlsKey,
-    Unassigned,
     Version,
     Weights,
     ae_title,
@@ -68,23 +75,6 @@ def serve(config: ConfigOption = None) -> None:
     from lfmri_node.node.service import serve_until_signalled
 
     serve_until_signalled(settings, reread=lambda: configuration(config))
-
-
-@app.command(epilog=examples("reload"))
-def reload(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Have the running service read its configuration again; says what takes effect, and what waits for a
-    restart."""
-    settings = configuration(config)
-    from lfmri_node.node import reload as reloading
-    from lfmri_node.node.layout import Layout
-
-    reloaded = reloading.ask(Layout(root=settings.node.data_dir))
-    if json:
-        print_json(reloaded.document())
-        return
-    typer.echo(f"in effect: {', '.join(reloaded.applied) or 'as before'}")
-    if reloaded.needs_restart:
-        typer.echo(f"after a restart: {', '.join(reloaded.needs_restart)}")
 
 
 @app.command(epilog=examples("send"))
@@ -246,96 +236,12 @@ def status(
         show(*answer.tables())
 
 
-@app.command(epilog=examples("retry"))
-def retry(
-    job: Held = None,
-    config: ConfigOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Put quarantined or waiting jobs back to work at their last stage."""
-    settings = configuration(config)
-    from lfmri_node.node.jobs.retry import Retried, retry_all, retry_job
-
-    retried = retry_all(settings) if job is None else Retried((retry_job(settings, job),), {})
-    if json:
-        print_json(retried.to_json())
-    else:
-        typer.echo("\n".join(retried.lines()) or "no job is in quarantine")
-
-
-@app.command(epilog=examples("accept"))
-def accept(
-    scan: Refused = None,
-    config: ConfigOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Let a corrected scan, which was refused, follow the first; names what of the first was delivered."""
-    settings = configuration(config)
-    from lfmri_node.node import corrections, upkeep
-
-    if scan is None:
-        upkeep.print_corrections(corrections.corrections(settings), as_json=json)
-    else:
-        upkeep.print_accepted(corrections.accept(settings, scan), as_json=json)
-
-
-@app.command(epilog=examples("assign"))
-def assign(
-    job: Unassigned = None,
-    identity: Assigned = None,
-    config: ConfigOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Say whose a held scan is, so that it is delivered; list held scans. Values come by file or stdin."""
-    settings = configuration(config)
-    if (job is None) != (identity is None):
-        raise typer.BadParameter("a job and --identity belong together; without both, held scans are listed")
-    from lfmri_node.node import assignments, upkeep
-
-    if job is None or identity is None:
-        upkeep.print_held(assignments.held(settings), as_json=json)
-    else:
-        from lfmri_node.node.gateway.identity import read_identity
-
-        given = read_identity(identity, {})
-        upkeep.print_assigned(assignments.assign(settings, job, given), as_json=json)
-
-
 @app.command(epilog=examples("console"))
 def console(config: ConfigOption = None) -> None:
     """Show queue, jobs, images and destinations in a browser, on this machine only. Ctrl-C ends it."""
     from lfmri_node.node.console.serve import serve_console
 
     serve_console(configuration(config), ready=lambda url: typer.echo(f"console: {url}"))
-
-
-@app.command(epilog=examples("purge"))
-def purge(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go, and why.")] = False,
-    config: ConfigOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Delete what the limits under retention in config.toml give free; the service does so every hour."""
-    settings = configuration(config)
-    from lfmri_node.node import upkeep
-    from lfmri_node.node.retention.command import purge_now
-
-    purges, refused = purge_now(settings, dry_run=dry_run)
-    if json:
-        print_json(upkeep.purge_document(purges, refused, dry_run=dry_run))
-    else:
-        upkeep.print_purges(purges, refused, dry_run=dry_run)
-
-
-@app.command(epilog=examples("doctor"))
-def doctor(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Check configuration, weights, disk, ports, destinations, dciodvfy, clock and lock."""
-    from lfmri_node.node.doctor.examine import examine
-    from lfmri_node.node.doctor.findings import print_findings
-
-    findings = examine(lambda: configuration(config))
-    if not print_findings(findings, as_json=json):
-        raise typer.Exit(EXIT_ERROR)
 
 
 @app.command(epilog=examples("demo"))
@@ -386,6 +292,10 @@ def completion(shell: Annotated[ShellName, typer.Argument(help="Whose.")]) -> No
     from lfmri_node.node.cli.completion import completion_script
 
     typer.echo(completion_script(app, shell), nl=False)
+
+
+for command in (retry, accept, assign, purge, doctor, reload, explain, reprocess, backup):
+    app.command(epilog=examples(command.__name__))(command)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -119,13 +119,19 @@ def ae_title(value: str) -> str:
     return value
 
 
+def found_file(path: Path | None) -> Path | None:
+    """The file that `configuration` reads; None where there is none."""
+    from lfmri_node.node.config import DEFAULT_FILE
+
+    return path or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+
+
 def configuration(path: Path | None) -> Config:
     """What ``--config`` names, or ``config.toml`` here, or the defaults; see `config.load`."""
-    from lfmri_node.node.config import DEFAULT_FILE, from_document, load
+    from lfmri_node.node.config import from_document, load
 
-    if path is None and not DEFAULT_FILE.exists():
-        return from_document({}, base=Path.cwd(), name="defaults")
-    return load(path or DEFAULT_FILE)
+    file = found_file(path)
+    return load(file) if file is not None else from_document({}, base=Path.cwd(), name="defaults")
 
 
 def attributes(

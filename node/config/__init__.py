@@ -16,7 +16,7 @@ from lfmri_node.node.config.destinations import (
 from lfmri_node.node.config.doors import FolderSection, MrdSection
 from lfmri_node.node.config.kinds import AeTitle, Section
 from lfmri_node.node.config.network import ConsoleSection, GatewaySection, ListenerSection, NodeSection
-from lfmri_node.node.config.watching import MonitorSection
+from lfmri_node.node.config.watching import MonitorSection, NotifySection
 from lfmri_node.node.config.work import (
     LoggingSection,
     ObjectsSection,
@@ -62,12 +62,16 @@ class Config(Section):
     retention: RetentionSection = RetentionSection()
     console: ConsoleSection = ConsoleSection()
     monitor: MonitorSection = MonitorSection()
+    notify: tuple[NotifySection, ...] = Field(default=(), strict=False)
 
     @model_validator(mode="after")
     def _names_differ(self) -> Config:
         names = [destination.name for destination in self.destinations]
         if len(set(names)) != len(names):
             raise ValueError("destinations: every destination needs its own name")
+        names = [section.name for section in self.notify]
+        if len(set(names)) != len(names):
+            raise ValueError("notify: every way of telling needs its own name")
         if len({folder.path for folder in self.folders}) != len(self.folders):
             raise ValueError("folders: every folder is watched once")
         return self
@@ -120,7 +124,7 @@ def from_document(document: dict[str, object], *, base: Path, name: str) -> Conf
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    if location[:1] == ("destinations",) and len(location) > 2:
+    if location[:1] in (("destinations",), ("notify",)) and len(location) > 2:
         location = (*location[:2], *location[3:])  # the kind that selected the table's model
     if location[-1:] == ("[key]",):
         location = location[:-1]  # the name of a table is wrong, not a value in it

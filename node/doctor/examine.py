@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lfmri_node.node.config import Config
-from lfmri_node.node.doctor import machine, network, records
+from lfmri_node.node.doctor import certificates, clocks, machine, network, records
 from lfmri_node.node.doctor.device import device
 from lfmri_node.node.doctor.findings import Finding, failed, guarded, ok
 from lfmri_node.node.errors import NodeError
@@ -35,6 +35,7 @@ _CHECKS = {
     "dciodvfy": machine.validator,
     "device": device,
     "disk": machine.disk,
+    "certificates": certificates.certificates,
     "callers": network.callers,
     "orientation": network.orientation,
     "destinations": network.destinations,
@@ -43,7 +44,8 @@ _CHECKS_INSIDE = {
     "lock": records.lock,
     "privacy": machine.privacy,
     "databases": records.databases,
-    "clock": records.clock,
+    "clock": clocks.clock,
+    "sender clocks": clocks.sender_clocks,
     "port": network.port,
     "jobs": records.jobs,
     "held": records.held,

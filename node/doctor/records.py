@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from lfmri_node.dicom_io.receive.incomplete import incomplete_scans
 from lfmri_node.node.config import Config
@@ -15,9 +15,6 @@ from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import holder
-
-_EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
-_CLOCK_SLACK = timedelta(minutes=2)
 
 
 def lock(_config: Config, layout: Layout) -> Iterator[Finding]:
@@ -35,28 +32,6 @@ def databases(_config: Config, layout: Layout) -> Iterator[Finding]:
             if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                 raise sqlite3.DatabaseError(path.name)
         yield ok(path.name, "is intact")
-
-
-def clock(_config: Config, layout: Layout) -> Iterator[Finding]:
-    present = datetime.now(UTC)
-    latest = _latest_change(layout)
-    if present < _EARLIEST or (latest is not None and present < latest - _CLOCK_SLACK):
-        yield Finding(
-            check="clock",
-            state=State.FAILED,
-            message=f"the clock says {present:%Y-%m-%d %H:%M} UTC, earlier than what is on record",
-            code="LF-DOC-005",
-            hint="set the clock (NTP): dates in DICOM objects and waiting times follow it",
-        )
-    else:
-        yield ok("clock", f"{present:%Y-%m-%d %H:%M:%S} UTC")
-
-
-def _latest_change(layout: Layout) -> datetime | None:
-    if not layout.job_table.exists():
-        return None
-    with closing(Ledger(layout.job_table)) as ledger:
-        return ledger.latest_change()
 
 
 def jobs(_config: Config, layout: Layout) -> Iterator[Finding]:

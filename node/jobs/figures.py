@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,22 @@ class Figures(Ledger):
             " FROM deliveries GROUP BY destination, state"
         )
         return {(row["destination"], row["state"]): row["n"] for row in rows}
+
+    def seconds_per_slice(self, method: str, most: int = 200) -> list[float]:
+        """Of the latest scans computed with a method: seconds of all stages up to the encoded objects."""
+        rows = self._rows(
+            "SELECT j.key, j.recipe, j.summary, sum(t.seconds) AS seconds FROM jobs j"
+            " JOIN timings t ON t.job_key=j.key AND t.outcome='done' AND t.stage!='sent'"
+            " WHERE j.contrast IS NOT NULL AND j.stage IN ('encoded', 'sent', 'verified')"
+            " GROUP BY j.key, j.recipe, j.summary, j.received_at ORDER BY j.received_at DESC LIMIT ?",
+            most,
+        )
+        found = []
+        for row in rows:
+            n_slices = int(json.loads(row["summary"]).get("n_slices", 0))
+            if n_slices and json.loads(row["recipe"])["recon"]["method"] == method:
+                found.append(row["seconds"] / n_slices)
+        return found
 
     def settled(self) -> int:
         """Number of a try up to which all have come to an end."""

@@ -164,6 +164,11 @@ class Ledger:
         query = "SELECT * FROM jobs WHERE parent=? ORDER BY contrast, repetition"
         return [schema.as_job(row) for row in self._rows(query, parent)]
 
+    def measurements(self) -> list[Job]:
+        """Every measurement on record, oldest first."""
+        query = "SELECT * FROM jobs WHERE parent IS NULL AND contrast IS NULL ORDER BY received_at, key"
+        return [schema.as_job(row) for row in self._rows(query)]
+
     def find(self, key: str) -> Job | None:
         """The job of a whole key; None where the table does not know it."""
         rows = self._rows("SELECT * FROM jobs WHERE key=?", key)

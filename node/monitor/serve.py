@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -92,16 +94,25 @@ class _Server(ThreadingHTTPServer):
             self.shutdown_request(request)
 
     def process_request_thread(self, request, client_address) -> None:  # type: ignore[no-untyped-def]
+        cut = threading.Timer(_REQUEST_S, _cut_off, (request,))
+        cut.daemon = True
+        cut.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
+            cut.cancel()
             self._places.release()
+
+
+def _cut_off(connection: socket.socket) -> None:
+    """End a connection whose time is up, whatever it drips."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     server_version, sys_version = "lfmri-node", ""
-    timeout = _REQUEST_S
 
     def do_GET(self) -> None:
         status, kind, body = self.server.monitor.page(self.path.partition("?")[0])

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lfmri_node.node.jobs.recipe import Recipe
+from lfmri_node.node.offline.explain import Explanation
 from lfmri_node.node.offline.orient import Findings
 from lfmri_node.node.offline.pictures import TITLES
 from lfmri_node.node.offline.reconstruct import Outcome, reconstruct_file
@@ -74,6 +75,48 @@ def _print_outcome(outcome: Outcome, *, several: bool) -> None:
     console().print(f"{len(outcome.objects)} DICOM objects in {folder}", markup=False, soft_wrap=True)
     for path in outcome.pictures:
         console().print(f"picture {path}", markup=False, soft_wrap=True)
+
+
+def print_explanation(found: Explanation, *, as_json: bool) -> None:
+    """What `explain` found: one JSON document, or tables."""
+    if as_json:
+        print_json(found.to_json())
+        return
+    rows: list[tuple[object, object]] = [("identity", _IDENTITY[found.identity])]
+    if found.missing:
+        rows.append(("HELD", f"nobody names {', '.join(found.missing)}; see `lfmri-node assign`"))
+    rows += [(name, _words(value)) for name, value in found.recipe.items()]
+    if found.refused is not None:
+        rows.append((f"REFUSED {found.refused['code']}", found.refused["message"]))
+        rows.append(("what to do", found.refused["hint"]))
+    print_table("what the node would do", ("", ""), rows)
+    for scan in found.scans:
+        title = f"contrast {scan.contrast}, repetition {scan.repetition}"
+        rows = [(name, _words(value)) for name, value in scan.header.items()]
+        rows += [(f"falls back {code}", text) for code, text in scan.fallback_because]
+        rows.append(("expected", "unknown" if scan.expected_s is None else f"{scan.expected_s:g} s"))
+        rows.append(("a stage is stopped after", f"{scan.limit_s:g} s"))
+        print_table(title, ("", ""), rows)
+        print_table(
+            "beside what the network was trained on",
+            ("condition", "this scan", "from", "to", "inside"),
+            [(c.name, f"{c.value:g}", c.low, c.high, _INSIDE[c.inside]) for c in scan.conditions],
+            right=("this scan", "from", "to"),
+        )
+    console().print("Noise, coils and motion are measured when it is reconstructed.", markup=False)
+
+
+_IDENTITY = {
+    "dicom": "from the DICOM attributes",
+    "header": "from the ISMRMRD header",
+}
+_INSIDE = {True: "yes", False: "NO", None: "no range"}
+
+
+def _words(value: object) -> object:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "not stated" if value is None else value
 
 
 def lesion_rows(found: Mapping[str, object]) -> list[tuple[object, object]]:

@@ -52,7 +52,7 @@ def test_help_loses_no_word(command: str) -> None:
 @pytest.mark.parametrize("example", [text for texts in EXAMPLES.values() for text in texts])
 def test_every_example_is_understood(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("scan.h5", "brain.npz", "brain.h5"):
+    for name in ("scan.h5", "brain.npz", "brain.h5", "brain.safetensors"):
         (tmp_path / name).touch()
     for name in ("folder", "dicom-folder", "demo-out/node/data/objects"):
         (tmp_path / name).mkdir(parents=True)

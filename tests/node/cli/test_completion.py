@@ -34,7 +34,7 @@ def offered(script: str, *words: str, folder: Path | None = None) -> set[str]:
 
 def test_commands(script: str) -> None:
     assert {"status", "send", "completion", "--version"} <= offered(script, "")
-    assert offered(script, "re") == {"reconstruct", "retry"}
+    assert offered(script, "re") == {"reconstruct", "reload", "reprocess", "retry"}
 
 
 def test_options_of_a_command_and_no_others(script: str) -> None:

@@ -134,6 +134,21 @@ def test_a_full_disk_is_a_reason(node) -> None:
     assert any("free_space_floor_gb" in reason for reason in json.loads(answer)["reasons"])
 
 
+def test_whoever_drips_is_cut_off_and_keeps_no_place(node) -> None:
+    port = monitored(node)
+    drips = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
+    pause, open_still = threading.Event(), list(drips)
+    while open_still:  # pytest's timeout ends a vain wait
+        pause.wait(0.2)
+        for drip in list(open_still):
+            try:
+                drip.sendall(b"G")
+            except OSError:
+                open_still.remove(drip)
+                drip.close()
+    assert ask(port, "/healthz")[0] == 200
+
+
 def test_without_a_port_nothing_listens(node) -> None:
     node.start()
     connections = psutil.Process(node.process.pid).net_connections()
