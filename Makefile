@@ -9,6 +9,9 @@ READY  := .venv/.ready
 PROGRAMS := orthanc orthanc-dicomweb dcmtk bart ismrmrd-tools dcm2niix chromium
 
 export OMP_NUM_THREADS ?= 2
+
+# Files of tests at a time. With 1, as a debugger needs it, nothing of the output is held back.
+AT_ONCE ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
@@ -21,9 +24,10 @@ demo: $(READY)  ## a node and a PACS on this machine, one scan through both; INP
 	@$(BIN)/lfmri-node demo $(if $(INPUT),--input "$(INPUT)")
 	@$(if $(VIEWER),$(BIN)/lfmri-node viewer demo-out/node/data/objects)
 
-test: $(READY) programs  ## all tests; installs with apt the programs that they need, where there are the rights
+test: $(READY) programs  ## all tests, two files at a time (AT_ONCE=1: one); installs with apt what they need, where it may
 	@LFMRI_REQUIRE_INTEGRATION=$${LFMRI_REQUIRE_INTEGRATION:-$$($(MAY_INSTALL) && echo 1 || echo 0)} \
-		$(BIN)/python -m pytest $(ARGS)
+		$(if $(filter-out 1,$(AT_ONCE)),OMP_NUM_THREADS=1) $(BIN)/python -m pytest \
+		$(if $(filter-out 1,$(AT_ONCE)),-n $(AT_ONCE) --dist loadfile) $(ARGS)
 
 mutants: $(READY)  ## change important places one by one: do the tests see it? (minutes); ARGS=--list names them
 	@$(BIN)/python tests/mutants/run.py $(ARGS)

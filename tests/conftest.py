@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")  # a busy machine is no failure: speed is measured by the bench
+os.environ.pop("COLUMNS", None)  # a terminal's, or 80 where files run side by side: what is printed stays
 
 _SYSTEM = "/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin"
 """Not PATH: the environment holds pynetdicom's scripts under the names of DCMTK's programs."""

@@ -274,7 +274,7 @@ def orthanc(
     try:
         url = f"http://127.0.0.1:{http}"
         client = OrthancApiClient(url, user="lfmri", pwd="test")
-        assert client.wait_started(timeout=30), (home / "log").read_text()
+        assert client.wait_started(timeout=120), (home / "log").read_text()
         yield OrthancServer(dicom_port=dicom, url=url, client=client)
     finally:
         server.terminate()

@@ -323,7 +323,7 @@ def test_dcmtk_receives(dcmtk, make_image, free_port: int, tmp_path: Path) -> No
         wait_until_it_listens(free_port)
         receipts = list(send_objects(to(free_port), objects))
         server.terminate()
-        server.communicate(timeout=30)
+        server.communicate(timeout=120)
     assert all(receipt.delivered for receipt in receipts)
     kept = sorted(dataset_bytes(path) for path in (tmp_path / "out").iterdir())
     assert kept == sorted(dataset_bytes(item.path) for item in objects)

@@ -74,8 +74,8 @@ def test_dcmtk_sends_to_us(
 ) -> None:
     node = start_node()
     called = ["-aet", "GATEWAY", "-aec", "LFNODE", "127.0.0.1", str(node.port)]
-    subprocess.run([dcmtk("echoscu"), *called], check=True, timeout=30)
-    subprocess.run([dcmtk("storescu"), "-R", option, *called, wrapped], check=True, timeout=60)
+    subprocess.run([dcmtk("echoscu"), *called], check=True, timeout=120)
+    subprocess.run([dcmtk("storescu"), "-R", option, *called, wrapped], check=True, timeout=120)
     with open_payload(node.received[0].parts) as window:
         assert window.read() == h5.read_bytes()
     with node.kept[0].open("rb") as file:
@@ -87,7 +87,7 @@ def test_dcmtk_is_rejected_when_it_is_not_listed(start_node, dcmtk, wrapped: Pat
     node = start_node()
     called = ["-aet", "STRANGER", "-aec", "LFNODE", "127.0.0.1", str(node.port)]
     done = subprocess.run(
-        [dcmtk("storescu"), "-v", *called, wrapped], capture_output=True, text=True, timeout=60, check=False
+        [dcmtk("storescu"), "-v", *called, wrapped], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode != 0
     assert "Calling AE Title Not Recognized" in done.stdout + done.stderr
@@ -495,5 +495,5 @@ print(peak_kib())
         port = node.stdout.readline().strip()
         sent = ["--max-pdu", "131072", "-aec", "LFNODE", "-R", "127.0.0.1", port, path]
         subprocess.run([dcmtk("storescu"), *sent], check=True, timeout=120)
-        peak, _ = node.communicate(timeout=60)
+        peak, _ = node.communicate(timeout=120)
     assert int(peak) < 150 * 1024

@@ -244,8 +244,8 @@ class TestBatches:
             assert torch.equal(shared.cells[2 * i], own.cells[2 * i + same])
             assert torch.equal(shared.level[2 * i + 1], own.level[2 * i + 1])
 
-    def test_a_batch_depends_on_its_seed_alone(self, data):
-        first, again = (DrawnPairs(pair_source(data, LESION_KINDS, 0), 0.5) for _ in range(2))
+    def test_a_batch_depends_on_its_seed_alone(self, data, pairs):
+        first, again = (DrawnPairs(source, 0.5) for source in (pairs, pair_source(data, LESION_KINDS, 0)))
         draw = ImageDraw(seed=(3, 1), ease=0.2, n=6)
         assert torch.equal(first[draw].images, again[draw].images)
         assert not torch.equal(first[ImageDraw(seed=(3, 2), ease=0.2, n=6)].images, again[draw].images)
