@@ -7,10 +7,12 @@ A file that is wrong changes nothing. The answer to the last request lies in the
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from lfmri_node.node import logs
 from lfmri_node.node.config import Config
 from lfmri_node.node.delivery.deliver import Delivery
 from lfmri_node.node.delivery.destinations import destinations_of
-from lfmri_node.node.errors import JobError, NodeError
+from lfmri_node.node.errors import ConfigError, JobError, NodeError
 from lfmri_node.node.files import write_text
 from lfmri_node.node.ingest import Ingest, access_policy
 from lfmri_node.node.jobs.engine import Engine
@@ -144,24 +146,54 @@ class Live:
             LF-CFG-005 where a password of a destination cannot be had.
         InvalidModel
             The weights are missing or altered.
+        JobError
+            LF-OPS-007 where the databases cannot be written now.
         """
         config, reloaded = merged(present, wanted)
         Recipe.of(config)
         destinations = destinations_of(config)
         require_secrets(config)
+        if config.destinations != present.destinations:
+            self.engine.set_destinations(tuple(item.name for item in destinations))
+            self.delivery.set_destinations(destinations)
         self.listener.policy = access_policy(config)
         self.ingest.config = config
         self.housekeeper.config = config
         self.watcher.config = config
         self.watcher.start()
         logs.set_level(config.logging.level)
-        if config.destinations != present.destinations:
-            self.delivery.set_destinations(destinations)
-            self.engine.set_destinations(tuple(self.delivery.channels))
         return config, reloaded
 
 
-def answer(layout: Layout, reloaded: Reloaded) -> None:
+def obey(live: Live, present: Config, reread: Callable[[], Config]) -> Config:
+    """Read the configuration again, have it take effect, and answer; returns the one in effect.
+
+    Whatever is wrong with it changes nothing, and ends nothing.
+    """
+    config = present
+    try:
+        config, reloaded = live.take(present, reread())
+    except (NodeError, ReconError) as error:
+        reloaded = Reloaded.refused(error)
+    except OSError as error:
+        hint = "check the files that the configuration names, and their permissions"
+        reloaded = Reloaded.refused(
+            ConfigError("LF-CFG-010", error.strerror or "a file cannot be read", hint)
+        )
+    if reloaded.error is not None:
+        code, message = reloaded.error["code"], reloaded.error["message"]
+        logs.event("config.refused", level=logging.ERROR, code=code, message=message)
+    else:
+        logs.event("config.reloaded", what=" ".join(reloaded.applied))
+    if reloaded.needs_restart:
+        left = " ".join(reloaded.needs_restart)
+        logs.event("config.needs_restart", level=logging.WARNING, what=left)
+    with suppress(OSError):  # the log has it, and `ask` says that no answer came
+        _answer(Layout(root=present.node.data_dir), reloaded)
+    return config
+
+
+def _answer(layout: Layout, reloaded: Reloaded) -> None:
     """Leave the answer for whoever asked; every one differs from the one before."""
     document = {"number": time.monotonic_ns(), **reloaded.document()}
     write_text(_place(layout), json.dumps(document))

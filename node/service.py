@@ -23,7 +23,7 @@ from lfmri_node.node.config import Config
 from lfmri_node.node.delivery.deliver import Delivery, Destination
 from lfmri_node.node.delivery.destinations import destinations_of
 from lfmri_node.node.doors.doors import Doors
-from lfmri_node.node.errors import JobError, NodeError, WorkerDied, damaged_database
+from lfmri_node.node.errors import JobError, WorkerDied, damaged_database
 from lfmri_node.node.ingest import Ingest, listener_settings
 from lfmri_node.node.jobs.drain import Drain
 from lfmri_node.node.jobs.engine import Engine
@@ -38,11 +38,10 @@ from lfmri_node.node.monitor.serve import Monitor
 from lfmri_node.node.monitor.vitals import Vitals
 from lfmri_node.node.notify.watch import Watcher
 from lfmri_node.node.notify.ways import require_secrets
-from lfmri_node.node.reload import Live, Reloaded, answer
+from lfmri_node.node.reload import Live, obey
 from lfmri_node.node.retention.command import Housekeeper
 from lfmri_node.node.terminal.tables import print_error
 from lfmri_node.node.worker.process import TimeLimit, WorkerProcess
-from lfmri_node.recon.errors import ReconError
 
 Receiver = Callable[[ReceivedMeasurement], Job]
 
@@ -151,26 +150,12 @@ class Service:
                 _require_same(opened)
                 if self._reread is not None and self._asked.is_set():
                     self._asked.clear()
-                    self._take(live, self._reread)
+                    self._config = obey(live, self._config, self._reread)
         logs.event("service.stopped")
 
     def reload(self) -> None:
         """Have the configuration read again soon; from a signal's handler, too."""
         self._asked.set()
-
-    def _take(self, live: Live, reread: Callable[[], Config]) -> None:
-        """Read the configuration again and have it take effect; a wrong one changes nothing."""
-        try:
-            self._config, reloaded = live.take(self._config, reread())
-        except (NodeError, ReconError) as error:
-            logs.event("config.refused", level=logging.ERROR, code=error.code, message=error.message)
-            reloaded = Reloaded.refused(error)
-        else:
-            logs.event("config.reloaded", what=" ".join(reloaded.applied))
-            if reloaded.needs_restart:
-                left = " ".join(reloaded.needs_restart)
-                logs.event("config.needs_restart", level=logging.WARNING, what=left)
-        answer(self._layout, reloaded)
 
     def _close(self, listener: Listener, doors: Doors, drain: Drain) -> None:
         """Take nothing new, and let what is coming in end."""

@@ -26,7 +26,7 @@ from dbos import error as dbos_error
 from sqlalchemy.exc import SQLAlchemyError
 
 from lfmri_node.node import logs
-from lfmri_node.node.errors import Drained
+from lfmri_node.node.errors import Drained, JobError
 from lfmri_node.node.jobs.drain import Drain, Line
 from lfmri_node.node.jobs.job import Failure, Job, Stage
 from lfmri_node.node.jobs.requests import Request, Requests
@@ -155,11 +155,26 @@ class Engine:
         return len(works)
 
     def set_destinations(self, destinations: Sequence[str]) -> None:
-        """Deliver to these from now on, also what is unfinished."""
-        for name in set(destinations) - set(self._destinations):
-            self._register(queue_of(Kind.DELIVER, name))
-        self._destinations = destinations
-        self.resume()
+        """Deliver to these from now on, also what is unfinished.
+
+        Raises
+        ------
+        JobError
+            LF-OPS-007 where a database cannot be written now: then nothing has changed.
+        """
+        before = self._destinations
+        try:
+            for name in set(destinations) - set(before):
+                self._register(queue_of(Kind.DELIVER, name))
+            self._destinations = destinations
+            self.resume()
+        except _HEALS as error:
+            self._destinations = before
+            raise JobError(
+                "LF-OPS-007",
+                f"the destinations cannot be changed now ({type(error).__name__})",
+                "`lfmri-node doctor` looks at the databases; then `lfmri-node reload` again",
+            ) from None
 
     def take_up(self, measurement: Job) -> None:
         """Start the work of a measurement that was received, also again: whoever sends it a second time

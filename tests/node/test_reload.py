@@ -1,6 +1,7 @@
 """The configuration is read again while a node runs: what changes, what does not, and nothing is dropped."""
 
 import json
+import signal
 import subprocess
 import sys
 from contextlib import closing
@@ -85,33 +86,45 @@ def test_a_destination_that_is_added_gets_what_is_not_finished(node, pacs, make_
     assert [item.stores for item in pacs.instances()] == [1, 1, 1]
 
 
-@pytest.mark.parametrize(
-    ("wrong", "code"),
-    [
-        (("[retry]", "[retry"), "LF-CFG-002"),
-        (("[retry]", "[retry]\nunknown = 1"), "LF-CFG-003"),
-        (("base_s = 0.3", "base_s = -1"), "LF-CFG-004"),
-        (
-            ("[retry]", "[[destinations]]\nkind = 'orthanc'\nname = 'o'\nurl = 'http://127.0.0.1:1'\n"
-             "password_file = 'absent'\n[retry]"),
-            "LF-CFG-005",
-        ),
-        (('method = "zero-filled"', 'method = "lf-mri"\nweights = "absent.safetensors"'), "LF-MOD-001"),
-    ],
-)  # fmt: skip
-def test_a_file_that_is_wrong_changes_nothing(node, pacs, make_scan, wrong, code) -> None:
+NO_PASSWORD = "kind = 'orthanc'\nname = 'o'\nurl = 'http://127.0.0.1:1'\npassword_file = 'absent'\n"
+NO_SECRET = "kind = 'webhook'\nname = 'h'\nurl = 'http://127.0.0.1:1'\nsecret_file = 'absent'\n"
+WRONG = (
+    (("[retry]", "[retry"), "LF-CFG-002"),
+    (("[retry]", "[retry]\nunknown = 1"), "LF-CFG-003"),
+    (("base_s = 0.3", "base_s = -1"), "LF-CFG-004"),
+    (("[retry]", f"[[destinations]]\n{NO_PASSWORD}[retry]"), "LF-CFG-005"),
+    (("[retry]", f"[[notify]]\n{NO_SECRET}[retry]"), "LF-CFG-005"),
+    (('method = "zero-filled"', 'method = "lf-mri"\nweights = "absent.safetensors"'), "LF-MOD-001"),
+)
+
+
+def test_a_file_that_is_wrong_changes_nothing(node, pacs, make_scan) -> None:
     node.start()
-    change(node, SECOND, wrong)
-    with pytest.raises(JobError) as caught:
-        ask(node.layout)
-    assert caught.value.code == code
-    assert not let_in(node, "SECOND")
+    good = node.config.read_text()
+    for wrong, code in WRONG:
+        change(node, SECOND, wrong)
+        with pytest.raises(JobError) as caught:
+            ask(node.layout)
+        assert caught.value.code == code
+        assert not let_in(node, "SECOND")
+        node.config.write_text(good)
     assert let_in(node, "GATEWAY")
     node.send(make_scan())
     node.wait_finished()
     assert len(pacs.instances()) == 3
     assert node.stop() == 0
-    assert any(" config.refused " in line and f"code={code}" in line for line in node.lines)
+    refused = [line.partition("code=")[2].split()[0] for line in node.lines if " config.refused " in line]
+    assert refused == [code for _, code in WRONG]
+
+
+def test_a_service_that_cannot_answer_obeys_all_the_same(node) -> None:
+    node.start()
+    (node.layout.state / "reload.json").mkdir()
+    change(node, SECOND)
+    node.process.send_signal(signal.SIGHUP)
+    node.wait_line(" config.reloaded what=listener.allow")
+    assert let_in(node, "SECOND")
+    assert node.stop() == 0
 
 
 def test_what_waits_for_a_restart_is_named_and_stays(node) -> None:
