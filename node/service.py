@@ -124,7 +124,7 @@ class Service:
             received = self._wrap(ingest.received) if self._wrap else ingest.received
             listener = Listener(listener_settings(self._config, self._layout), received)
             doors = Doors(self._config, self._layout, listener.spool, received)
-            vitals = _vitals(listener, engine, worker, drain, delivery)
+            vitals = _vitals(listener, doors, engine, worker, drain, delivery)
             stack.enter_context(Monitor(self._config, vitals, version=software_version()))
             with _named_errors():
                 stack.enter_context(engine)
@@ -239,7 +239,12 @@ class Service:
 
 
 def _vitals(
-    listener: Listener, engine: Engine, worker: WorkerProcess, drain: Drain, delivery: Delivery
+    listener: Listener,
+    doors: Doors,
+    engine: Engine,
+    worker: WorkerProcess,
+    drain: Drain,
+    delivery: Delivery,
 ) -> Vitals:
     """What monitoring may ask of the parts of a service."""
     return Vitals(
@@ -248,7 +253,7 @@ def _vitals(
         worker_was_warm=lambda: worker.was_warm,
         worker_starts=lambda: worker.n_starts,
         draining=lambda: drain.begun,
-        associations=listener.counts,
+        associations=lambda: {**listener.counts(), **doors.counts()},
         shut=delivery.shut,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import ip_network
 
 from lfmri_node.dicom_io.receive.spool import Spool
@@ -61,6 +62,10 @@ class Doors:
                 "LF-JOB-008", f"the port of [mrd] cannot be used ({error.strerror})", "change mrd.port"
             ) from None
         logs.event("mrd.ready", port=self._mrd.port)
+
+    def counts(self) -> Mapping[str, int]:
+        """Each code of what was refused at the doors, since the start."""
+        return self._mrd.counts() if self._mrd is not None else {}
 
     def close(self) -> None:
         """Begin nothing new, and wait for what is coming in and being converted."""

@@ -11,7 +11,7 @@ import json
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
@@ -108,6 +108,10 @@ class MrdDoor:
         """The port that is listened on; needed when 0 was asked for."""
         assert self._listening is not None
         return int(self._listening.getsockname()[1])
+
+    def counts(self) -> Mapping[str, int]:
+        """How often each code was given for a stream that was not taken."""
+        return self._tally.counts()
 
     def start(self) -> None:
         """Listen, and take in what a killed node had received whole.
