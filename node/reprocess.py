@@ -6,6 +6,7 @@ out is series of their own, which say in their names what made them. The same re
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -86,7 +87,7 @@ def reprocess(config: Config, wanted: Wanted, *, dry_run: bool) -> list[Again]:
     asked = _asked(config, wanted)
     Recipe.of(asked)
     with closing(Store(layout.job_table)) as store:
-        chosen = list(_chosen(store, wanted))
+        chosen = list(_chosen(store, layout, wanted))
         if not chosen:
             raise JobError(
                 "LF-OPS-006", "no measurement on record fits", "`lfmri-node status --last 0` lists all"
@@ -108,7 +109,7 @@ def _asked(config: Config, wanted: Wanted) -> Config:
     return config.model_copy(update={"recon": config.recon.model_copy(update=changes)})
 
 
-def _chosen(store: Store, wanted: Wanted) -> Iterator[Job]:
+def _chosen(store: Store, layout: Layout, wanted: Wanted) -> Iterator[Job]:
     """Measurements that fit; of one that came of another before, the first."""
     named = None
     if wanted.job is not None:
@@ -122,13 +123,18 @@ def _chosen(store: Store, wanted: Wanted) -> Iterator[Job]:
             continue
         if begin is not None and job.received_at < begin:
             continue
-        if wanted.study is not None and _study(paths) != wanted.study:
+        if wanted.study is not None and _study(layout, job, paths) != wanted.study:
             continue
         seen.add(paths)
         yield job
 
 
-def _study(paths: Sequence[Path]) -> str | None:
+def _study(layout: Layout, job: Job, paths: Sequence[Path]) -> str | None:
+    """What the raw data say, or where they say nothing an operator."""
+    if job.identity is Identity.ASSIGNED:
+        said = json.loads(layout.assigned(job.key).read_text(encoding="utf-8"))
+        if "StudyInstanceUID" in said:
+            return str(said["StudyInstanceUID"])
     received = _recalled(paths)
     return received.context.study_instance_uid if received is not None else None
 

@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from mrd_client import stream
+from open_doors import MRD, port_of
 from safetensors.numpy import load_file, save_file
 
+from lfmri_node.node.assignments import assign
 from lfmri_node.node.config import load
 from lfmri_node.node.errors import JobError
 from lfmri_node.node.jobs.ledger import Ledger
@@ -19,6 +22,9 @@ from lfmri_node.node.reprocess import Wanted, reprocess
 from lfmri_node.recon.method.modelcard import read_card, shipped_weights
 from lfmri_node.recon.mrd.file import sha256_of
 from lfmri_node.recon.phantom.demo_scan import write_demo_scan
+from lfmri_node.recon.types import ScanIdentity
+
+WHO = {"PatientID": "SENTINEL-4711", "StudyInstanceUID": "2.25.4711"}
 
 
 def command(node, *arguments: str) -> dict:
@@ -90,6 +96,23 @@ def test_the_series_of_other_weights_say_so(node, pacs, tmp_path: Path) -> None:
     assert not any("site-7" in text for text in said[0])
     assert not uids[0] & uids[1]
     assert {item.stores for item in pacs.instances()} == {1}
+
+
+def test_an_assigned_identity_goes_with_the_scan(node, pacs, make_scan) -> None:
+    node.configure(MRD)
+    node.start()
+    stream(port_of(node), make_scan(n_slices=1, identity=ScanIdentity()))
+    node.wait_line(" job.held ")
+    (job,) = node.jobs()
+    (again,) = reprocess(load(node.config), Wanted(job=job.name, method="cg-sense"), dry_run=False)
+    assert "nobody" in again.why_not
+    assign(load(node.config), job.name, WHO)
+    node.wait_finished()
+    command(node, "--study", WHO["StudyInstanceUID"], "--method", "cg-sense")
+    node.wait_finished(2)
+    objects = [pydicom.dcmread(item.path) for item in pacs.instances()]
+    assert {(str(o.PatientID), o.StudyInstanceUID) for o in objects} == {tuple(WHO.values())}
+    assert len({o.SeriesInstanceUID for o in objects}) == 2
 
 
 def test_criteria_choose(node, make_scan) -> None:
