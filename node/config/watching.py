@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, model_validator
 from lfmri_node.node.config.kinds import FilePath, Host, Name, Port, Seconds, Section, Url
 from lfmri_node.node.config.secrets import secret
 
-Subject = Literal["quarantine", "incomplete", "destination", "disk", "worker"]
-SUBJECTS: tuple[Subject, ...] = ("quarantine", "incomplete", "destination", "disk", "worker")
+Subject = Literal["quarantine", "held", "incomplete", "destination", "disk", "worker"]
+SUBJECTS: tuple[Subject, ...] = ("quarantine", "held", "incomplete", "destination", "disk", "worker")
 
 
 def _mail_address(value: str) -> str:

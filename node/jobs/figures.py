@@ -33,11 +33,12 @@ class Figures(Ledger):
         return Counter(job.failure.code for job in jobs if job.failure and not job.superseded)
 
     def oldest_open(self) -> Mapping[Stage, datetime]:
-        """Stage -> when the job was received that has waited longest there; finished and quarantined ones
-        do not wait."""
+        """Stage -> when the job was received that has waited longest there; what is finished, in quarantine
+        or held until somebody says whose it is does not wait."""
         rows = self._rows(
             "SELECT stage, min(received_at) AS since FROM jobs"
-            " WHERE finished_at IS NULL AND stage!='quarantined' GROUP BY stage"
+            " WHERE finished_at IS NULL AND stage!='quarantined'"
+            " AND NOT (identity='missing' AND stage='reconstructed') GROUP BY stage"
         )
         return {Stage(row["stage"]): datetime.fromisoformat(row["since"]) for row in rows}
 

@@ -170,6 +170,7 @@ def _of_jobs(table: Figures) -> Iterator[Metric]:
     for stage in Stage:
         jobs.add_metric([stage.value], counts.get(stage, 0))
     yield jobs
+    yield _gauge("lfmri_held_jobs", "Jobs held until somebody says whose they are", float(len(table.held())))
     quarantined = GaugeMetricFamily("lfmri_quarantined_jobs", "Jobs in quarantine", labels=["code"])
     for code, n in sorted(table.quarantined_by_code().items()):
         quarantined.add_metric([code], n)

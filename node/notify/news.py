@@ -16,6 +16,7 @@ from typing import Any, Self
 from lfmri_node.dicom_io.receive.incomplete import OVERDUE, incomplete_scans
 from lfmri_node.node.config import Config
 from lfmri_node.node.jobs.overview import Overview
+from lfmri_node.node.jobs.runner import HELD
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.monitor.vitals import Vitals, bytes_free
 
@@ -25,6 +26,7 @@ _ENDS = ("destination", "disk")
 """Subjects of which it is told, too, that they are well again."""
 _WORDS = {
     "quarantine": "in quarantine",
+    "held": "held: nobody has said whose it is",
     "incomplete": "incomplete: parts have not come",
     "destination": "takes nothing",
     "disk": "nearly full",
@@ -71,6 +73,7 @@ def troubles(config: Config, vitals: Vitals, *, destination_down_s: float) -> fr
             for job in table.quarantined()
             if job.failure is not None and not job.superseded
         ]
+        found += [Trouble(subject="held", name=job.name, code=HELD) for job in table.held()]
         for destination in config.destinations:
             since = table.backlog(destination.name).held_since
             if since is not None and (present - since).total_seconds() >= destination_down_s:

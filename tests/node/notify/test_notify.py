@@ -5,10 +5,13 @@ import hmac
 import json
 import queue
 import ssl
+import urllib.request
 from pathlib import Path
 
 import pytest
 import trustme
+from mrd_client import stream
+from open_doors import MRD, port_of
 from servers import Hook, Mailbox, serving
 
 from lfmri_node.dicom_io.deliver.association import DicomDestination
@@ -20,6 +23,7 @@ from lfmri_node.node.gateway.send import wrapping_of
 from lfmri_node.node.notify.news import News, Trouble
 from lfmri_node.node.notify.watch import Told
 from lfmri_node.recon.mrd.file import sha256_of
+from lfmri_node.recon.types import ScanIdentity
 
 PATIENT = {"PatientID": "SENTINEL-4711", "PatientName": "Zzyzx^Sentinella"}
 NAMES = ("SENTINEL", "Zzyzx", "GATEWAY")
@@ -126,6 +130,24 @@ def test_missing_parts_are_told_by_mail_over_tls(node, make_scan, tmp_path: Path
     body = message.get_payload()
     assert "LF-NET-022" in body
     assert [name for name in NAMES if name in message.as_string()] == []
+
+
+def test_a_scan_of_nobody_is_told_and_waits_for_no_alarm_of_time(node, hook, make_scan) -> None:
+    node.configure(
+        f'[[notify]]\nkind = "webhook"\nname = "hook"\nurl = "{hook.url}"\nsubjects = ["held"]\n{QUICK}'
+        f"[monitor]\nport = 0\n{MRD}"
+    )
+    node.start()
+    (line,) = [line for line in node.lines if " monitor.ready " in line]
+    port = int(line.split("port=")[1].split()[0])
+    stream(port_of(node), make_scan(n_slices=1, identity=ScanIdentity()))
+    headers, body = hook.got.get(timeout=120)
+    assert "X-Lfmri-Signature" not in headers  # no secret was given
+    assert kinds(json.loads(body)) == {("held", "LF-JOB-047")}
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        text = answer.read().decode()
+    assert "lfmri_held_jobs 1.0" in text
+    assert "lfmri_oldest_waiting_seconds{" not in text
 
 
 def test_a_mail_server_with_a_strange_certificate_gets_no_password(node, make_scan, tmp_path: Path) -> None:
