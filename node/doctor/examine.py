@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lfmri_node.node.config import Config
-from lfmri_node.node.doctor import certificates, clocks, machine, network, records
+from lfmri_node.node.doctor import certificates, clocks, machine, network, records, watching
 from lfmri_node.node.doctor.device import device
 from lfmri_node.node.doctor.findings import Finding, failed, guarded, ok
 from lfmri_node.node.errors import NodeError
@@ -39,6 +39,7 @@ _CHECKS = {
     "callers": network.callers,
     "orientation": network.orientation,
     "destinations": network.destinations,
+    "notify": watching.notify,
 }
 _CHECKS_INSIDE = {
     "lock": records.lock,
@@ -47,6 +48,7 @@ _CHECKS_INSIDE = {
     "clock": clocks.clock,
     "sender clocks": clocks.sender_clocks,
     "port": network.port,
+    "monitor": watching.monitor,
     "jobs": records.jobs,
     "held": records.held,
     "parts": records.parts,

@@ -47,10 +47,12 @@ def require_secrets(config: Config) -> None:
         LF-CFG-005.
     """
     for section in config.notify:
-        if isinstance(section, WebhookSection):
-            section.secret()
-        else:
-            section.password()
+        secret_of(section)
+
+
+def secret_of(section: NotifySection) -> str | None:
+    """What signs its messages, or the password of its login; LF-CFG-005 as `require_secrets`."""
+    return section.secret() if isinstance(section, WebhookSection) else section.password()
 
 
 def signature(secret: str, moment: str, body: bytes) -> str:
