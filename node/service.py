@@ -123,7 +123,7 @@ class Service:
             ingest = Ingest(config=self._config, store=store, engine=engine)
             received = self._wrap(ingest.received) if self._wrap else ingest.received
             listener = Listener(listener_settings(self._config, self._layout), received)
-            doors = Doors(self._config, self._layout, listener.spool, received)
+            doors = Doors(self._config, self._layout, listener.spool, received, store)
             vitals = _vitals(listener, doors, engine, worker, drain, delivery)
             stack.enter_context(Monitor(self._config, vitals, version=software_version()))
             with _named_errors():
