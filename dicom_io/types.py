@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 
 
@@ -56,6 +57,18 @@ class EncodedObject:
     series_instance_uid: str
 
 
+class Proof(StrEnum):
+    """How it is known that a destination has an object."""
+
+    NONE = ""
+    BYTES = "read back"
+    """Its copy is, byte for byte, what was sent."""
+    COMMITMENT = "committed"
+    """It takes responsibility for it (Storage Commitment, PS3.4 Annex J)."""
+    QUERY = "found"
+    """Its index lists it (C-FIND)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryReceipt:
     """What a destination answered for one object.
@@ -63,12 +76,15 @@ class DeliveryReceipt:
     Parameters
     ----------
     dimse_status
-        C-STORE status; None where the association died without one, or for REST.
+        C-STORE status, or the reason in an answer to STOW-RS, which has the same codes; None where there
+        is none.
     delivered
         True only when the destination said that it has the object.
     verified
-        Whether the destination's copy, read back, is what was sent; None where it was not asked. This is
-        not DICOM Storage Commitment (PS3.4 Annex J), by which an archive takes responsibility.
+        Whether the destination was asked afterwards and has the object, which is more than that it took it;
+        None where it was not asked, or has not answered yet.
+    proof
+        How that was found out.
     detail
         Short text without patient data.
     transient
@@ -84,3 +100,21 @@ class DeliveryReceipt:
     detail: str
     answered_at: datetime
     transient: bool = False
+    proof: Proof = Proof.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitmentReport:
+    """What an archive reports of one transaction (PS3.4 J.3.3).
+
+    Parameters
+    ----------
+    committed
+        SOP Instance UIDs for which it takes responsibility.
+    failed
+        SOP Instance UID -> Failure Reason of those for which it does not; 0 where it names none.
+    """
+
+    transaction_uid: str
+    committed: frozenset[str]
+    failed: Mapping[str, int]

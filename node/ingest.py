@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 import sqlite3
+from collections.abc import Iterator
 
+from lfmri_node.dicom_io.commitment import NoReport
 from lfmri_node.dicom_io.errors import ListenerRefusal
 from lfmri_node.dicom_io.raw_data.received import ReceivedMeasurement
 from lfmri_node.dicom_io.raw_data.unassigned import missing_identity
 from lfmri_node.dicom_io.receive.listener import ListenerSettings
 from lfmri_node.dicom_io.receive.policy import AccessPolicy, AllowedCaller
 from lfmri_node.dicom_io.status import Status
+from lfmri_node.dicom_io.types import CommitmentReport
 from lfmri_node.node import logs
-from lfmri_node.node.config import Config
+from lfmri_node.node.config import Config, DicomDestinationSection
 from lfmri_node.node.jobs.engine import Engine
 from lfmri_node.node.jobs.job import Identity, Job
 from lfmri_node.node.jobs.recipe import Recipe, measurement_key
@@ -21,10 +26,28 @@ from lfmri_node.recon.errors import InvalidModel
 
 
 def access_policy(config: Config) -> AccessPolicy:
-    """Who may send."""
+    """Who may send, and which destinations may report on storage commitment."""
     allow = config.listener.allow
-    callers = (AllowedCaller.of(item.ae_title, [item.address], item.certificate) for item in allow)
-    return AccessPolicy(callers=tuple(callers))
+    callers = [AllowedCaller.of(item.ae_title, [item.address], item.certificate) for item in allow]
+    return AccessPolicy(callers=(*callers, *_reporters(config)))
+
+
+def _reporters(config: Config) -> Iterator[AllowedCaller]:
+    for section in config.destinations:
+        if isinstance(section, DicomDestinationSection) and section.commitment:
+            networks = section.report_from or _addresses(section)
+            if networks:
+                yield AllowedCaller.of(section.ae_title, networks, reports=True)
+
+
+def _addresses(section: DicomDestinationSection) -> list[str]:
+    """Where a destination's host lies now; nowhere, and told, where its name leads to no address."""
+    try:
+        found = socket.getaddrinfo(section.host, section.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        logs.event("destination.no_address", level=logging.WARNING, destination=section.name)
+        return []
+    return sorted({str(address[0]).partition("%")[0] for *_, address in found})
 
 
 def listener_settings(config: Config, layout: Layout) -> ListenerSettings:
@@ -71,7 +94,7 @@ class Ingest:
             measurement and sends it again.
         """
         try:
-            job = self._record(measurement)
+            job, before = self._record(measurement)
             self._engine.take_up(job)
         except (OSError, sqlite3.Error, InvalidModel) as error:
             what = error.code if isinstance(error, InvalidModel) else type(error).__name__
@@ -88,12 +111,39 @@ class Ingest:
             bytes=measurement.size_bytes,
             n_parts=len(measurement.parts),
         )
+        if before:
+            logs.event("measurement.resent", job=job.name, what=before)
         return job
 
-    def _record(self, measurement: ReceivedMeasurement) -> Job:
+    def reported(self, calling_ae: str, report: CommitmentReport) -> None:
+        """Record what an archive reports on storage commitment.
+
+        Raises
+        ------
+        NoReport
+            0x0115 where this caller was not asked in that transaction.
+        """
+        names = {
+            section.name
+            for section in self.config.destinations
+            if isinstance(section, DicomDestinationSection) and section.ae_title == calling_ae
+        }
+        key = self._store.note_report(names, report)
+        if key is None:
+            raise NoReport(0x0115, "no such transaction")
+        logs.event(
+            "commitment.reported",
+            job=key[:12],
+            delivered=len(report.committed),
+            missing=len(report.failed),
+        )
+
+    def _record(self, measurement: ReceivedMeasurement) -> tuple[Job, str]:
+        """The job, and what had become of it where it came before; "" where it is new."""
         recipe = Recipe.of(self.config, measurement.calling_ae)
         key = measurement_key(measurement.context, measurement.sha256, recipe)
-        return self._store.add_measurement(
+        before = self._store.note_resent(key)
+        job = self._store.add_measurement(
             key=key,
             identity=self._identity(measurement, key),
             source_sha256=measurement.sha256,
@@ -102,6 +152,7 @@ class Ingest:
             recipe=recipe.to_json(),
             parts=measurement.paths,
         )
+        return job, before
 
     def _identity(self, measurement: ReceivedMeasurement, key: str) -> Identity:
         """Whether somebody has to say whose it is, or has: an assignment outlives the job table."""

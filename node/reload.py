@@ -45,6 +45,7 @@ LIVE = frozenset(
         "node.housekeeping_s",
         "notify",
         "objects",
+        "pipelines",
         "recon.always_fallback",
         "recon.fallback",
         "recon.lesion",

@@ -101,12 +101,15 @@ def reprocess(config: Config, wanted: Wanted, *, dry_run: bool) -> list[Again]:
 
 
 def _asked(config: Config, wanted: Wanted) -> Config:
+    """The configuration with what is asked for, which stands over every pipeline."""
     changes: dict[str, object] = {}
     if wanted.method is not None:
         changes["method"] = Method(wanted.method)
     if wanted.weights is not None:
         changes |= {"weights": wanted.weights.absolute(), "weights_sha256": None}
-    return config.model_copy(update={"recon": config.recon.model_copy(update=changes)})
+    if not changes:
+        return config
+    return config.model_copy(update={"recon": config.recon.model_copy(update=changes), "pipelines": ()})
 
 
 def _chosen(store: Store, layout: Layout, wanted: Wanted) -> Iterator[Job]:

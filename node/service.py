@@ -122,8 +122,9 @@ class Service:
             engine = self._engine(store, worker, drain, delivery)
             ingest = Ingest(config=self._config, store=store, engine=engine)
             received = self._wrap(ingest.received) if self._wrap else ingest.received
-            listener = Listener(listener_settings(self._config, self._layout), received)
-            doors = Doors(self._config, self._layout, listener.spool, received, store)
+            settings = listener_settings(self._config, self._layout)
+            listener = Listener(settings, received, ingest.reported)
+            doors = Doors(self._config, self._layout, listener.spool, received)
             vitals = _vitals(listener, doors, engine, worker, drain, delivery)
             stack.enter_context(Monitor(self._config, vitals, version=software_version()))
             with _named_errors():
@@ -177,7 +178,7 @@ class Service:
             destinations=destinations,
             drain=drain,
             backoff=retry.backoff(),
-            max_attempts=retry.max_attempts,
+            limit=retry.patience(),
         )
 
     def _engine(self, store: Store, worker: WorkerProcess, drain: Drain, delivery: Delivery) -> Engine:

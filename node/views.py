@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lfmri_node.dicom_io.receive.incomplete import incomplete_scans
+from lfmri_node.dicom_io.types import DeliveryReceipt
 from lfmri_node.node.config import Config
 from lfmri_node.node.doors.streams import StreamNote, kept_streams
 from lfmri_node.node.jobs.job import Job
-from lfmri_node.node.jobs.ledger import Ledger
+from lfmri_node.node.jobs.ledger import Ledger, Shipment
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import holder
 from lfmri_node.node.terminal.tables import pairs, table
@@ -116,6 +118,7 @@ def job_document(ledger: Ledger, job: Job) -> dict[str, object]:
             for timing in ledger.timings(job.key)
         ],
         "objects": len(ledger.objects(job.key)),
+        "deliveries": [_delivery_document(ledger, job, shipment) for shipment in ledger.shipments(job.key)],
         "purged": {what: _text(at) for what, at in ledger.purged(job.key).items()},
         "receipts": [
             {
@@ -124,12 +127,28 @@ def job_document(ledger: Ledger, job: Job) -> dict[str, object]:
                 "dimse_status": stored.receipt.dimse_status,
                 "delivered": stored.receipt.delivered,
                 "verified": stored.receipt.verified,
+                "proof": stored.receipt.proof.value,
                 "detail": stored.receipt.detail,
                 "answered_at": _text(stored.receipt.answered_at),
                 "tries": stored.tries,
             }
             for stored in receipts
         ],
+    }
+
+
+def _delivery_document(ledger: Ledger, job: Job, shipment: Shipment) -> dict[str, object]:
+    """How far one delivery is, and which objects it misses, JSON-able."""
+    failure = shipment.failure
+    return {
+        "destination": shipment.destination,
+        "finished_at": _text(shipment.finished_at),
+        "note": shipment.note,
+        "missing": [item.sop_instance_uid for item in ledger.missing(job.key, shipment.destination)],
+        "tries": shipment.tries,
+        "failing_since": _text(shipment.failing_since),
+        "next_try_at": _text(shipment.next_try_at),
+        "failure": None if failure is None else {"code": failure.code, "message": failure.message},
     }
 
 
@@ -256,7 +275,7 @@ def job_tables(ledger: Ledger, job: Job, *, serving: bool) -> list[RenderableTyp
             stored.receipt.sop_instance_uid,
             None if stored.receipt.dimse_status is None else f"0x{stored.receipt.dimse_status:04X}",
             _yes_no(stored.receipt.delivered),
-            _yes_no(stored.receipt.verified),
+            _known(stored.receipt),
             stored.tries,
             stored.receipt.detail,
         )
@@ -267,9 +286,22 @@ def job_tables(ledger: Ledger, job: Job, *, serving: bool) -> list[RenderableTyp
         table("stages", ("stage", "try", "seconds", "outcome"), timings, right=("try", "seconds")),
     ]
     if receipts:
+        rows = [_delivery_row(ledger, job, shipment) for shipment in ledger.shipments(job.key)]
+        blocks.append(table("deliveries", ("destination", "missing", "known of it"), rows))
         columns = ("destination", "object", "status", "delivered", "verified", "tries", "detail")
         blocks.append(table("receipts", columns, receipts, right=("tries",)))
     return blocks
+
+
+def _delivery_row(ledger: Ledger, job: Job, shipment: Shipment) -> tuple[str, str, str]:
+    """Destination, how many of which kinds it misses, what else is known."""
+    missing = Counter(item.role for item in ledger.missing(job.key, shipment.destination))
+    kinds = ", ".join(f"{n} {role}" for role, n in sorted(missing.items()))
+    return shipment.destination, kinds or "nothing", shipment.note
+
+
+def _known(receipt: DeliveryReceipt) -> str:
+    return receipt.proof.value if receipt.verified and receipt.proof else _yes_no(receipt.verified)
 
 
 def _figures(ledger: Ledger, job: Job) -> dict[str, object]:

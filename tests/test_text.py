@@ -17,12 +17,14 @@ from lfmri_node.node.config import (
     FolderSection,
     GatewaySection,
     OrthancDestinationSection,
+    PipelineSection,
     StowDestinationSection,
     from_document,
     load,
 )
 from lfmri_node.node.config.doors import StreamingCaller
 from lfmri_node.node.config.network import AllowedCaller
+from lfmri_node.node.config.rules import OnlySection
 from lfmri_node.node.config.tls import ClientTlsSection, ListenerTlsSection
 from lfmri_node.node.config.watching import MailSection, WebhookSection
 from lfmri_node.recon.lab import app as lab_app
@@ -116,6 +118,8 @@ def test_every_configuration_key_is_documented_with_its_default() -> None:
         for prefix, model in [
             *sections.items(),
             *tables.items(),
+            ("pipelines", PipelineSection),
+            ("ONLY", OnlySection),
             ("destinations", DicomDestinationSection),
             ("destinations", OrthancDestinationSection),
             ("notify", WebhookSection),

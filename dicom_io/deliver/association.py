@@ -81,11 +81,14 @@ def _echoed(destination: DicomDestination) -> EchoAnswer:
 
 @contextmanager
 def opened_association(
-    destination: DicomDestination, contexts: Sequence[tuple[UID, UID]]
+    destination: DicomDestination,
+    contexts: Sequence[tuple[UID, UID]],
+    handlers: Sequence[evt.EventHandlerType] = (),
 ) -> Iterator[Association | None]:
     """Open an association that proposes one context for each pair; it is released or gone at the end.
 
-    None where the destination's name leads to no address.
+    None where the destination's name leads to no address. ``handlers``: of what the destination asks of us
+    over it.
 
     Raises
     ------
@@ -113,7 +116,7 @@ def opened_association(
             destination.port,
             ae_title=destination.ae_title,
             max_pdu=MAXIMUM_PDU_BYTES,
-            evt_handlers=[(evt.EVT_CONN_OPEN, opened)],
+            evt_handlers=[(evt.EVT_CONN_OPEN, opened), *handlers],
             tls_args=None if context is None else (context, destination.host),
         )
     except (OSError, UnicodeError):  # of getaddrinfo, which the library leaves to its caller

@@ -15,7 +15,7 @@ from typing import Any
 from orthanc_api_client import OrthancApiClient
 from orthanc_api_client import exceptions as api
 
-from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
+from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject, Proof
 
 _PERMANENT = frozenset({400, 401, 403, 404, 405, 409, 413, 415})
 _CUT = "the connection was cut"  # the client library answers None to what it cannot name
@@ -178,4 +178,5 @@ def _receipt(
         detail=detail,
         answered_at=datetime.now(UTC),
         transient=transient,
+        proof=Proof.NONE if verified is None else Proof.BYTES,
     )

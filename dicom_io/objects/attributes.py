@@ -54,6 +54,8 @@ class SiteOptions:
         Whether images of evened intensity are made too, from `Reconstruction.receive_field`.
     summary
         Whether a page of PDF that sums the job up is made.
+    rule
+        Name of the site's rule by which the scan was reconstructed as it was; "" where none was asked.
     """
 
     device_serial_number: str = "1"
@@ -61,6 +63,7 @@ class SiteOptions:
     fused: bool = True
     receive_field_correction: bool = False
     summary: bool = False
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +203,7 @@ def _complete_image(dataset: hd.SOPClass, job: ObjectJob, role: Role) -> None:
         dataset.SourceInstanceSequence = _raw_data(job.context, codes.SOURCE_RAW_DATA)
         if "ReferencedSeriesSequence" in dataset and job.context.source_series_uid:
             dataset.ReferencedSeriesSequence.append(_raw_data_series(job.context))
-    dataset.DerivationDescription = texts.derivation_description(job.reconstruction, role)
+    dataset.DerivationDescription = texts.derivation_description(job.reconstruction, role, job.site.rule)
     dataset.ImageComments = texts.image_comments(
         job.reconstruction, role, job.software_version, reference_differs=job.reference_differs
     )

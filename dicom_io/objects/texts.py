@@ -123,14 +123,17 @@ def image_comments(
     return long_text(" ".join(sentences))
 
 
-def derivation_description(reconstruction: Reconstruction, role: Role) -> str:
-    """(0008,2111): the derivation in one sentence, the reasons of a fallback, and the limits of a map."""
+def derivation_description(reconstruction: Reconstruction, role: Role, rule: str = "") -> str:
+    """(0008,2111): the derivation in one sentence, the reasons of a fallback, and the limits of a map.
+
+    ``rule``: name of the site's rule by which it was made so.
+    """
     quality = reconstruction.quality
     reasons = _reasons(quality) if quality.verdict is Verdict.FALLBACK else []
     sentence = (
         f"{subject(reconstruction, role)}, from ISMRMRD k-space,"
         f" acceleration {quality.acceleration:.3g}, data residual {quality.data_residual:.3g};"
-        f" {reconstruction.provenance.settings}."
+        f" {reconstruction.provenance.settings}{f'; rule {rule}' if rule else ''}."
     )
     orientation = reconstruction.provenance.convention.describe()
     correction = _correction(reconstruction, role)

@@ -21,10 +21,11 @@ from typing import cast
 from pydicom.uid import UID, RawDataStorage
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_messages import C_ECHO_RQ, C_STORE_RQ, DIMSEMessage
-from pynetdicom.dimse_primitives import C_ECHO, C_STORE, DimsePrimitiveType
+from pynetdicom.dimse_messages import C_ECHO_RQ, C_STORE_RQ, N_EVENT_REPORT_RQ, DIMSEMessage
+from pynetdicom.dimse_primitives import C_ECHO, C_STORE, N_EVENT_REPORT, DimsePrimitiveType
 from pynetdicom.pdu_primitives import P_DATA
 
+from lfmri_node.dicom_io.commitment import PUSH_MODEL
 from lfmri_node.dicom_io.errors import ListenerRefusal, PayloadError
 from lfmri_node.dicom_io.raw_data.head import PARSE_ERRORS
 from lfmri_node.dicom_io.receive.incoming import IncomingObject, malformed_command
@@ -33,6 +34,8 @@ from lfmri_node.dicom_io.status import Status
 _COMMAND, _LAST = 1, 2  # bits of the message control header, PS3.8 E.2
 _NO_DATA_SET = 0x0101  # of Command Data Set Type, PS3.7 9.3.1.1
 MAX_COMMAND_BYTES = 1 << 16
+MAX_REPORT_BYTES = 1 << 20
+"""Longest information of an N-EVENT-REPORT: that of some thousand instances."""
 MAX_WAITING = 8  # requests not served yet; the one agreed on is 1 (PS3.7 D.3.3.3)
 _GETTING_ON_BYTES = 1 << 16
 
@@ -72,6 +75,7 @@ class ReceivingDimse(DIMSEServiceProvider):
         self._message_id = 0
         self._current: IncomingObject | None = None
         self._complete: deque[IncomingObject] = deque()
+        self._report: bytearray | None = None
         self._owes_answer = False
         self._got_on = time.monotonic()
         self._got_on_at_size = 0
@@ -117,7 +121,9 @@ class ReceivingDimse(DIMSEServiceProvider):
             if value[0] & _LAST:
                 self._end(self._current, context_id)
             return True
-        if not value[0] & _COMMAND or self._current is not None:
+        if not value[0] & _COMMAND and self._report is not None:
+            return self._informed(self._report, context_id, value)
+        if not value[0] & _COMMAND or self._current is not None or self._report is not None:
             return False
         self._command += value[1:]
         if len(self._command) > MAX_COMMAND_BYTES or self.msg_queue.qsize() > MAX_WAITING:
@@ -135,11 +141,32 @@ class ReceivingDimse(DIMSEServiceProvider):
             has_data_set = message.command_set.CommandDataSetType != _NO_DATA_SET
             if isinstance(message, C_STORE_RQ):
                 return self._store_came(message, whole, has_data_set=has_data_set)
+            if isinstance(message, N_EVENT_REPORT_RQ):
+                return self._report_came(message, whole, has_data_set=has_data_set)
             if not isinstance(message, C_ECHO_RQ) or has_data_set or not _is_request(message):
                 return False
         except (*PARSE_ERRORS, OSError):
             return False
         super().receive_primitive(whole)
+        return True
+
+    def _report_came(self, message: N_EVENT_REPORT_RQ, whole: P_DATA, *, has_data_set: bool) -> bool:
+        """Begin to receive the information of a report; only who may report has a context for it."""
+        of_reports = {c.context_id for c in self.assoc.accepted_contexts if c.abstract_syntax == PUSH_MODEL}
+        if message.context_id not in of_reports or not _is_request(message):
+            return False
+        super().receive_primitive(whole)
+        self._report = bytearray([_LAST]) if has_data_set else None
+        return True
+
+    def _informed(self, information: bytearray, context_id: int, value: bytes) -> bool:
+        """Collect the information of a report, within bounds, and let pynetdicom have it when it is whole."""
+        information += value[1:]
+        if len(information) > MAX_REPORT_BYTES:
+            return False
+        if value[0] & _LAST:
+            self._report = None
+            super().receive_primitive(_single(context_id, bytes(information)))
         return True
 
     def _store_came(self, message: C_STORE_RQ, whole: P_DATA, *, has_data_set: bool) -> bool:
@@ -241,7 +268,7 @@ def _fault(message: C_STORE_RQ) -> ListenerRefusal | None:
 
 def _is_request(message: DIMSEMessage) -> bool:
     """Whether pynetdicom serves it; raises what it raises at values that are none."""
-    return cast(C_STORE | C_ECHO, message.message_to_primitive()).is_valid_request
+    return cast(C_STORE | C_ECHO | N_EVENT_REPORT, message.message_to_primitive()).is_valid_request
 
 
 def error_comment(refusal: ListenerRefusal | PayloadError) -> str:

@@ -26,6 +26,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import AssociationServer
 
 from lfmri_node.dicom_io.ae_title import require_ae_title
+from lfmri_node.dicom_io.commitment import PUSH_MODEL
 from lfmri_node.dicom_io.errors import ListenerRefusal, PayloadError
 from lfmri_node.dicom_io.libraries import MAXIMUM_PDU_BYTES, configure_libraries, tune_connection
 from lfmri_node.dicom_io.raw_data.head import TRANSFER_SYNTAXES
@@ -35,6 +36,7 @@ from lfmri_node.dicom_io.receive.door import Door, DoorRules, end_association
 from lfmri_node.dicom_io.receive.incoming import Limits
 from lfmri_node.dicom_io.receive.incomplete import Reminder
 from lfmri_node.dicom_io.receive.policy import AccessPolicy
+from lfmri_node.dicom_io.receive.reports import OnReport, Reports
 from lfmri_node.dicom_io.receive.spool import Spool
 from lfmri_node.dicom_io.receive.tally import Tally
 from lfmri_node.dicom_io.status import Status
@@ -110,16 +112,22 @@ class Listener:
         the thread of the association; again when the same object comes again, so it must be
         idempotent. A `ListenerRefusal` that it raises is answered; any other exception is answered
         with a failure status by pynetdicom and logged.
+    on_report
+        See `reports.Reports`; None: nobody may report.
     """
 
     def __init__(
-        self, settings: ListenerSettings, on_received: Callable[[ReceivedMeasurement], object]
+        self,
+        settings: ListenerSettings,
+        on_received: Callable[[ReceivedMeasurement], object],
+        on_report: OnReport | None = None,
     ) -> None:
         limits = Limits(max_object_bytes=settings.max_payload_bytes, min_free_bytes=settings.min_free_bytes)
         self.spool = Spool(settings.spool, limits=limits)
         self.policy = settings.policy
         self._settings = settings
         self._on_received = on_received
+        self._reports = Reports(on_report, self._note)
         self._server: AssociationServer | None = None
         self._door: Door | None = None
         self._tally = Tally()
@@ -162,10 +170,12 @@ class Listener:
         entity.network_timeout = settings.network_timeout_s
         entity.add_supported_context(Verification, list(TRANSFER_SYNTAXES))
         entity.add_supported_context(RawDataStorage, list(TRANSFER_SYNTAXES))
+        self._reports.add_context(entity)
         handlers: list[evt.EventHandlerType] = [
             (evt.EVT_CONN_OPEN, self._opened),
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_C_STORE, self._store),
+            (evt.EVT_N_EVENT_REPORT, self._reports.received),
             (evt.EVT_CONN_CLOSE, self._closed),
         ]
         self._server = entity.make_server(
@@ -227,17 +237,25 @@ class Listener:
         tune_connection(event.assoc, self._settings.network_timeout_s)
 
     def _requested(self, event: evt.Event) -> None:
-        """An association request: let in or reject."""
+        """An association request: let in, to what the caller may do, or reject."""
         request = cast(A_ASSOCIATE, event.assoc.requestor.primitive)
-        rejection = self.policy.check(
+        policy, address = self.policy, event.assoc.requestor.address
+        names = _names_proved(event.assoc)
+        rejection = policy.check(
             calling=request.calling_ae_title,
             called=request.called_ae_title,
             ours=self._settings.ae_title,
-            address=event.assoc.requestor.address,
-            names=_names_proved(event.assoc),
+            address=address,
+            names=names,
         )
         if rejection is None:
             self._tally.count("accepted")
+            sends, reports = policy.may(calling=request.calling_ae_title, address=address, names=names)
+            closed = {c for c, is_open in ((RawDataStorage, sends), (PUSH_MODEL, reports)) if not is_open}
+            acceptor = event.assoc.acceptor
+            acceptor.supported_contexts = [
+                context for context in acceptor.supported_contexts if context.abstract_syntax not in closed
+            ]
         else:
             self._note(event.assoc, rejection.code, f"association rejected, {rejection.message}")
             event.assoc.acse.send_reject(rejection.result, rejection.source, rejection.reason)

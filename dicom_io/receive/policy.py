@@ -36,10 +36,12 @@ class Rejection(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllowedCaller:
-    """A gateway: its AE title, where it may come from, and what it has to prove.
+    """A gateway or an archive: its AE title, where it may come from, and what it has to prove.
 
     Parameters
     ----------
+    reports
+        It may report what became of storage that was asked of it (PS3.4 Annex J), and not send Raw Data.
     certificate
         A name in the subject or among the alternative names of its certificate; None asks for none.
 
@@ -52,6 +54,7 @@ class AllowedCaller:
     ae_title: str
     networks: tuple[IPv4Network | IPv6Network, ...]
     certificate: str | None = None
+    reports: bool = False
 
     def __post_init__(self) -> None:
         require_ae_title(self.ae_title)
@@ -59,10 +62,17 @@ class AllowedCaller:
             raise ValueError("an allowed caller needs at least one address or network")
 
     @classmethod
-    def of(cls, ae_title: str, networks: Iterable[str], certificate: str | None = None) -> AllowedCaller:
+    def of(
+        cls,
+        ae_title: str,
+        networks: Iterable[str],
+        certificate: str | None = None,
+        *,
+        reports: bool = False,
+    ) -> AllowedCaller:
         """From text: ``192.0.2.7``, ``10.1.0.0/16``, ``2001:db8::/32``."""
         found = tuple(ip_network(network) for network in networks)
-        return cls(ae_title=ae_title, networks=found, certificate=certificate)
+        return cls(ae_title=ae_title, networks=found, certificate=certificate, reports=reports)
 
     def proves(self, names: Collection[str]) -> bool:
         """Whether the names of a checked certificate (`tls.names_in`) are enough."""
@@ -103,6 +113,18 @@ class AccessPolicy:
         if not near:
             return Rejection.UNKNOWN_ADDRESS
         return None if any(caller.proves(names) for caller in near) else Rejection.WRONG_CERTIFICATE
+
+    def may(self, *, calling: str, address: str, names: Collection[str] = ()) -> tuple[bool, bool]:
+        """Whether a caller that was let in may send Raw Data, and whether it may report (`AllowedCaller`)."""
+        known = [
+            caller
+            for caller in self.callers
+            if caller.ae_title == calling.strip()
+            and lies_in(address, caller.networks)
+            and caller.proves(names)
+        ]
+        sends = self.any_caller or any(not caller.reports for caller in known)
+        return sends, any(caller.reports for caller in known)
 
     def lets_in(self, address: str) -> bool:
         """Whether any caller may come from an address, whatever its AE title."""

@@ -16,6 +16,7 @@ from lfmri_node.node.config.destinations import (
 from lfmri_node.node.config.doors import FolderSection, MrdSection
 from lfmri_node.node.config.kinds import AeTitle, Section
 from lfmri_node.node.config.network import ConsoleSection, GatewaySection, ListenerSection, NodeSection
+from lfmri_node.node.config.rules import PipelineSection, require_known
 from lfmri_node.node.config.watching import MonitorSection, NotifySection
 from lfmri_node.node.config.work import (
     LoggingSection,
@@ -36,6 +37,7 @@ __all__ = [
     "GatewaySection",
     "MrdSection",
     "OrthancDestinationSection",
+    "PipelineSection",
     "ReconSection",
     "RetentionSection",
     "StowDestinationSection",
@@ -56,6 +58,7 @@ class Config(Section):
     gateways: dict[AeTitle, GatewaySection] = Field(default_factory=dict)
     recon: ReconSection = ReconSection()
     objects: ObjectsSection = ObjectsSection()
+    pipelines: tuple[PipelineSection, ...] = Field(default=(), strict=False)
     destinations: tuple[DestinationSection, ...] = Field(default=(), strict=False)
     retry: RetrySection = RetrySection()
     logging: LoggingSection = LoggingSection()
@@ -69,6 +72,7 @@ class Config(Section):
         names = [destination.name for destination in self.destinations]
         if len(set(names)) != len(names):
             raise ValueError("destinations: every destination needs its own name")
+        require_known(self.pipelines, names)
         names = [section.name for section in self.notify]
         if len(set(names)) != len(names):
             raise ValueError("notify: every way of telling needs its own name")
@@ -115,18 +119,29 @@ def from_document(document: dict[str, object], *, base: Path, name: str) -> Conf
         problems = error.errors(include_url=False)
         unknown = [p for p in problems if p["type"] == "extra_forbidden"]
         if unknown:
-            where = ", ".join(_path(p["loc"]) for p in unknown)
+            where = ", ".join(_path(p["loc"], document) for p in unknown)
             raise ConfigError(
                 "LF-CFG-003", f"{name}: unknown key {where}", "correct the spelling or remove it"
             ) from None
-        text = "; ".join(f"{_path(p['loc'])}: {p['msg'].removeprefix('Value error, ')}" for p in problems)
+        text = "; ".join(
+            f"{_path(p['loc'], document)}: {p['msg'].removeprefix('Value error, ')}" for p in problems
+        )
         raise ConfigError("LF-CFG-004", f"{name}: {text}", "give a value of that kind") from None
 
 
-def _path(location: tuple[int | str, ...]) -> str:
+def _path(location: tuple[int | str, ...], document: dict[str, object]) -> str:
     if location[:1] in (("destinations",), ("notify",)) and len(location) > 2:
         location = (*location[:2], *location[3:])  # the kind that selected the table's model
     if location[-1:] == ("[key]",):
         location = location[:-1]  # the name of a table is wrong, not a value in it
     parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location]
+    if location[:1] == ("pipelines",) and len(parts) > 1:
+        parts[1] += _named(document["pipelines"], location[1])
     return "".join(parts).removeprefix(".") or "(file)"
+
+
+def _named(tables: object, index: int | str) -> str:
+    """The name of a table in a list, where it has one."""
+    table = tables[index] if isinstance(tables, list) and isinstance(index, int) else None
+    name = table.get("name") if isinstance(table, dict) else None
+    return f" '{name}'" if isinstance(name, str) and name.isprintable() else ""

@@ -8,20 +8,31 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lfmri_node.node.config.kinds import AeTitle, FilePath, Host, Name, Section, Url
+from lfmri_node.node.config.kinds import AeTitle, FilePath, Host, Name, Network, Seconds, Section, Url
+from lfmri_node.node.config.rules import OnlySection
 from lfmri_node.node.config.tls import ClientTlsSection
 from lfmri_node.node.errors import ConfigError
 
 
-class DicomDestinationSection(Section):
+class AnyDestinationSection(Section):
+    """What every destination has: a name, and which scans go there; all where nothing is said."""
+
+    name: Name
+    only: OnlySection | None = None
+
+
+class DicomDestinationSection(AnyDestinationSection):
     """A PACS that takes the objects by C-STORE."""
 
     kind: Literal["dicom"]
-    name: Name
     host: Host
     port: Annotated[int, Field(ge=1, le=65535)]
     ae_title: AeTitle
     tls: ClientTlsSection | None = None
+    commitment: bool = False
+    commitment_wait_s: Seconds = 3600.0
+    report_from: tuple[Network, ...] = Field(default=(), strict=False)
+    verify: Literal["none", "query"] = "none"
 
     @property
     def way(self) -> str:
@@ -34,10 +45,9 @@ class DicomDestinationSection(Section):
         return f"{self.ae_title}@{self.host}:{self.port}"
 
 
-class HttpDestinationSection(Section):
+class HttpDestinationSection(AnyDestinationSection):
     """A server that is spoken to by HTTP, and how to log in there."""
 
-    name: Name
     url: Url
     user: str | None = None
     password_env: str | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lfmri_node.node.backoff import Backoff
+from lfmri_node.node.backoff import Backoff, Patience
 from lfmri_node.node.config.kinds import Days, FilePath, Gigabytes, LongString, Seconds, Section
 from lfmri_node.recon.settings import VIRTUAL_COILS, Device, LesionWeighting, Method, ReconSettings
 
@@ -50,11 +50,12 @@ class ObjectsSection(Section):
 
 
 class RetrySection(Section):
-    """Waiting times between tries after transient failures; max_attempts 0: for ever."""
+    """Waiting times between tries after transient failures, and when they end; 0: never."""
 
     base_s: Seconds = 5.0
     cap_s: Seconds = 900.0
     max_attempts: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    give_up_days: Days = 0.0
 
     @model_validator(mode="after")
     def _in_order(self) -> RetrySection:
@@ -64,6 +65,9 @@ class RetrySection(Section):
 
     def backoff(self) -> Backoff:
         return Backoff(base_s=self.base_s, cap_s=self.cap_s)
+
+    def patience(self) -> Patience:
+        return Patience(max_attempts=self.max_attempts, days=self.give_up_days)
 
 
 class RetentionSection(Section):

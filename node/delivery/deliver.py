@@ -6,16 +6,18 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from lfmri_node.dicom_io.errors import DicomIoError
 from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
 from lfmri_node.node import logs
-from lfmri_node.node.backoff import Backoff
+from lfmri_node.node.backoff import Backoff, Patience
+from lfmri_node.node.delivery.proof import Proofs, Prover
 from lfmri_node.node.errors import Drained
 from lfmri_node.node.jobs.drain import Drain, Line
 from lfmri_node.node.jobs.job import Failure, Job
+from lfmri_node.node.jobs.recipe import goes_to
 from lfmri_node.node.jobs.store import Store
 
 
@@ -24,6 +26,16 @@ class Destination(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def ruled(self) -> bool:
+        """Whether it takes only scans that meet conditions."""
+        ...
+
+    @property
+    def prover(self) -> Prover | None:
+        """How it can be asked afterwards; None: not at all."""
+        ...
 
     def send(self, objects: Sequence[EncodedObject]) -> Iterator[DeliveryReceipt]:
         """Send; one receipt for each object."""
@@ -40,10 +52,16 @@ class Outcome:
         Why not every object is delivered: transient where another try may do it. None: all are.
     tries
         Tries in a row that failed, this one included.
+    wait_s
+        Until the next look, where that is not a matter of how many tries failed.
+    note
+        See `Shipment`.
     """
 
     failure: Failure | None
     tries: int
+    wait_s: float | None = None
+    note: str = ""
 
 
 class Channel:
@@ -92,8 +110,8 @@ class Delivery:
 
     Parameters
     ----------
-    max_attempts
-        Transient failures in a row after which a destination is given up for a job; 0: never.
+    limit
+        When a destination is given up for a job.
     """
 
     def __init__(
@@ -103,14 +121,15 @@ class Delivery:
         destinations: Sequence[Destination],
         drain: Drain,
         backoff: Backoff,
-        max_attempts: int,
+        limit: Patience,
     ) -> None:
         self.channels: Mapping[str, Channel] = {}
         self._ways: dict[str, Channel] = {}
         self._store = store
         self._drain = drain
         self._backoff = backoff
-        self._max_attempts = max_attempts
+        self._limit = limit
+        self._proofs = Proofs(store)
         self.set_destinations(destinations)
 
     def set_destinations(self, destinations: Sequence[Destination]) -> None:
@@ -127,6 +146,11 @@ class Delivery:
     def shut(self) -> Mapping[str, bool]:
         """Destination -> whether it is left alone for a while because it did not answer."""
         return {name: channel.shut_s() > 0 for name, channel in self.channels.items()}
+
+    def takers(self, job: Job) -> tuple[str, ...]:
+        """The destinations that a scan goes to, by the rules that were in force when it came in."""
+        ways = self.channels.items()
+        return tuple(name for name, way in ways if goes_to(job.recipe, name, ruled=way.destination.ruled))
 
     def damaged(self, job: Job, name: str) -> list[EncodedObject]:
         """Objects still to be sent whose file is gone or is not what was written, by its SHA-256."""
@@ -145,9 +169,18 @@ class Delivery:
         Drained
             The service stops, and the time for work to end is over.
         """
+        shipment = next((s for s in self._store.shipments(job.key) if s.destination == name), None)
+        tries = 1 + (shipment.tries if shipment is not None else 0)
+        since = shipment.failing_since if shipment is not None else None
+        refused = self._proofs.refused(job, name)
+        outcome = Outcome(failure=refused, tries=tries) if refused else self._sent(job, name, tries)
+        if outcome.failure is not None and self._limit.is_over(tries, since):
+            return replace(outcome, failure=_given_up(outcome.failure, tries), wait_s=None)
+        return outcome
+
+    def _sent(self, job: Job, name: str, tries: int) -> Outcome:
         channel, wanted = self._ways[name], self._wanted(job, name)
         total = len(self._store.objects(job.key))
-        tries = 1 + sum(item.tries for item in self._store.shipments(job.key) if item.destination == name)
         answered = not wanted
         try:
             for done, receipt in enumerate(channel.destination.send(wanted) if wanted else (), start=1):
@@ -161,7 +194,8 @@ class Delivery:
             transient = bool(self.damaged(job, name))  # it vanished a moment ago: it will be made again
             failure = Failure(code=error.code, message=error.message, hint=error.hint, transient=transient)
             return Outcome(failure=failure, tries=tries)
-        channel.note(in_vain=not answered)
+        if wanted:
+            channel.note(in_vain=not answered)
         missing = self._store.missing(job.key, name)
         logs.event(
             "delivery.tried",
@@ -171,24 +205,29 @@ class Delivery:
             missing=len(missing),
             attempt=tries,
         )
-        return Outcome(failure=self._failure(job, name, missing, tries), tries=tries)
+        left = self._failure(job, name, missing)
+        if left is not None:
+            return Outcome(failure=left, tries=tries)
+        proven = self._proofs.prove(job, name, channel.destination.prover, tries)
+        if proven.in_vain is not None:
+            channel.note(in_vain=proven.in_vain)
+        return Outcome(failure=proven.failure, tries=tries, wait_s=proven.wait_s, note=proven.note)
 
     def _refused_for_good(self, job: Job, name: str) -> dict[str, DeliveryReceipt]:
         receipts = (stored.receipt for stored in self._store.receipts(job.key, name))
         return {receipt.sop_instance_uid: receipt for receipt in receipts if _is_final(receipt)}
 
-    def _failure(self, job: Job, name: str, missing: Sequence[EncodedObject], tries: int) -> Failure | None:
+    def _failure(self, job: Job, name: str, missing: Sequence[EncodedObject]) -> Failure | None:
         refused = self._refused_for_good(job, name)
         waiting = [item for item in missing if item.sop_instance_uid not in refused]
         if waiting:
-            failure = Failure(
+            return Failure(
                 code="LF-DEL-001",
                 message=f"destination '{name}' did not take {len(waiting)} of the objects: "
                 f"{self._last_detail(job, name, waiting[0])}",
                 hint="start the destination or correct its entry; the node tries again by itself",
                 transient=True,
             )
-            return _given_up(failure, tries) if 0 < self._max_attempts <= tries else failure
         if not refused:
             return None
         receipt = next(iter(refused.values()))
@@ -223,9 +262,11 @@ def _is_final(receipt: DeliveryReceipt) -> bool:
 
 
 def _given_up(failure: Failure, attempts: int) -> Failure:
+    if not failure.transient:
+        return failure
     return Failure(
         code="LF-DEL-004",
-        message=f"given up after {attempts} tries (retry.max_attempts); last: {failure.message}",
+        message=f"given up after {attempts} tries (limits of [retry]); last: {failure.message}",
         hint=failure.hint.replace("the node tries again by itself", "then `lfmri-node retry`"),
         transient=False,
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lfmri_node.dicom_io.deliver.association import DicomDestination, echo
 from lfmri_node.dicom_io.deliver.cstore import send_objects
 from lfmri_node.dicom_io.deliver.orthanc import OrthancDestination, reach, upload_objects
+from lfmri_node.dicom_io.deliver.proving import Asked, ask_for_commitment, look_for
 from lfmri_node.dicom_io.deliver.stow import StowDestination, reach_stow, store_instances
 from lfmri_node.dicom_io.tls import ClientTls
-from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
+from lfmri_node.dicom_io.types import CommitmentReport, DeliveryReceipt, EncodedObject
 from lfmri_node.node.config import (
     Config,
     DestinationSection,
@@ -22,8 +23,31 @@ from lfmri_node.node.delivery.deliver import Destination
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _ByAssociation:
+    """Storage commitment and query; see `proof.Prover`."""
+
+    peer: DicomDestination
+    commits: bool
+    queries: bool
+    wait_s: float
+
+    def ask(
+        self,
+        transaction_uid: str,
+        objects: Sequence[EncodedObject],
+        reported: Callable[[CommitmentReport], None],
+    ) -> Asked:
+        return ask_for_commitment(self.peer, transaction_uid, objects, reported)
+
+    def look(self, objects: Sequence[EncodedObject]) -> Asked:
+        return look_for(self.peer, objects)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _ByStore:
     peer: DicomDestination
+    prover: _ByAssociation
+    ruled: bool
 
     @property
     def name(self) -> str:
@@ -36,6 +60,8 @@ class _ByStore:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ByRest:
     peer: OrthancDestination
+    ruled: bool
+    prover: None = None
 
     @property
     def name(self) -> str:
@@ -48,6 +74,8 @@ class _ByRest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ByWeb:
     peer: StowDestination
+    ruled: bool
+    prover: None = None
 
     @property
     def name(self) -> str:
@@ -71,15 +99,23 @@ def destinations_of(config: Config) -> list[Destination]:
 
 
 def _destination(section: DestinationSection, calling_ae: str) -> Destination:
+    ruled = section.only is not None
     if isinstance(section, DicomDestinationSection):
         if section.tls is not None:
             section.tls.settings().context()
-        return _ByStore(peer=_dicom(section, calling_ae))
+        peer = _dicom(section, calling_ae)
+        prover = _ByAssociation(
+            peer=peer,
+            commits=section.commitment,
+            queries=section.verify == "query",
+            wait_s=section.commitment_wait_s,
+        )
+        return _ByStore(peer=peer, prover=prover, ruled=ruled)
     if section.ca is not None:
         ClientTls(ca=section.ca).context()
     if isinstance(section, OrthancDestinationSection):
-        return _ByRest(peer=_orthanc(section))
-    return _ByWeb(peer=_stow(section))
+        return _ByRest(peer=_orthanc(section), ruled=ruled)
+    return _ByWeb(peer=_stow(section), ruled=ruled)
 
 
 def _dicom(section: DicomDestinationSection, calling_ae: str) -> DicomDestination:

@@ -79,9 +79,8 @@ class MrdDoor:
     Parameters
     ----------
     images
-        Gives the messages of the images that a sender asked for, in pieces, once they are there.
-    stopped
-        Set when nobody is let in any more; nobody waits for images from then on.
+        Gives the messages of the images that a sender asked for, once they are reconstructed; each is
+        whole. None where no images are sent.
     """
 
     def __init__(
@@ -90,8 +89,7 @@ class MrdDoor:
         *,
         streams: Streams,
         intake: Intake,
-        images: Callable[[Taken], Iterator[bytes]],
-        stopped: threading.Event,
+        images: Callable[[Taken], Iterator[bytes]] | None = None,
     ) -> None:
         self._settings = settings
         self._streams = streams
@@ -102,7 +100,7 @@ class MrdDoor:
         self._open: dict[socket.socket, str] = {}
         self._threads: list[threading.Thread] = []
         self._left: set[Path] = set()
-        self._stopped = stopped
+        self._stopped = threading.Event()
         self._listening: socket.socket | None = None
 
     @property
@@ -199,8 +197,9 @@ class MrdDoor:
                 if isinstance(taken, DoorError):
                     _say(connection, _error_document(taken))
                     return
-                for piece in self._images(taken) if taken.images else ():
-                    connection.sendall(piece)
+                if taken.images and self._images is not None:
+                    for message in self._images(taken):
+                        connection.sendall(message)
                 _say(connection, _taken_document(taken))
         except OSError:  # the sender is gone: its measurement is a job all the same
             self._tally.note("LF-DOR-012", "the sender of a stream left before it was answered", host)

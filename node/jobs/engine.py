@@ -148,7 +148,7 @@ class Engine:
     def resume(self) -> int:
         """Start what is left to do and has no workflow: the engine never had it, or its database was lost,
         emptied or is an older one. Returns how much is left to do."""
-        self._store.set_destinations(self._destinations)
+        self._store.set_destinations(self._runner.destinations_of)
         works = self._store.works()
         for work in works:
             self._asked.put(Request(work=work))

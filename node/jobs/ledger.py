@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
+from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject, Proof
 from lfmri_node.node.errors import JobError
 from lfmri_node.node.jobs import migrations, schema
 from lfmri_node.node.jobs.job import Failure, Job, Stage
@@ -51,6 +51,10 @@ class Shipment:
         Tries in a row that failed for a passing reason.
     failure
         Of the last try; not transient: the destination refuses for good.
+    failing_since
+        When the first of those tries ended.
+    note
+        What is known of it beyond that the objects were taken, and why no more is.
     finished_at
         Set when every object was delivered, or refused for good.
     """
@@ -60,6 +64,8 @@ class Shipment:
     failure: Failure | None
     next_try_at: datetime | None
     finished_at: datetime | None
+    failing_since: datetime | None = None
+    note: str = ""
 
 
 class Ledger:
@@ -207,6 +213,8 @@ class Ledger:
                 failure=schema.as_failure(row["failure"]),
                 next_try_at=schema.as_moment(row["next_try_at"]),
                 finished_at=schema.as_moment(row["finished_at"]),
+                failing_since=schema.as_moment(row["failing_since"]),
+                note=row["note"],
             )
             for row in rows
         ]
@@ -290,6 +298,7 @@ class Ledger:
                     detail=row["detail"],
                     transient=bool(row["transient"]),
                     answered_at=datetime.fromisoformat(row["answered_at"]),
+                    proof=Proof(row["proof"]),
                 ),
                 tries=row["tries"],
             )

@@ -116,6 +116,16 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX workers_by_name ON workers(name)",
     ),
     ("ALTER TABLE jobs ADD COLUMN identity TEXT NOT NULL DEFAULT 'stated'",),
+    (
+        "ALTER TABLE deliveries ADD COLUMN failing_since TEXT",
+        "ALTER TABLE deliveries ADD COLUMN note TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE receipts ADD COLUMN proof TEXT NOT NULL DEFAULT ''",
+        "UPDATE receipts SET proof='read back' WHERE verified IS NOT NULL",
+        "CREATE TABLE transactions (uid TEXT PRIMARY KEY,"
+        " job_key TEXT NOT NULL REFERENCES jobs(key) ON DELETE CASCADE, destination TEXT NOT NULL,"
+        " asked_at TEXT NOT NULL, answered_at TEXT, done INTEGER NOT NULL DEFAULT 0) STRICT",
+        "CREATE INDEX transactions_by_job ON transactions(job_key, destination)",
+    ),
 )
 _OLDEST = 2
 VERSION = _OLDEST + len(STEPS)

@@ -168,10 +168,14 @@ class Runner:
             logs.event("measurement.split", job=job.name, scans=len(scans))
         elif stage is Stage.ENCODED:
             objects = objects_in(self._layout.objects(job.key))
-            job = self._store.encoded(job.key, objects, tuple(self._delivery.channels), seconds=seconds)
+            job = self._store.encoded(job.key, objects, self.destinations_of(job), seconds=seconds)
             self._tidy(job)
         else:
             self._store.finish(job.key, stage, seconds=seconds, learned=answer)
+
+    def destinations_of(self, job: Job) -> tuple[str, ...]:
+        """Where a scan is to go, of the destinations that there are now."""
+        return self._delivery.takers(job)
 
     def _shown_progress(self, key: str) -> Progress:
         shown = 0.0
@@ -241,10 +245,10 @@ class Runner:
             self._store.give_back(job.key, destination)
             raise
         failure, seconds = outcome.failure, time.monotonic() - begun
-        wait_s = None
-        if failure is not None and failure.transient:
+        wait_s = outcome.wait_s
+        if wait_s is None and failure is not None and failure.transient:
             wait_s = self._backoff.delay_s(outcome.tries)
-        job = self._store.ship(job.key, destination, failure, wait_s, seconds=seconds)
+        job = self._store.ship(job.key, destination, failure, wait_s, seconds=seconds, note=outcome.note)
         if failure is not None:
             _tell(job, Stage.SENT, failure, wait_s, attempt=outcome.tries)
         elif job.finished_at is not None:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 from lfmri_node.dicom_io.types import DeliveryReceipt
 from lfmri_node.node.jobs import schema
 from lfmri_node.node.jobs.job import Failure, Job, Stage, advanced, quarantined
-from lfmri_node.node.jobs.writer import Writer, now
+from lfmri_node.node.jobs.proving import Proving
+from lfmri_node.node.jobs.writer import now
 
 
 def _in(seconds: float) -> str | None:
     return schema.moment(now() + timedelta(seconds=seconds))
 
 
-class Shipping(Writer):
+class Shipping(Proving):
     """The job table, written by deliveries."""
 
     def _add_deliveries(self, key: str, destinations: Sequence[str]) -> None:
         self._connection.executemany(
-            "INSERT OR IGNORE INTO deliveries VALUES (?, ?, 0, NULL, NULL, NULL)",
+            "INSERT INTO deliveries (job_key, destination, tries) VALUES (?, ?, 0) ON CONFLICT DO NOTHING",
             [(key, name) for name in destinations],
         )
 
@@ -29,13 +30,21 @@ class Shipping(Writer):
         """Record that a delivery waits without a try of its own, and why."""
         with self._change():
             self._connection.execute(
-                "UPDATE deliveries SET failure=?, next_try_at=? WHERE job_key=? AND destination=?",
-                (schema.failure_text(failure), _in(wait_s), key, destination),
+                "UPDATE deliveries SET failure=?, next_try_at=?, failing_since=coalesce(failing_since, ?)"
+                " WHERE job_key=? AND destination=?",
+                (schema.failure_text(failure), _in(wait_s), schema.moment(now()), key, destination),
             )
             return self._settle(key)
 
     def ship(
-        self, key: str, destination: str, failure: Failure | None, wait_s: float | None, *, seconds: float
+        self,
+        key: str,
+        destination: str,
+        failure: Failure | None,
+        wait_s: float | None,
+        *,
+        seconds: float,
+        note: str = "",
     ) -> Job:
         """Record what a try to deliver to one destination came to.
 
@@ -43,18 +52,25 @@ class Shipping(Writer):
         ----------
         failure, wait_s
             None: everything is delivered. A failure without ``wait_s`` is final for this destination; with
-            it, another try is due then.
+            it, another try is due then. ``wait_s`` alone: everything is taken, and an answer is waited for.
+        note
+            See `Shipment`.
         """
+        at = schema.moment(now())
         with self._change():
             self._end_timing(key, failure.code if failure else "done", seconds, destination)
             self._connection.execute(
-                "UPDATE deliveries SET tries=tries+?, failure=?, next_try_at=?, finished_at=?"
+                "UPDATE deliveries SET tries=tries+?, failure=?, next_try_at=?, finished_at=?,"
+                " failing_since=CASE WHEN ?=1 THEN coalesce(failing_since, ?) END, note=?"
                 " WHERE job_key=? AND destination=?",
                 (
                     int(failure is not None),
                     schema.failure_text(failure),
                     None if wait_s is None else _in(wait_s),
-                    schema.moment(now()) if wait_s is None else None,
+                    at if wait_s is None else None,
+                    int(failure is not None),
+                    at,
+                    note,
                     key,
                     destination,
                 ),
@@ -93,11 +109,12 @@ class Shipping(Writer):
         verified = sum(stored.receipt.verified is True for stored in self.receipts(key))
         return verified == len(self.objects(key)) * n_destinations > 0
 
-    def set_destinations(self, destinations: Sequence[str]) -> None:
-        """Bring the deliveries of unfinished jobs in line with the configuration's destinations."""
-        marks = ", ".join("?" * len(destinations))
+    def set_destinations(self, wanted: Callable[[Job], Sequence[str]]) -> None:
+        """Bring the deliveries of unfinished jobs in line with the destinations that each is to go to."""
         with self._change():
             for row in self._rows("SELECT key FROM jobs WHERE finished_at IS NULL AND contrast IS NOT NULL"):
+                destinations = wanted(self.job(row["key"]))
+                marks = ", ".join("?" * len(destinations))
                 self._connection.execute(
                     "DELETE FROM deliveries WHERE job_key=? AND (finished_at IS NULL OR failure IS NOT NULL)"
                     f" AND destination NOT IN ({marks})",
@@ -111,11 +128,13 @@ class Shipping(Writer):
         verified = None if receipt.verified is None else int(receipt.verified)
         with self._change():
             self._connection.execute(
-                "INSERT INTO receipts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)"
+                "INSERT INTO receipts (job_key, destination, sop_instance_uid, dimse_status, delivered,"
+                " verified, detail, transient, answered_at, proof, tries)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)"
                 " ON CONFLICT(job_key, destination, sop_instance_uid) DO UPDATE SET"
                 " dimse_status=excluded.dimse_status, delivered=excluded.delivered,"
                 " verified=excluded.verified, detail=excluded.detail, transient=excluded.transient,"
-                " answered_at=excluded.answered_at, tries=tries+1",
+                " answered_at=excluded.answered_at, proof=excluded.proof, tries=tries+1",
                 (
                     key,
                     receipt.destination,
@@ -126,5 +145,6 @@ class Shipping(Writer):
                     receipt.detail,
                     int(receipt.transient),
                     schema.moment(receipt.answered_at),
+                    receipt.proof.value,
                 ),
             )

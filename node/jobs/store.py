@@ -31,11 +31,15 @@ CUT_OFF = "cut off"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanFound:
-    """One contrast and repetition that a measurement holds, and the key of its job."""
+    """One contrast and repetition that a measurement holds, the key of its job, and its recipe.
+
+    None: that of the measurement.
+    """
 
     key: str
     contrast: int
     repetition: int
+    recipe: Mapping[str, object] | None = None
 
 
 class Store(Shipping):
@@ -85,6 +89,25 @@ class Store(Shipping):
             self._write(job)
             self._add_sources(key, parts)
             return job
+
+    def note_resent(self, key: str) -> str:
+        """Record that a measurement came again, in its row and those of its scans.
+
+        Returns
+        -------
+        What had become of it: ``finished``, ``quarantined``, ``under way``, of several scans all that there
+        are; "" where it was not on record.
+        """
+        with self._change():
+            known = self.find(key)
+            if known is None:
+                return ""
+            jobs = [known, *self.scans(key)]
+            at = schema.moment(now())
+            for job in jobs:
+                times = int(str(job.summary.get("resent", 0))) + 1
+                self._write(replace(job, summary={**job.summary, "resent": times, "resent_at": at}))
+            return ", ".join(sorted({_fate(job) for job in jobs[1:] or jobs}))
 
     def _forget(self, key: str) -> None:
         """Delete a measurement with its scans and everything about them."""
@@ -165,6 +188,7 @@ class Store(Shipping):
                             parent=key,
                             contrast=scan.contrast,
                             repetition=scan.repetition,
+                            recipe=parent.recipe if scan.recipe is None else scan.recipe,
                             summary=dict(learned),
                         )
                     )
@@ -226,10 +250,11 @@ class Store(Shipping):
                 "DELETE FROM receipts WHERE job_key=? AND (delivered=0 OR verified=0)", (job.key,)
             )
             self._connection.execute(
-                "UPDATE deliveries SET tries=0, failure=NULL, next_try_at=NULL, finished_at=NULL"
-                " WHERE job_key=? AND (finished_at IS NULL OR failure IS NOT NULL)",
+                "UPDATE deliveries SET tries=0, failure=NULL, failing_since=NULL, next_try_at=NULL,"
+                " finished_at=NULL WHERE job_key=? AND (finished_at IS NULL OR failure IS NOT NULL)",
                 (job.key,),
             )
+            self._connection.execute("UPDATE transactions SET done=1 WHERE job_key=?", (job.key,))
             self._connection.execute(
                 "UPDATE timings SET outcome='forgiven' WHERE job_key=? AND outcome IN (?, ?)",
                 (job.key, *schema.CRASHES),
@@ -245,3 +270,10 @@ class Store(Shipping):
             self._connection.execute("DELETE FROM objects WHERE job_key=?", (key,))
             self._write(made_again(job, at=now()))
             return True
+
+
+def _fate(job: Job) -> str:
+    """What became of a job, in a word or two."""
+    if job.stage is Stage.QUARANTINED:
+        return "quarantined"
+    return "under way" if job.is_open else "finished"

@@ -25,6 +25,7 @@ from lfmri_node.dicom_io.values import require_fitting
 from lfmri_node.node.errors import StageFailed
 from lfmri_node.node.files import published_directory, published_path, write_text
 from lfmri_node.node.jobs.recipe import Recipe, job_key
+from lfmri_node.node.worker.facts import facts_of
 from lfmri_node.node.worker.memory import bounded_growth, is_out_of_memory
 from lfmri_node.node.worker.task import ANSWER, CALIBRATION, RECONSTRUCTION, Task
 from lfmri_node.recon.mrd.measurement import Measurement, ReaderSettings, open_measurement
@@ -58,7 +59,7 @@ class Pipeline:
 
         Returns
         -------
-        ``scans``: contrast, repetition and job key of each; ``n_slices``, ``n_coils``.
+        ``scans``: contrast, repetition, job key and recipe of each; ``n_slices``, ``n_coils``.
 
         Raises
         ------
@@ -80,19 +81,22 @@ class Pipeline:
                 check_identity(measurement.identity, context, received.given)
                 scans = [measurement.scan(contrast, repetition) for contrast, repetition in measurement.scans]
                 check_geometry(scans)
+                stated = measurement.stated
         except (MemoryError, RuntimeError, OSError) as error:
             if not is_out_of_memory(error):
                 raise
             raise _beyond_its_size() from error
-        keys = [
-            job_key(context, task.source_sha256, task.recipe, scan.contrast, scan.repetition).hex
-            for scan in scans
-        ]
+        recipes = [task.recipe.chosen(facts_of(received, scan.sequence, stated)) for scan in scans]
         progress(1, 1)
         return {
             "scans": [
-                {"key": key, "contrast": scan.contrast, "repetition": scan.repetition}
-                for key, scan in zip(keys, scans, strict=True)
+                {
+                    "key": job_key(context, task.source_sha256, recipe, scan.contrast, scan.repetition).hex,
+                    "contrast": scan.contrast,
+                    "repetition": scan.repetition,
+                    "recipe": recipe.to_json(),
+                }
+                for recipe, scan in zip(recipes, scans, strict=True)
             ],
             "n_slices": scans[0].n_slices,
             "n_coils": scans[0].n_coils,
@@ -223,7 +227,7 @@ def objects_by(
     from lfmri_node.dicom_io.objects.attributes import SiteOptions
     from lfmri_node.dicom_io.objects.series import encode
 
-    options = SiteOptions(**dict(recipe.objects))
+    options = SiteOptions(**dict(recipe.objects), rule=recipe.rule)
     if options.receive_field_correction:
         from lfmri_node.recon.receive_field import with_receive_field
 

@@ -15,6 +15,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, AsynchronousOperationsWindowN
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification
 
+from lfmri_node.dicom_io.commitment import FAILURE_REASONS, Remedy, reason_of
 from lfmri_node.dicom_io.deliver.association import DicomDestination, echo
 from lfmri_node.dicom_io.deliver.cstore import send_objects
 from lfmri_node.dicom_io.receive.listener import Listener, ListenerSettings
@@ -223,6 +224,17 @@ def received_rows() -> list[tuple[str, ...]]:
     rows = sorted(STORAGE_STATUSES, key=lambda row: row.first)
     named = [(_service_status(row), row.meaning, _range(row), _behaviour(row)) for row in rows]
     return [*named, ("-", "Other status codes", "anything else", _behaviour(meaning_of(_UNKNOWN)))]
+
+
+def commitment_rows() -> list[tuple[str, ...]]:
+    """Failure Reason of a report on storage commitment, and what is done."""
+    done = {
+        Remedy.SEND_AGAIN: "The object is sent again and asked for again, after a wait.",
+        Remedy.ASK_AGAIN: "Asked for again, after a wait.",
+        Remedy.NONE: "Final: the job is put into quarantine until an operator retries (LF-DEL-003).",
+    }
+    named = [(f"0x{row.code:04X}", row.meaning, done[row.remedy]) for row in FAILURE_REASONS]
+    return [*named, ("anything else", "-", done[reason_of(_UNKNOWN).remedy])]
 
 
 def _service_status(row: DimseStatus) -> str:

@@ -73,6 +73,9 @@ def _of_the_network(folder: Path) -> dict[str, str]:
         "association": table(("name", "value"), network_facts.identity_rows(*contexts.values())),
         "rejections": table(("result", "source", "reason", "when", "code"), network_facts.rejection_rows()),
         "status-scu": table((*_STATUS, "what is done"), network_facts.received_rows()),
+        "commitment-failures": table(
+            ("failure reason", "meaning", "what is done"), network_facts.commitment_rows()
+        ),
         "status-scp": table((*_STATUS, "related fields", "condition"), network_facts.answered_rows()),
     }
 

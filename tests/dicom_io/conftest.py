@@ -22,7 +22,7 @@ from pynetdicom.association import Association
 from lfmri_node.dicom_io.raw_data.received import ReceivedMeasurement
 from lfmri_node.dicom_io.receive.listener import Listener, ListenerSettings
 from lfmri_node.dicom_io.receive.policy import AccessPolicy, AllowedCaller
-from lfmri_node.dicom_io.types import EncodedObject
+from lfmri_node.dicom_io.types import CommitmentReport, EncodedObject
 
 _SOURCE: dict[str, object] = {
     "PatientName": "Phantom^Lesion",
@@ -137,6 +137,7 @@ def start_node(tmp_path: Path) -> Iterator[Callable[..., RunningNode]]:
         def start(
             *,
             on_received: Callable[[ReceivedMeasurement], None] = lambda _: None,
+            on_report: Callable[[str, CommitmentReport], None] | None = None,
             **settings: object,
         ) -> RunningNode:
             received: list[ReceivedMeasurement] = []
@@ -152,7 +153,7 @@ def start_node(tmp_path: Path) -> Iterator[Callable[..., RunningNode]]:
                 "min_free_bytes": 0,
                 "drain_s": 10,
             }
-            listener = Listener(ListenerSettings(**(chosen | settings)), pass_on)
+            listener = Listener(ListenerSettings(**(chosen | settings)), pass_on, on_report)
             stack.enter_context(listener)
             return RunningNode(listener=listener, root=tmp_path / "spool", received=received)
 
@@ -236,9 +237,13 @@ def make_image(tmp_path: Path, source: dict[str, object]) -> Callable[..., Encod
 
 @dataclass(frozen=True)
 class OrthancServer:
-    """A running Orthanc that accepts C-STORE from the AE title LFNODE only."""
+    """A running Orthanc that accepts C-STORE from the AE title LFNODE only.
+
+    Reports of storage commitment go to ``report_port``, where a test may listen.
+    """
 
     dicom_port: int
+    report_port: int
     url: str
     client: OrthancApiClient
 
@@ -250,7 +255,7 @@ def orthanc(
     """Orthanc as a process on free ports with an empty store."""
     binary = program("Orthanc")
     home = tmp_path_factory.mktemp("orthanc")
-    http, dicom = _free_port(), _free_port()
+    http, dicom, reports = _free_port(), _free_port(), _free_port()
     web = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
     settings = {
         "Plugins": [str(web)] if web.exists() else [],
@@ -264,7 +269,16 @@ def orthanc(
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": True,
         "RegisteredUsers": {"lfmri": "test"},
-        "DicomModalities": {"node": {"AET": "LFNODE", "Host": "127.0.0.1", "Port": 1, "AllowStore": True}},
+        "DicomModalities": {
+            "node": {
+                "AET": "LFNODE",
+                "Host": "127.0.0.1",
+                "Port": reports,
+                "AllowStore": True,
+                "AllowFind": True,
+                "AllowStorageCommitment": True,
+            }
+        },
         "DicomAlwaysAllowStore": False,
         "OverwriteInstances": True,
     }
@@ -275,7 +289,7 @@ def orthanc(
         url = f"http://127.0.0.1:{http}"
         client = OrthancApiClient(url, user="lfmri", pwd="test")
         assert client.wait_started(timeout=120), (home / "log").read_text()
-        yield OrthancServer(dicom_port=dicom, url=url, client=client)
+        yield OrthancServer(dicom_port=dicom, report_port=reports, url=url, client=client)
     finally:
         server.terminate()
         server.wait(timeout=30)

@@ -53,6 +53,57 @@ FILES = ("tests/node/test_files.py",)
 STATEMENT = ("tests/conformance/test_statement.py",)
 
 MUTANTS = (
+    # Delivery: what is claimed of it.
+    Mutant(
+        name="stow: every instance of a 202 counts as stored",
+        file="dicom_io/deliver/stow_answer.py",
+        old="        if sop_instance_uid not in self._stored:\n",
+        new="        if False:\n",
+        tests=("tests/dicom_io/deliver/test_stow.py::test_202_is_not_success",),
+        breaks="an object that the archive never named is called delivered",
+    ),
+    Mutant(
+        name="stow: an instance that stands in both lists counts as stored",
+        file="dicom_io/deliver/stow_answer.py",
+        old="        if sop_instance_uid in self._failed:\n",
+        new="        if sop_instance_uid in self._failed and sop_instance_uid not in self._stored:\n",
+        tests=("tests/dicom_io/deliver/test_stow.py::test_what_stands_in_both_lists_has_failed",),
+        breaks="an object that the archive refused is called delivered",
+    ),
+    Mutant(
+        name="commitment: the answer to the request counts as the report",
+        file="node/delivery/proof.py",
+        old="        if asked.answered:\n            latest",
+        new="        if asked.answered:\n            return Proven(), ''\n            latest",
+        tests=(
+            "tests/node/delivery/test_commitment.py::test_committed_only_after_the_report_also_across_a_kill",
+        ),
+        breaks="a job is over before the archive has said that it takes responsibility",
+    ),
+    Mutant(
+        name="commitment: what the archive has lost is not sent again",
+        file="dicom_io/commitment.py",
+        old='meaning="No such object instance", remedy=Remedy.SEND_AGAIN',
+        new='meaning="No such object instance", remedy=Remedy.ASK_AGAIN',
+        tests=("tests/dicom_io/deliver/test_proving.py::test_every_failure_reason_has_a_remedy",),
+        breaks="a lost object is asked for, for ever, and never delivered",
+    ),
+    Mutant(
+        name="commitment: whoever may call may report on any transaction",
+        file="node/jobs/proving.py",
+        old='if not rows or rows[0]["destination"] not in destinations:',
+        new="if not rows:",
+        tests=("tests/node/jobs/test_proving.py::test_a_report_counts_from_the_destination_that_was_asked",),
+        breaks="one archive can declare that another has committed",
+    ),
+    Mutant(
+        name="rules: what the header does not say meets a condition",
+        file="node/rules.py",
+        old="        return bool(folded) and any(",
+        new="        return any(",
+        tests=("tests/node/test_rules.py::test_what_is_not_known_meets_no_condition",),
+        breaks="a scan without a body part is made by the rule of one",
+    ),
     # The method: the equation of a stage, where the lesion term acts.
     Mutant(
         name="stage: mu2 C^2 left out of the system",

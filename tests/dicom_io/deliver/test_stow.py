@@ -175,6 +175,13 @@ def test_202_is_not_success(scripted, make_image) -> None:
     assert there.requests == [[a, b, c, d, e, f]]
 
 
+def test_what_stands_in_both_lists_has_failed(scripted, make_image) -> None:
+    item = make_image(1)
+    said = answer(stored=[item.sop_instance_uid], failed={item.sop_instance_uid: 0xA900})
+    _, destination = scripted(lambda _n, _u: (202, said), item)
+    assert facts(list(store_instances(destination, [item]))) == [(False, False)]
+
+
 def test_the_entries_count_whatever_the_status_is(scripted, make_image) -> None:
     objects = [make_image(1), make_image(2)]
     first, second = (item.sop_instance_uid for item in objects)

@@ -153,6 +153,16 @@ def test_sending_it_again_is_another_try_of_what_is_in_quarantine(node, pacs, ma
     node.send(scan)
     (job,) = node.wait_finished()
     assert node.done_stages(job) == ALL
+    assert job.summary["resent"] == 1
+    node.send(scan)
+    node.wait_for(lambda jobs: jobs[0].summary["resent"] == 2)
+    node.stop()
+    told = [line for line in node.lines if " measurement.resent " in line]
+    assert [what for line in told for what in ("quarantined", "finished") if f"what={what}" in line] == [
+        "quarantined",
+        "finished",
+    ], "what had become of it when it came again is told"
+    assert {item.stores for item in pacs.instances()} == {2}, "one refused, one taken; a finished job stays"
 
 
 def test_a_destination_that_leaves_the_configuration_is_waited_for_no_longer(node, pacs, make_scan) -> None:

@@ -201,12 +201,12 @@ def test_a_refusal_waits_for_the_other_destinations_and_a_retry_opens_it_alone(s
 
 def test_destinations_that_come_and_go_with_the_configuration(store: Store) -> None:
     encoded(store, ("old", "kept"))
-    store.set_destinations(["kept", "new"])
+    store.set_destinations(lambda _job: ["kept", "new"])
     assert [item.destination for item in store.shipments(CHILD)] == ["kept", "new"]
     store.ship(CHILD, "kept", None, None, seconds=1.0)
-    store.set_destinations(["kept"])
+    store.set_destinations(lambda _job: ["kept"])
     assert store.job(CHILD).stage is Stage.SENT
-    store.set_destinations([])
+    store.set_destinations(lambda _job: [])
     assert [item.destination for item in store.shipments(CHILD)] == ["kept"]
 
 

@@ -1,0 +1,179 @@
+"""Asking a destination afterwards whether it has what it took: by Storage Commitment, or by a query."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID, ImplicitVRLittleEndian
+from pynetdicom import evt
+from pynetdicom.association import Association
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StudyRootQueryRetrieveInformationModelFind as StudyRootFind,
+)
+
+from lfmri_node.dicom_io.commitment import (
+    PUSH_MODEL,
+    PUSH_MODEL_INSTANCE,
+    REQUEST,
+    NoReport,
+    read_report,
+    request_of,
+)
+from lfmri_node.dicom_io.deliver.association import DicomDestination, opened_association, why_not
+from lfmri_node.dicom_io.types import CommitmentReport, EncodedObject
+
+LINGER_S = 1.0
+"""How long the association of a request stays open for its report; later ones come over another."""
+_SUCCESS, _PENDING = 0x0000, frozenset({0xFF00, 0xFF01})
+_NOT_OFFERED = frozenset({0x0118, 0x0122, 0x0123, 0x0211})  # no such class or action (PS3.7 10.1.4.1.10)
+_FORBIDDEN = frozenset({0x0124})
+_FIND_UNABLE = frozenset({0x0118, 0x0122, 0x0124, 0x0211})
+
+Reported = Callable[[CommitmentReport], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a destination answered to a question.
+
+    Parameters
+    ----------
+    answered
+        It took the request, or answered the query.
+    offered
+        False where it does not have this service at all, so that asking again is of no use.
+    transient
+        Not answered, and a later attempt may be.
+    found
+        SOP Instance UIDs that a query found.
+    """
+
+    answered: bool
+    detail: str
+    offered: bool = True
+    transient: bool = False
+    found: frozenset[str] = frozenset()
+
+
+def ask_for_commitment(
+    destination: DicomDestination, transaction_uid: str, objects: Sequence[EncodedObject], reported: Reported
+) -> Asked:
+    """Ask an archive to take responsibility for objects (N-ACTION, PS3.4 J.3.2).
+
+    Parameters
+    ----------
+    transaction_uid
+        Never used before.
+    reported
+        Is told a report that comes over the same association, from another thread. What it raises is
+        answered as a failure, so that the archive reports again.
+    """
+    came = threading.Event()
+
+    def event_report(event: evt.Event) -> tuple[int, None]:
+        try:
+            reported(read_report(event.event_type, event.event_information))
+        except NoReport as refusal:
+            return refusal.status, None
+        came.set()
+        return _SUCCESS, None
+
+    handlers: list[evt.EventHandlerType] = [(evt.EVT_N_EVENT_REPORT, event_report)]
+    contexts = [(PUSH_MODEL, UID(ImplicitVRLittleEndian))]
+    with opened_association(destination, contexts, handlers) as association:
+        if (refusal := _not_opened(association, PUSH_MODEL)) is not None:
+            return refusal
+        assert association is not None
+        request = request_of(transaction_uid, {item.sop_instance_uid: item.sop_class_uid for item in objects})
+        try:
+            answer, _ = association.send_n_action(request, REQUEST, PUSH_MODEL, PUSH_MODEL_INSTANCE)
+        except (RuntimeError, ValueError):  # the association ended since, or has no context for it
+            answer = Dataset()
+        if answer.get("Status") == _SUCCESS:
+            came.wait(LINGER_S)
+        return _action_answered(answer)
+
+
+def _action_answered(answer: Dataset) -> Asked:
+    if "Status" not in answer:
+        return Asked(answered=False, detail="no answer to the request", transient=True)
+    status = int(answer.Status)
+    detail = f"0x{status:04X}"
+    if status == _SUCCESS:
+        return Asked(answered=True, detail=detail)
+    if status in _NOT_OFFERED:
+        return Asked(answered=False, detail=detail, offered=False)
+    return Asked(answered=False, detail=detail, transient=status not in _FORBIDDEN)
+
+
+def look_for(destination: DicomDestination, objects: Sequence[EncodedObject]) -> Asked:
+    """Ask an archive for objects by their UIDs (C-FIND, Study Root, level IMAGE; PS3.4 C.4.1).
+
+    Study and series are asked for as the files name them.
+    """
+    try:
+        queries = _queries(objects)
+    except (OSError, InvalidDicomError, AttributeError):
+        return Asked(answered=False, detail="the files are gone or damaged", offered=False)
+    with opened_association(destination, [(StudyRootFind, UID(ImplicitVRLittleEndian))]) as association:
+        if (refusal := _not_opened(association, StudyRootFind)) is not None:
+            return refusal
+        assert association is not None
+        found: set[str] = set()
+        for query in queries:
+            status = _found(association, query, found)
+            if status is None:
+                return Asked(answered=False, detail="no answer to the query", transient=True)
+            if status != _SUCCESS:
+                unable = status in _FIND_UNABLE or 0xA900 <= status <= 0xCFFF
+                return Asked(
+                    answered=False, detail=f"0x{status:04X}", offered=not unable, transient=not unable
+                )
+        return Asked(answered=True, detail="0x0000", found=frozenset(found))
+
+
+def _queries(objects: Sequence[EncodedObject]) -> list[Dataset]:
+    """One a series: list of UID matching (PS3.4 C.2.2.2.2)."""
+    series: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for item in objects:
+        named = dcmread(item.path, specific_tags=["StudyInstanceUID"], stop_before_pixels=True)
+        series[str(named.StudyInstanceUID), item.series_instance_uid].append(item.sop_instance_uid)
+    queries = []
+    for (study_uid, series_uid), uids in series.items():
+        query = Dataset()
+        query.QueryRetrieveLevel = "IMAGE"
+        query.StudyInstanceUID, query.SeriesInstanceUID = study_uid, series_uid
+        query.SOPInstanceUID = uids
+        queries.append(query)
+    return queries
+
+
+def _found(association: Association, query: Dataset, found: set[str]) -> int | None:
+    """Add what a query finds; its final status, None where none came."""
+    try:
+        for answer, match in association.send_c_find(query, StudyRootFind):
+            if "Status" not in answer:
+                return None
+            if answer.Status not in _PENDING:
+                return int(answer.Status)
+            if match is not None:
+                found.add(str(match.get("SOPInstanceUID", "")))
+    except (RuntimeError, ValueError):
+        return None
+    return None
+
+
+def _not_opened(association: Association | None, sop_class: UID) -> Asked | None:
+    """Why there is no association on which a service could be used; None where there is."""
+    if association is not None and association.rejected_contexts and not association.accepted_contexts:
+        return Asked(answered=False, detail=f"{sop_class.name} is not accepted", offered=False)
+    if association is None or not association.is_established:
+        detail, transient = why_not(association)
+        return Asked(answered=False, detail=detail, transient=transient)
+    return None
