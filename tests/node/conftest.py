@@ -154,6 +154,11 @@ class Node:
         self.holds.mkdir(exist_ok=True)
         return Hold.make(self.holds, name)
 
+    def wait_for_locks(self, seconds: float) -> None:
+        """From its next start on, this node gives a locked job table up after so long."""
+        self.holds.mkdir(exist_ok=True)
+        (self.holds / "patience").write_text(str(seconds))
+
     def configure(self, extra: str = "") -> None:
         self.folder.mkdir(exist_ok=True)
         self.config.write_text(

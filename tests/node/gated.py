@@ -5,11 +5,13 @@ Places: ``received.before`` and ``received.after`` the job is recorded; for each
 ``<operation>.before`` and, when its files are on disk but it is not answered, ``<operation>.after``.
 A place is active where its FIFOs exist. A file ``<operation>.dies`` that holds the SHA-256 of a
 measurement makes the worker kill itself when it comes to that operation of it; ``<operation>.hangs``
-lets it hang there. ``clock`` holds seconds that this node's wall clock is wrong by.
+lets it hang there. ``clock`` holds seconds that this node's wall clock is wrong by, ``patience`` those that
+it waits for a locked job table instead of half a minute.
 """
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
@@ -30,8 +32,16 @@ def set_clock(file: Path) -> None:
     time.time = lambda: right() + (float(file.read_text()) if file.exists() else 0.0)
 
 
+def set_patience(file: Path) -> None:
+    """Let the job table be waited for as long as somebody says."""
+    if file.exists():
+        connect, limit = sqlite3.connect, {"timeout": float(file.read_text())}
+        sqlite3.connect = lambda *where, **how: connect(*where, **how | limit)
+
+
 def serve(config: Path, holds: Path, kind: str) -> None:
     set_clock(holds / "clock")
+    set_patience(holds / "patience")
     settings = load(config)
     logs.configure(settings.logging.level, settings.logging.file, form=settings.logging.format)
 

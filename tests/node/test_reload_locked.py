@@ -11,6 +11,7 @@ from lfmri_node.node.reload import ask
 
 
 def test_a_locked_table_leaves_everything_as_it_was(node, pacs, make_scan) -> None:
+    node.wait_for_locks(5)
     node.start()
     more = '[[destinations]]\nkind = "dicom"\nname = "second"\nhost = "h"\nport = 1\nae_title = "B"\n'
     node.config.write_text(node.config.read_text().replace("[retry]", f"{more}[retry]"))

@@ -92,6 +92,7 @@ def test_the_engine_s_database_is_locked_when_a_scan_arrives(node, pacs, make_sc
 def test_the_job_table_is_locked_while_a_scan_waits(node, pacs, make_scan) -> None:
     """Longer than SQLite waits for a lock: what broke off goes on when the lock is gone."""
     pacs.__exit__(None, None, None)
+    node.wait_for_locks(5)
     node.start()
     node.send(make_scan(n_slices=1))
     node.wait_for(lambda jobs: len(jobs) == 1 and jobs[0].stage is Stage.ENCODED and jobs[0].failure)
