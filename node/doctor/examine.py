@@ -37,6 +37,7 @@ _CHECKS = {
     "disk": machine.disk,
     "certificates": certificates.certificates,
     "callers": network.callers,
+    "doors": network.doors,
     "orientation": network.orientation,
     "destinations": network.destinations,
     "notify": watching.notify,

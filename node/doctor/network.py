@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 
@@ -25,9 +26,29 @@ def callers(config: Config, _layout: Layout) -> Iterator[Finding]:
         yield ok("callers", ", ".join(f"{c.ae_title} from {c.address}" for c in config.listener.allow))
 
 
+def doors(config: Config, _layout: Layout) -> Iterator[Finding]:
+    """Ways in beside C-STORE: who may stream, and whether files can be moved in the watched folders."""
+    if config.mrd.allow:
+        callers = ", ".join(f"{caller.ae_title} from {caller.address}" for caller in config.mrd.allow)
+        yield ok("streams from", f"{callers}, in the clear")
+    for section in config.folders:
+        name = f"folder of {section.ae_title}"
+        if section.path.is_dir() and os.access(section.path, os.R_OK | os.W_OK | os.X_OK):
+            yield ok(name, f"{section.path} can be read and written")
+            continue
+        yield Finding(
+            check=name,
+            state=State.FAILED,
+            message=f"{section.path} is no folder in which files can be read and moved",
+            code="LF-DOC-016",
+            hint="make it, and give it to the user that the service runs as",
+        )
+
+
 def orientation(config: Config, _layout: Layout) -> Iterator[Finding]:
     """Whether the sign and flips of each gateway were compared with its scanner's own images."""
     titles = {caller.ae_title for caller in config.listener.allow}
+    titles |= {caller.ae_title for caller in config.mrd.allow} | {door.ae_title for door in config.folders}
     unverified = sorted(title for title in titles if config.gateway(title).orientation_verified is None)
     if unverified:
         yield Finding(

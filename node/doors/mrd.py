@@ -230,6 +230,7 @@ class MrdDoor:
             else:
                 self._streams.refuse(path, error)
             return error
+        self._streams.forget_beginnings(path)
         self._streams.remove(path)
         return taken
 

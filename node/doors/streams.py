@@ -167,6 +167,12 @@ class Streams:
         self._write(path.with_suffix(".json"), replace(note, tries=note.tries + 1))
         return note.tries + 1
 
+    def forget_beginnings(self, path: Path) -> None:
+        """Remove what was kept of earlier tries to send a stream that has come whole."""
+        for cut in self._folder.glob("*.cut"):
+            if _begins_with(path, cut):
+                self.remove(cut)
+
     def remove(self, path: Path) -> None:
         """Forget a stream whose job is on record."""
         path.unlink(missing_ok=True)
@@ -227,6 +233,15 @@ def _no_place(message: str) -> DoorError:
         message,
         "make room on the disk of node.data_dir, or raise mrd.max_gb; then send the measurement again",
     )
+
+
+def _begins_with(path: Path, beginning: Path) -> bool:
+    """Whether a file begins with all bytes of another."""
+    with path.open("rb") as whole, beginning.open("rb") as part:
+        while piece := part.read(_COPY_BYTES):
+            if whole.read(len(piece)) != piece:
+                return False
+    return True
 
 
 def _read(path: Path) -> StreamNote | None:

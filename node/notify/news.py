@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from lfmri_node.dicom_io.receive.incomplete import OVERDUE, incomplete_scans
 from lfmri_node.node.config import Config
+from lfmri_node.node.doors.streams import kept_streams
 from lfmri_node.node.jobs.overview import Overview
 from lfmri_node.node.jobs.runner import HELD
 from lfmri_node.node.layout import Layout
@@ -27,7 +28,7 @@ _ENDS = ("destination", "disk")
 _WORDS = {
     "quarantine": "in quarantine",
     "held": "held: nobody has said whose it is",
-    "incomplete": "incomplete: parts have not come",
+    "incomplete": "incomplete: not all of it has come",
     "destination": "takes nothing",
     "disk": "nearly full",
     "worker": "the reconstruction process ended and was started again",
@@ -82,6 +83,10 @@ def troubles(config: Config, vitals: Vitals, *, destination_down_s: float) -> fr
         Trouble(subject="incomplete", name=scan.name, code=OVERDUE)
         for scan in incomplete_scans(layout.spool)
         if scan.overdue(present, config.listener.incomplete_after_s)
+    ]
+    found += [
+        Trouble(subject="incomplete", name=note.name[:12], code=note.code)
+        for note in kept_streams(layout.spool)
     ]
     if bytes_free(layout.root) < config.listener.free_space_floor_gb * 2**30 + _COMFORT_BYTES:
         found.append(Trouble(subject="disk", name="node.data_dir", code="LF-DOC-003"))

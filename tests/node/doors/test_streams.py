@@ -136,3 +136,15 @@ def test_survey_counts_whole_acquisitions(tmp_path: Path) -> None:
     path = tmp_path / "stream"
     path.write_bytes(WHOLE)
     assert survey(path) == 1
+
+
+def test_when_a_stream_comes_whole_its_cut_beginnings_go_and_others_stay(
+    tmp_path: Path, streams: Streams
+) -> None:
+    for begun in (WHOLE[:-2], text(HEADER, b"<y/>") + line(), WHOLE[:-2] + line()):
+        with pytest.raises(DoorError):
+            receive(streams, begun)
+    path = receive(streams, WHOLE)
+    streams.forget_beginnings(path)
+    assert len(kept_streams(tmp_path)) == 2
+    assert path.exists()
