@@ -15,7 +15,7 @@ AT_ONCE ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults fuzz mutants bench lab pictures lint check lowest newest clean programs
+.PHONY: help demo test faults fuzz mutants bench lab pictures lint check sbom advisories lowest newest clean programs
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -58,7 +58,15 @@ lint: $(READY)  ## ruff, mypy, the direction of the layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-check: lint test  ## lint and test
+check: lint test sbom advisories  ## lint, test, bill of materials, known vulnerabilities
+
+SBOM := dist/lfmri-node.cdx.json
+sbom: $(READY)  ## what this environment is made of, with versions and licences (CycloneDX): dist/lfmri-node.cdx.json
+	@mkdir -p dist
+	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --sv 1.6 --of JSON --output-reproducible -o $(SBOM) $(BIN)/python
+
+advisories: $(READY)  ## known vulnerabilities of what constraints.txt pins; says so where nobody can be asked
+	@$(BIN)/python tests/supply/advisories.py
 
 lowest:  ## a part of the tests with the lowest versions of all that pyproject.toml names (2 minutes)
 	@$(call at_the_edge,.venv-lowest,$(PYTHON),--resolution lowest-direct,$(EDGE_TESTS) $(TORCH_TESTS))

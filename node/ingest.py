@@ -16,6 +16,7 @@ from lfmri_node.dicom_io.receive.policy import AccessPolicy, AllowedCaller
 from lfmri_node.dicom_io.status import Status
 from lfmri_node.dicom_io.types import CommitmentReport
 from lfmri_node.node import logs
+from lfmri_node.node.audit.auditor import Auditor
 from lfmri_node.node.config import Config, DicomDestinationSection
 from lfmri_node.node.jobs.engine import Engine
 from lfmri_node.node.jobs.job import Identity, Job
@@ -79,10 +80,11 @@ class Ingest:
         May be replaced at any time, for what comes from then on.
     """
 
-    def __init__(self, *, config: Config, store: Store, engine: Engine) -> None:
+    def __init__(self, *, config: Config, store: Store, engine: Engine, auditor: Auditor) -> None:
         self.config = config
         self._store = store
         self._engine = engine
+        self._auditor = auditor
 
     def received(self, measurement: ReceivedMeasurement) -> Job:
         """Record and enqueue a measurement whose files are safe in the spool; the job that it is now.
@@ -104,6 +106,7 @@ class Ingest:
                 "check the disk of node.data_dir and `lfmri-node doctor`; the sender tries again",
                 status=Status.OUT_OF_RESOURCES,
             ) from error
+        self._auditor.received(measurement)
         logs.event(
             "measurement.received",
             job=job.name,

@@ -38,6 +38,11 @@ class Layout:
         return self.root / "logs"
 
     @property
+    def audit(self) -> Path:
+        """The audit trail."""
+        return self.root / "audit"
+
+    @property
     def worker_log(self) -> Path:
         return self.logs / "worker.log"
 
@@ -90,7 +95,7 @@ class Layout:
         take_from_others(self.guarded())
 
     def guarded(self) -> list[Path]:
-        """The data directory, its folders, both databases and the logs: nobody else has a right to them."""
+        """The data directory, its folders, databases, logs, audit trail: nobody else has a right to them."""
         folders = [path for path in self.root.glob("*") if path.is_dir()]
-        files = [path for folder in (self.state, self.logs) for path in folder.glob("*")]
+        files = [path for folder in (self.state, self.logs, self.audit) for path in folder.glob("*")]
         return [*folders, *files, self.root]

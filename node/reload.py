@@ -19,8 +19,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from lfmri_node.dicom_io.errors import DicomIoError
 from lfmri_node.dicom_io.receive.listener import Listener
 from lfmri_node.node import logs
+from lfmri_node.node.audit.auditor import Auditor
 from lfmri_node.node.config import Config
 from lfmri_node.node.delivery.deliver import Delivery
 from lfmri_node.node.delivery.destinations import destinations_of
@@ -80,7 +82,7 @@ class Reloaded:
     error: Mapping[str, str] | None = None
 
     @classmethod
-    def refused(cls, error: NodeError | ReconError) -> Reloaded:
+    def refused(cls, error: NodeError | ReconError | DicomIoError) -> Reloaded:
         return cls(error={"code": error.code, "message": error.message, "hint": error.hint})
 
     def document(self) -> dict[str, Any]:
@@ -131,6 +133,7 @@ def _differing(present: Config, wanted: Config) -> list[str]:
 class Live:
     """The parts of a running service that take another configuration."""
 
+    auditor: Auditor
     listener: Listener
     ingest: Ingest
     delivery: Delivery
@@ -145,6 +148,8 @@ class Live:
         ------
         ConfigError
             LF-CFG-005 where a password of a destination cannot be had.
+        TlsError
+            LF-NET-043 where a certificate of a destination cannot be used.
         InvalidModel
             The weights are missing or altered.
         JobError
@@ -159,6 +164,7 @@ class Live:
             self.delivery.set_destinations(destinations)
         self.listener.policy = access_policy(config)
         self.ingest.config = config
+        self.auditor.destinations = config.destinations
         self.housekeeper.config = config
         self.watcher.config = config
         self.watcher.start()
@@ -174,7 +180,7 @@ def obey(live: Live, present: Config, reread: Callable[[], Config]) -> Config:
     config = present
     try:
         config, reloaded = live.take(present, reread())
-    except (NodeError, ReconError) as error:
+    except (NodeError, ReconError, DicomIoError) as error:
         reloaded = Reloaded.refused(error)
     except OSError as error:
         hint = "check the files that the configuration names, and their permissions"

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from lfmri_node.dicom_io.raw_data.received import ReceivedMeasurement
 from lfmri_node.dicom_io.receive.listener import Listener
 from lfmri_node.node import logs
+from lfmri_node.node.audit.auditor import Auditor
 from lfmri_node.node.config import Config
 from lfmri_node.node.delivery.deliver import Delivery, Destination
 from lfmri_node.node.delivery.destinations import destinations_of
@@ -42,6 +43,7 @@ from lfmri_node.node.reload import Live, obey
 from lfmri_node.node.retention.command import Housekeeper
 from lfmri_node.node.terminal.tables import print_error
 from lfmri_node.node.worker.process import TimeLimit, WorkerProcess
+from lfmri_node.node.worker.sandbox import sandbox
 
 Receiver = Callable[[ReceivedMeasurement], Job]
 
@@ -95,7 +97,8 @@ class Service:
         ------
         JobError
             LF-JOB-002 where another process serves this data directory, LF-JOB-008 where the port
-            cannot be used, LF-JOB-041 where the engine's database cannot be, LF-JOB-046 where a database
+            cannot be used, LF-JOB-041 where the engine's database cannot be, LF-JOB-060 where the worker is
+            to be confined and cannot be, LF-JOB-046 where a database
             was removed or replaced.
         sqlite3.Error
             The job table cannot be used.
@@ -107,6 +110,7 @@ class Service:
         Recipe.of(self._config)
         destinations = destinations_of(self._config)
         require_secrets(self._config)
+        auditor = Auditor(self._config)
         self._layout.make_private()
         with ExitStack() as stack:
             stack.enter_context(DataLock(self._layout.state))
@@ -116,14 +120,18 @@ class Service:
             store = Store(self._layout.job_table)
             stack.callback(store.close)
             store.forget_running()
-            worker = stack.enter_context(WorkerProcess(self._worker_command, log=self._layout.worker_log))
+            command = [*self._confined(), *self._worker_command]
+            worker = stack.enter_context(WorkerProcess(command, log=self._layout.worker_log))
             worker.start()
-            delivery = self._delivery(store, drain, destinations)
+            auditor.application(started=True)
+            stack.callback(auditor.application, started=False)
+            stack.enter_context(auditor.forwarder())
+            delivery = self._delivery(store, drain, destinations, auditor)
             engine = self._engine(store, worker, drain, delivery)
-            ingest = Ingest(config=self._config, store=store, engine=engine)
+            ingest = Ingest(config=self._config, store=store, engine=engine, auditor=auditor)
             received = self._wrap(ingest.received) if self._wrap else ingest.received
             settings = listener_settings(self._config, self._layout)
-            listener = Listener(settings, received, ingest.reported)
+            listener = Listener(settings, received, ingest.reported, auditor.refused)
             doors = Doors(self._config, self._layout, listener.spool, received)
             vitals = _vitals(listener, doors, engine, worker, drain, delivery)
             stack.enter_context(Monitor(self._config, vitals, version=software_version()))
@@ -132,6 +140,8 @@ class Service:
             stack.callback(self._drain, drain, worker, hurry)
             opened = {path: _file_at(path) for path in (self._layout.job_table, self._layout.workflows)}
             self._listen(listener, doors, ingest, engine)
+            auditor.network_entry(attached=True)
+            stack.callback(auditor.network_entry, attached=False)
             stack.callback(self._close, listener, doors, drain)
             stack.callback(stop.set)
             threading.Thread(target=_warm_up, args=(worker, stop), name="warm-up", daemon=True).start()
@@ -140,6 +150,7 @@ class Service:
             watcher = Watcher(self._config, vitals, stop)
             watcher.start()
             live = Live(
+                auditor=auditor,
                 listener=listener,
                 ingest=ingest,
                 delivery=delivery,
@@ -158,6 +169,13 @@ class Service:
         """Have the configuration read again soon; from a signal's handler, too."""
         self._asked.set()
 
+    def _confined(self) -> tuple[str, ...]:
+        """What takes network and privileges from the worker."""
+        found = sandbox(self._config.recon.sandbox)
+        level = logging.INFO if found.no_network else logging.WARNING
+        logs.event("worker.sandbox", level=level, what=str(found))
+        return found.launcher
+
     def _close(self, listener: Listener, doors: Doors, drain: Drain) -> None:
         """Take nothing new, and let what is coming in end."""
         logs.event("service.draining")
@@ -171,7 +189,9 @@ class Service:
             thread.join(max(0.0, end - time.monotonic()))
         doors.cut_off()
 
-    def _delivery(self, store: Store, drain: Drain, destinations: Sequence[Destination]) -> Delivery:
+    def _delivery(
+        self, store: Store, drain: Drain, destinations: Sequence[Destination], auditor: Auditor
+    ) -> Delivery:
         retry = self._config.retry
         return Delivery(
             store=store,
@@ -179,6 +199,7 @@ class Service:
             drain=drain,
             backoff=retry.backoff(),
             limit=retry.patience(),
+            auditor=auditor,
         )
 
     def _engine(self, store: Store, worker: WorkerProcess, drain: Drain, delivery: Delivery) -> Engine:

@@ -22,10 +22,11 @@ from lfmri_node.node.config import (
     from_document,
     load,
 )
+from lfmri_node.node.config.audit import SyslogSection
 from lfmri_node.node.config.doors import StreamingCaller
 from lfmri_node.node.config.network import AllowedCaller
 from lfmri_node.node.config.rules import OnlySection
-from lfmri_node.node.config.tls import ClientTlsSection, ListenerTlsSection
+from lfmri_node.node.config.tls import ClientTlsSection, ListenerTlsSection, PagesTlsSection
 from lfmri_node.node.config.watching import MailSection, WebhookSection
 from lfmri_node.recon.lab import app as lab_app
 from lfmri_node.recon.train.recipes import all_recipes
@@ -112,6 +113,8 @@ def test_every_configuration_key_is_documented_with_its_default() -> None:
         "folders": FolderSection,
         "gateways.NAME": GatewaySection,
         "destinations.tls": ClientTlsSection,
+        "audit.syslog": SyslogSection,
+        "console.tls": PagesTlsSection,
     }
     expected = dict(
         row
@@ -178,7 +181,10 @@ def test_the_shipped_configuration_is_accepted() -> None:
     assert load(ROOT / "config.toml").listener.allow
 
 
-@pytest.mark.parametrize("page", ["README.md", "deploy/docs/configuration.md", "deploy/docs/certificates.md"])
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", "deploy/docs/configuration.md", "deploy/docs/certificates.md", "deploy/docs/console.md"],
+)
 def test_configuration_in_the_documentation_is_accepted(page: str) -> None:
     for block in re.findall(r"```toml\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL):
         from_document(tomllib.loads(block), base=ROOT, name=page)

@@ -114,6 +114,8 @@ class Listener:
         with a failure status by pynetdicom and logged.
     on_report
         See `reports.Reports`; None: nobody may report.
+    on_refused
+        Told code, message and address of the first of a kind that the log is told (`Tally`).
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class Listener:
         settings: ListenerSettings,
         on_received: Callable[[ReceivedMeasurement], object],
         on_report: OnReport | None = None,
+        on_refused: Callable[[str, str, str], None] | None = None,
     ) -> None:
         limits = Limits(max_object_bytes=settings.max_payload_bytes, min_free_bytes=settings.min_free_bytes)
         self.spool = Spool(settings.spool, limits=limits)
@@ -130,7 +133,7 @@ class Listener:
         self._reports = Reports(on_report, self._note)
         self._server: AssociationServer | None = None
         self._door: Door | None = None
-        self._tally = Tally()
+        self._tally = Tally(on_first=on_refused)
         self._reminder = Reminder(settings.spool, settings.incomplete_after_s)
 
     @property

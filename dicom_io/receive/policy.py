@@ -34,6 +34,10 @@ class Rejection(Enum):
         self.message = message
 
 
+NODE_NOT_AUTHENTIC = frozenset({*(rejection.code for rejection in Rejection), "LF-NET-006", "LF-NET-041"})
+"""Codes of callers who are not who they have to be: rejections, and what the door ends for that reason."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllowedCaller:
     """A gateway or an archive: its AE title, where it may come from, and what it has to prove.

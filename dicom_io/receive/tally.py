@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 _LOG = logging.getLogger(__name__)
 _MAX_KINDS = 256
@@ -23,10 +23,15 @@ class Tally:
     ----------
     quiet_s
         The minute.
+    on_first
+        Told code, message and address of what is logged as the first of its kind.
     """
 
-    def __init__(self, quiet_s: float = 60.0) -> None:
+    def __init__(
+        self, quiet_s: float = 60.0, on_first: Callable[[str, str, str], None] | None = None
+    ) -> None:
         self._quiet_s = quiet_s
+        self._on_first = on_first
         self._lock = threading.Lock()
         self._since = time.monotonic()
         self._more: dict[tuple[str, str, str], int] = {}
@@ -60,6 +65,8 @@ class Tally:
             self._more[kind] = 0 if first else self._more[kind] + 1
         if first:
             _LOG.warning("%s: %s: %s", code, message, caller or address)
+            if self._on_first is not None:
+                self._on_first(code, message, address)
 
     def tell(self, *, now: bool = False) -> None:
         """Log what was only counted, once the minute is over; ``now``: before it is."""

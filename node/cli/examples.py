@@ -47,6 +47,11 @@ EXAMPLES = {
     "accept": ("lfmri-node accept", "lfmri-node accept 3f2a9c01d4e7"),
     "assign": ("lfmri-node assign", "lfmri-node assign 3f2a9c01d4e7 --identity who.toml"),
     "console": ("lfmri-node console --config config.toml",),
+    "users": (
+        "lfmri-node users",
+        "lfmri-node users anna --role operator",
+        "lfmri-node users anna --remove",
+    ),
     "purge": ("lfmri-node purge --dry-run", "lfmri-node purge --json"),
     "doctor": ("lfmri-node doctor --config config.toml", "lfmri-node doctor --json"),
     "demo": ("lfmri-node demo", "lfmri-node demo --input brain.h5 --pacs embedded --out demo-out"),

@@ -21,6 +21,7 @@ from lfmri_node.node.cli.operate import (
     reload,
     reprocess,
     retry,
+    users,
 )
 from lfmri_node.node.cli.options import (
     Accession,
@@ -294,7 +295,7 @@ def completion(shell: Annotated[ShellName, typer.Argument(help="Whose.")]) -> No
     typer.echo(completion_script(app, shell), nl=False)
 
 
-for command in (retry, accept, assign, purge, doctor, reload, explain, reprocess, backup):
+for command in (retry, accept, assign, purge, doctor, reload, explain, reprocess, backup, users):
     app.command(epilog=examples(command.__name__))(command)
 
 

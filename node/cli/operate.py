@@ -16,8 +16,12 @@ from lfmri_node.node.cli.options import (
     InputFile,
     JsonOption,
     MethodName,
+    NoPassword,
     Refused,
     Unassigned,
+    UserName,
+    UserRemoved,
+    UserRole,
     Weights,
     ae_title,
     configuration,
@@ -183,3 +187,25 @@ def backup(
         typer.echo(
             f"{folder}: {made.raw} Raw Data file(s), {made.objects} object(s), {made.n_bytes / 1e6:.1f} MB"
         )
+
+
+def users(
+    name: UserName = None,
+    role: UserRole = None,
+    remove: UserRemoved = False,
+    no_password: NoPassword = False,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List who may log in to the console; add, change or remove somebody."""
+    if (name is None) != (role is None and not remove) or (remove and role is not None):
+        raise typer.BadParameter("a NAME goes with --role or with --remove")
+    settings = configuration(config)
+    from lfmri_node.node.console import accounts
+
+    known = accounts.users_of(settings)
+    if name is not None and role is not None:
+        accounts.put(known, name, role, with_password=not no_password)
+    elif name is not None:
+        known.remove(name)
+    accounts.print_users(known, as_json=json)

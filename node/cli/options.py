@@ -32,6 +32,7 @@ MethodName = Literal["lf-mri", "wavelet", "l1-wavelet", "cg-sense", "zero-filled
 DeviceName = Literal["auto", "cpu", "cuda"]
 PacsName = Literal["auto", "orthanc", "embedded"]
 ShellName = Literal["bash", "zsh"]
+RoleName = Literal["viewer", "operator", "admin"]
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="Configuration; config.toml here if it is there.")
@@ -74,6 +75,17 @@ Assigned = Annotated[
 ]
 Refused = Annotated[
     str | None, typer.Argument(help="First digits of a refused scan; a list of them without it.")
+]
+UserName = Annotated[str | None, typer.Argument(help="Of a user of the console; a list of them without it.")]
+UserRole = Annotated[
+    RoleName | None,
+    typer.Option(
+        "--role", help="Add NAME with this role, or change it; the password is asked for, or read from stdin."
+    ),
+]
+UserRemoved = Annotated[bool, typer.Option("--remove", help="Take NAME out; their sessions end at once.")]
+NoPassword = Annotated[
+    bool, typer.Option("--no-password", help="With --role: for who logs in at a proxy (console.user_header).")
 ]
 Last = Annotated[
     int | None,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError, model_validator
 
+from lfmri_node.node.config.audit import AuditSection
 from lfmri_node.node.config.destinations import (
     DestinationSection,
     DicomDestinationSection,
@@ -66,6 +67,7 @@ class Config(Section):
     console: ConsoleSection = ConsoleSection()
     monitor: MonitorSection = MonitorSection()
     notify: tuple[NotifySection, ...] = Field(default=(), strict=False)
+    audit: AuditSection = AuditSection()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Config:

@@ -20,7 +20,7 @@ from lfmri_node.node.config.kinds import (
     Section,
     Url,
 )
-from lfmri_node.node.config.tls import ListenerTlsSection
+from lfmri_node.node.config.tls import ListenerTlsSection, PagesTlsSection
 
 
 class NodeSection(Section):
@@ -75,15 +75,22 @@ class GatewaySection(Section):
 
 
 class ConsoleSection(Section):
-    """Where `lfmri-node console` shows its pages, and the proxy with a login that stands before it."""
+    """Where `lfmri-node console` shows its pages, who may see them, and the proxy that stands before it."""
 
     host: Host = "127.0.0.1"
     port: Port = 8180
     behind_proxy: bool = False
     url: Url | None = None
+    user_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] | None = None
+    users_file: FilePath | None = None
+    tls: PagesTlsSection | None = None
 
     @model_validator(mode="after")
     def _proxy_has_a_name(self) -> ConsoleSection:
-        if self.behind_proxy != (self.url is not None):
+        if self.behind_proxy and self.url is None:
             raise ValueError("behind_proxy = true and url, what browsers call the proxy, belong together")
+        if self.url is not None and not self.behind_proxy and self.tls is None:
+            raise ValueError("url, what browsers call, belongs to behind_proxy = true or to tls")
+        if self.user_header is not None and not (self.behind_proxy and self.users_file is not None):
+            raise ValueError("user_header needs behind_proxy, and users_file for the roles")
         return self

@@ -32,6 +32,16 @@ class ListenerTlsSection(Section):
         )
 
 
+class PagesTlsSection(Section):
+    """TLS of the console; browsers show no certificate."""
+
+    certificate: FilePath
+    key: FilePath
+
+    def settings(self) -> ServerTls:
+        return ServerTls(certificate=self.certificate, key=self.key, require_client_certificate=False)
+
+
 class ClientTlsSection(Section):
     """TLS towards a destination, whose certificate has to name its host."""
 

@@ -27,6 +27,7 @@ class ReconSection(Section):
     stage_limit_s: Seconds = 300.0
     slice_limit_s: Seconds = 30.0
     max_crashes: Annotated[int, Field(ge=1, le=1000)] = 3
+    sandbox: Literal["auto", "required", "off"] = "auto"
 
     def settings(self) -> ReconSettings:
         """What `recon.reconstruct` is asked for."""

@@ -14,6 +14,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from lfmri_node.node.config import Config
+from lfmri_node.node.console.access import Refused
 from lfmri_node.node.console.facts import Facts
 from lfmri_node.node.console.guard import Guard, Guarded
 from lfmri_node.node.console.words import environment
@@ -29,6 +30,9 @@ _STATUSES = {
     "LF-CON-004": 404,
     "LF-CON-005": 404,
     "LF-CON-006": 404,
+    "LF-CON-010": 503,
+    "LF-CON-012": 401,
+    "LF-CON-013": 429,
     "LF-JOB-003": 503,
     "LF-JOB-004": 503,
     "LF-JOB-005": 404,
@@ -42,7 +46,8 @@ class Pages:
     """Renders templates with what every page shows."""
 
     def __init__(self, facts: Facts, guard: Guard) -> None:
-        self._environment = environment(base=guard.prefix, token=guard.token)
+        self._environment = environment(base=guard.prefix)
+        self._guard = guard
         self._facts = facts
 
     def page(self, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
@@ -51,7 +56,8 @@ class Pages:
 
     def fragment(self, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """A part of one, or a page that needs nothing of the job table."""
-        return HTMLResponse(self._environment.get_template(name).render(values), status)
+        shown = {"visitor": self._guard.visitor, "token": self._guard.form_token, **values}
+        return HTMLResponse(self._environment.get_template(name).render(shown), status)
 
     def failed(self, error: NodeError) -> HTMLResponse:
         """What was wrong, and what to do."""
@@ -67,8 +73,10 @@ def create_app(config: Config, guard: Guard) -> Guarded:
     _add_errors(app, pages)
     _add_queue(app, facts, pages)
     _add_job(app, facts, pages)
-    _add_overviews(app, facts, pages)
+    _add_overviews(app, facts, pages, guard)
     _add_forms(app, facts, pages, guard)
+    if guard.access.has_login:
+        _add_login(app, pages, guard)
     return Guarded(app, guard=guard)
 
 
@@ -125,7 +133,7 @@ def _add_job(app: FastAPI, facts: Facts, pages: Pages) -> None:
         return Response(facts.picture(name, kind, number), media_type="image/png")
 
 
-def _add_overviews(app: FastAPI, facts: Facts, pages: Pages) -> None:
+def _add_overviews(app: FastAPI, facts: Facts, pages: Pages, guard: Guard) -> None:
     @app.get("/destinations")
     def destinations() -> Response:
         return pages.page("destinations.html", places=facts.destinations(), answers={})
@@ -133,6 +141,10 @@ def _add_overviews(app: FastAPI, facts: Facts, pages: Pages) -> None:
     @app.get("/history")
     def history() -> Response:
         return pages.page("history.html", **facts.history())
+
+    @app.get("/users")
+    def users() -> Response:
+        return pages.page("users.html", users=guard.access.users())
 
     @app.get("/storage")
     def storage() -> Response:
@@ -161,3 +173,35 @@ def _add_forms(app: FastAPI, facts: Facts, pages: Pages, guard: Guard) -> None:
                 answer = probe(section, calling_ae=config.node.ae_title) or ANSWERS
                 return pages.page("destinations.html", places=facts.destinations(), answers={name: answer})
         raise NodeError("LF-CON-006", "no destination has this name", "take one of the page of destinations")
+
+
+def _add_login(app: FastAPI, pages: Pages, guard: Guard) -> None:
+    """A page that asks for name and password, and the way out."""
+    ours, home = [Depends(guard.require_token)], f"{guard.prefix}/"
+
+    @app.get("/login")
+    def ask() -> Response:
+        return (
+            RedirectResponse(home, 303)
+            if guard.visitor is not None
+            else pages.fragment("login.html", error=None)
+        )
+
+    @app.post("/login", dependencies=ours)
+    def login(request: Request) -> Response:
+        form = request.state.form
+        try:
+            cookie = guard.access.login(form.get("name", ""), form.get("password", ""), _address(request))
+        except Refused as refused:
+            return pages.fragment("login.html", status=_STATUSES[refused.code], error=refused)
+        return RedirectResponse(home, 303, {"Set-Cookie": cookie})
+
+    @app.post("/logout", dependencies=ours)
+    def logout(request: Request) -> Response:
+        name = guard.visitor.name if guard.visitor is not None else ""
+        cookie = guard.access.logout(request.headers, name, _address(request))
+        return RedirectResponse(f"{guard.prefix}/login", 303, {"Set-Cookie": cookie})
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client is not None else ""

@@ -1,6 +1,6 @@
 """Who may ask the console for what: names it answers to, where forms come from, what a page may load.
 
-There is no login: who reaches the port may look and retry. So it is bound to this machine, or stands
+Without a login (`access`) who reaches the port may look and retry. So it is bound to this machine, or stands
 behind a proxy that asks who it is. What is left is a page of somebody else in the browser of somebody who
 may: it can neither read ours (Host, CORP, frame-ancestors) nor send our forms (Origin, token).
 """
@@ -8,16 +8,20 @@ may: it can neither read ours (Host, CORP, frame-ancestors) nor send our forms (
 from __future__ import annotations
 
 import secrets
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lfmri_node.node.audit.auditor import Auditor
 from lfmri_node.node.config import ConsoleSection
+from lfmri_node.node.console.access import Access, Refused, Visitor
+from lfmri_node.node.console.users import Role
 from lfmri_node.node.errors import ConfigError, NodeError
 
 POLICY = "; ".join(
@@ -42,10 +46,8 @@ HEADERS = {
 }
 _LONGEST_FORM = 4096
 _SAFE = ("GET", "HEAD")
-
-
-class Refused(NodeError):
-    """A request that is not answered."""
+_OPEN = ("/login",)
+_STATUSES = {"LF-CON-002": 421, "LF-CON-010": 503, "LF-CON-015": 401}
 
 
 def is_loopback(host: str) -> bool:
@@ -57,18 +59,19 @@ def is_loopback(host: str) -> bool:
 
 
 def require_safe_binding(section: ConsoleSection) -> None:
-    """Let the console listen where others reach it only behind a proxy.
+    """Let the console listen where others reach it only behind a proxy, or with a login and TLS.
 
     Raises
     ------
     ConfigError
         LF-CON-001.
     """
-    if not (is_loopback(section.host) or section.behind_proxy):
+    secured = section.users_file is not None and section.tls is not None
+    if not (is_loopback(section.host) or section.behind_proxy or secured):
         raise ConfigError(
             "LF-CON-001",
-            f"console.host = {section.host} is reached from other machines, and the console has no login",
-            'leave "127.0.0.1" and use an SSH tunnel; or set behind_proxy and url of a proxy that has one',
+            f"console.host = {section.host} is reached from other machines, without login and TLS",
+            'leave "127.0.0.1" and use an SSH tunnel; or set users_file and tls, or behind_proxy and url',
         )
 
 
@@ -78,12 +81,55 @@ class Guard:
 
     Parameters
     ----------
+    access
+        Who may come in.
     token
-        Stands in every form; only a page of ours can know it.
+        Stands in the forms of whoever has no session; only a page of ours can know it.
     """
 
     section: ConsoleSection
-    token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    access: Access
+    token: str = field(repr=False)
+    _asking: ContextVar[Visitor | None] = field(
+        default_factory=lambda: ContextVar("asking", default=None), repr=False
+    )
+
+    @classmethod
+    def of(cls, section: ConsoleSection, auditor: Auditor) -> Guard:
+        """A guard with a token of its own."""
+        token = secrets.token_urlsafe(32)
+        return cls(section=section, access=Access(section, auditor, token), token=token)
+
+    @property
+    def visitor(self) -> Visitor | None:
+        """Who asks what is being answered; None who has not logged in."""
+        return self._asking.get()
+
+    @property
+    def form_token(self) -> str:
+        """What stands in the forms of the visitor."""
+        visitor = self.visitor
+        return visitor.form_token if visitor is not None else self.token
+
+    def admit(self, scope: Scope, headers: Headers) -> None:
+        """Find out who asks, and whether they may: nobody may anything but log in, unless they are known.
+
+        Raises
+        ------
+        Refused
+            LF-CON-015 who has to log in first, LF-CON-014 whose role is not enough.
+        """
+        path, acts = scope["path"], scope["method"] not in _SAFE
+        browsed = headers.get("sec-fetch-mode", "navigate") == "navigate"
+        visitor = self.access.visitor(headers, acts=acts or browsed)
+        self._asking.set(visitor)
+        if path in _OPEN or path.startswith("/static/"):
+            return
+        if visitor is None:
+            raise Refused("LF-CON-015", "you are not logged in", "log in, or let an admin add you")
+        needed = Role.OPERATOR if acts and path != "/logout" else Role.VIEWER
+        if not visitor.role.may(Role.ADMIN if path.startswith("/users") else needed):
+            raise Refused("LF-CON-014", "your role does not allow this", "ask somebody whose role does")
 
     @property
     def prefix(self) -> str:
@@ -115,7 +161,8 @@ class Guard:
         Refused
             LF-CON-003.
         """
-        allowed = {f"http://{headers.get('host', '')}"}
+        scheme = "http" if self.section.tls is None else "https"
+        allowed = {f"{scheme}://{headers.get('host', '')}"}
         if self.section.url is not None:
             parts = urlsplit(self.section.url)
             allowed.add(f"{parts.scheme}://{parts.netloc}")
@@ -123,7 +170,7 @@ class Guard:
             raise _foreign_form()
 
     async def require_token(self, request: Request) -> None:
-        """Take a form only with the token that stands in ours.
+        """Take a form only with the token that stands in ours; its fields are in ``request.state.form``.
 
         Raises
         ------
@@ -135,8 +182,9 @@ class Guard:
             body += chunk
             if len(body) > _LONGEST_FORM:
                 raise _foreign_form()
-        given = parse_qs(body.decode("latin-1")).get("token", [""])[0]
-        if not secrets.compare_digest(given.encode(), self.token.encode()):
+        request.state.form = {name: values[0] for name, values in parse_qs(body.decode("latin-1")).items()}
+        given = request.state.form.get("token", "")
+        if not secrets.compare_digest(given.encode(), self.form_token.encode()):
             raise _foreign_form()
 
 
@@ -146,6 +194,11 @@ def _foreign_form() -> Refused:
         "this form does not come from a page of the running console",
         "load the page again, then repeat what you did",
     )
+
+
+def _told(refused: NodeError) -> Response:
+    text = f"{refused.code}: {refused.message}; {refused.hint}\n"
+    return PlainTextResponse(text, _STATUSES.get(refused.code, 403))
 
 
 class Guarded:
@@ -174,11 +227,19 @@ class Guarded:
             if scope["method"] not in _SAFE:
                 self._guard.require_own_origin(headers)
         except Refused as refused:
-            text = f"{refused.code}: {refused.message}; {refused.hint}\n"
-            status = 421 if refused.code == "LF-CON-002" else 403
-            await PlainTextResponse(text, status)(scope, receive, with_headers)
+            await _told(refused)(scope, receive, with_headers)
             return
-        await self._app(self._without_prefix(scope), receive, with_headers)
+        inside = self._without_prefix(scope)
+        try:
+            self._guard.admit(inside, headers)
+        except (Refused, ConfigError) as refused:
+            login = f"{self._guard.prefix}/login"
+            asked = headers.get("sec-fetch-mode", "navigate") == "navigate" and scope["method"] in _SAFE
+            leads = asked and refused.code == "LF-CON-015" and self._guard.access.has_login
+            answer = RedirectResponse(login, 303) if leads else _told(refused)
+            await answer(scope, receive, with_headers)
+            return
+        await self._app(inside, receive, with_headers)
 
     def _without_prefix(self, scope: Scope) -> Scope:
         """The request as if the proxy had taken its prefix away, whether it does so or not."""

@@ -11,7 +11,7 @@ from lfmri_node.node import logs
 from lfmri_node.node.config import Config, ConsoleSection
 from lfmri_node.node.errors import ConfigError
 
-_NEEDED = ("fastapi", "uvicorn", "jinja2")
+_NEEDED = ("argon2", "fastapi", "uvicorn", "jinja2")
 
 
 def serve_console(config: Config, *, ready: Callable[[str], None]) -> None:
@@ -22,6 +22,8 @@ def serve_console(config: Config, *, ready: Callable[[str], None]) -> None:
     ConfigError
         LF-CON-001 the address is reached from elsewhere, LF-CON-007 it cannot be used, LF-CON-008 the
         packages of the extra ``console`` are not installed.
+    TlsError
+        LF-NET-043 the certificate or key of the console cannot be used.
     """
     if any(find_spec(name) is None for name in _NEEDED):
         raise ConfigError(
@@ -31,19 +33,25 @@ def serve_console(config: Config, *, ready: Callable[[str], None]) -> None:
         )
     import uvicorn
 
+    from lfmri_node.node.audit.auditor import Auditor
     from lfmri_node.node.console.app import create_app
     from lfmri_node.node.console.guard import Guard, require_safe_binding
 
     require_safe_binding(config.console)
     logs.configure(config.logging.level)
+    context = config.console.tls.settings().context() if config.console.tls is not None else None
     with _bound(config.console) as bound:
-        app = create_app(config, Guard(section=config.console))
-        server = uvicorn.Server(
-            uvicorn.Config(app, log_config=None, access_log=False, server_header=False, proxy_headers=False)
+        app = create_app(config, Guard.of(config.console, Auditor(config)))
+        settings = uvicorn.Config(
+            app, log_config=None, access_log=False, server_header=False, proxy_headers=False
         )
+        settings.load()
+        settings.ssl = context
+        server = uvicorn.Server(settings)
         host, port = bound.getsockname()[:2]
         shown = f", shown as {config.console.url}" if config.console.url else ""
-        ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/{shown}")
+        scheme = "http" if context is None else "https"
+        ready(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/{shown}")
         with suppress(KeyboardInterrupt):  # uvicorn has ended in good order, and raises it again
             server.run(sockets=[bound])
 

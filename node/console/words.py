@@ -16,15 +16,13 @@ _HERE = Path(__file__).parent
 _NOTHING = Markup('<span class="nothing">-</span>')
 
 
-def environment(*, base: str, token: str) -> Environment:
+def environment(*, base: str) -> Environment:
     """The templates, autoescaped; a name that is not given is an error.
 
     Parameters
     ----------
     base
         Path before every address of ours.
-    token
-        See `guard.Guard`.
     """
     made = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
@@ -33,7 +31,7 @@ def environment(*, base: str, token: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {"base": base, "token": token, "reached": reached}
+    made.globals |= {"base": base, "reached": reached}
     made.filters |= {"at": at, "duration": duration, "size": size, "ago": ago}
     made.filters |= {"place": place, "range_of": range_of}
     return made

@@ -12,6 +12,7 @@ from typing import Protocol
 from lfmri_node.dicom_io.errors import DicomIoError
 from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
 from lfmri_node.node import logs
+from lfmri_node.node.audit.auditor import Auditor
 from lfmri_node.node.backoff import Backoff, Patience
 from lfmri_node.node.delivery.proof import Proofs, Prover
 from lfmri_node.node.errors import Drained
@@ -122,6 +123,7 @@ class Delivery:
         drain: Drain,
         backoff: Backoff,
         limit: Patience,
+        auditor: Auditor,
     ) -> None:
         self.channels: Mapping[str, Channel] = {}
         self._ways: dict[str, Channel] = {}
@@ -130,6 +132,7 @@ class Delivery:
         self._backoff = backoff
         self._limit = limit
         self._proofs = Proofs(store)
+        self._auditor = auditor
         self.set_destinations(destinations)
 
     def set_destinations(self, destinations: Sequence[Destination]) -> None:
@@ -183,7 +186,10 @@ class Delivery:
         total = len(self._store.objects(job.key))
         answered = not wanted
         try:
-            for done, receipt in enumerate(channel.destination.send(wanted) if wanted else (), start=1):
+            receipts = (
+                self._auditor.transfer(name, wanted, channel.destination.send(wanted)) if wanted else ()
+            )
+            for done, receipt in enumerate(receipts, start=1):
                 spoke = receipt.dimse_status is not None or receipt.delivered or not receipt.transient
                 answered = answered or spoke
                 self._store.add_receipt(job.key, receipt)

@@ -36,6 +36,7 @@ _CHECKS = {
     "device": device,
     "disk": machine.disk,
     "certificates": certificates.certificates,
+    "worker": machine.worker,
     "callers": network.callers,
     "doors": network.doors,
     "orientation": network.orientation,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 from lfmri_node.dicom_io.objects.validate import program
 from lfmri_node.node.config import Config
 from lfmri_node.node.doctor.findings import Finding, State, ok
 from lfmri_node.node.files import open_to_others, try_to_write
 from lfmri_node.node.layout import Layout
+from lfmri_node.node.worker.sandbox import sandbox
 from lfmri_node.recon.method.modelcard import weights_identity
 from lfmri_node.recon.settings import Method
 
@@ -62,9 +64,33 @@ def disk(config: Config, layout: Layout) -> Iterator[Finding]:
         yield ok("disk", f"{free_gb:.1f} GB free")
 
 
+def worker(config: Config, _layout: Layout) -> Iterator[Finding]:
+    found = sandbox(config.recon.sandbox)
+    if found.no_network and found.no_new_privileges:
+        yield ok("worker", f"{found}, for what parses foreign bytes")
+    else:
+        yield Finding(
+            check="worker",
+            state=State.WARNING,
+            message=f"what parses foreign bytes is not confined: {found}",
+            code="LF-DOC-030",
+            hint="install util-linux 2.38, allow user namespaces (systemd: RestrictNamespaces=user net ipc)",
+        )
+
+
+def _secrets(config: Config) -> Iterator[Path | None]:
+    """Files with passwords and keys."""
+    for section in config.destinations:
+        yield getattr(section, "password_file", None)
+        yield getattr(section, "token_file", None)
+        yield getattr(getattr(section, "tls", None), "key", None)
+    yield config.console.users_file
+    for tls in (config.listener.tls, config.console.tls, config.audit.syslog):
+        yield tls.key if tls is not None else None
+
+
 def privacy(config: Config, layout: Layout) -> Iterator[Finding]:
-    secrets = [getattr(section, "password_file", None) for section in config.destinations]
-    named = [path for path in (config.logging.file, *secrets) if path is not None]
+    named = [path for path in (config.logging.file, *_secrets(config)) if path is not None]
     found = open_to_others([*layout.guarded(), *named])
     if found:
         yield Finding(
@@ -75,4 +101,4 @@ def privacy(config: Config, layout: Layout) -> Iterator[Finding]:
             hint="`chmod go= FILE`; `serve` does it for those below node.data_dir when it starts",
         )
     else:
-        yield ok("privacy", "data directory, databases, logs and passwords are the user's alone")
+        yield ok("privacy", "data directory, databases, logs, passwords and keys are the user's alone")

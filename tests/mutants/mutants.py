@@ -49,6 +49,7 @@ VOLUMES = (
     OBJECTS
     + "test_geometry_of_objects.py::test_highdicom_reads_map_and_segment_as_volumes_at_the_same_place",
 )
+RECEIVE = "tests/dicom_io/receive/"
 FILES = ("tests/node/test_files.py",)
 STATEMENT = ("tests/conformance/test_statement.py",)
 
@@ -851,5 +852,72 @@ MUTANTS = (
         new="passing = False or",
         tests=("tests/node/gateway/test_watch.py::test_a_node_that_is_away_loses_nothing",),
         breaks="while the node is restarted every scan of the day is put aside as failed",
+    ),
+    # Security: who may come in, and what is on record.
+    Mutant(
+        name="tls: a caller without certificate is let in",
+        file="dicom_io/tls.py",
+        old="ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL",
+        new="ssl.CERT_OPTIONAL",
+        tests=(RECEIVE + "test_tls.py::test_a_caller_without_certificate_is_refused",),
+        breaks="whoever reaches the port may send",
+    ),
+    Mutant(
+        name="tls: the revocation list is read and not used",
+        file="dicom_io/tls.py",
+        old="context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF",
+        new="pass",
+        tests=(RECEIVE + "test_tls.py::test_a_certificate_that_proves_nothing",),
+        breaks="a stolen key goes on being believed",
+    ),
+    Mutant(
+        name="tls: any certificate proves any AE title",
+        file="dicom_io/receive/policy.py",
+        old="return self.certificate is None or self.certificate.casefold() in names",
+        new="return True",
+        tests=(RECEIVE + "test_tls.py::test_a_title_bound_to_the_certificate_of_another",),
+        breaks="one gateway can send as another",
+    ),
+    Mutant(
+        name="tls: TLS 1.1 is spoken",
+        file="dicom_io/tls.py",
+        old="context.minimum_version = ssl.TLSVersion.TLSv1_2",
+        new="context.minimum_version = ssl.TLSVersion.TLSv1",
+        tests=(RECEIVE + "test_tls.py::test_versions_that_are_refused",),
+        breaks="PS3.15 B.12 is not kept",
+    ),
+    Mutant(
+        name="console: a form needs no token",
+        file="node/console/guard.py",
+        old="if not secrets.compare_digest(given.encode(), self.form_token.encode()):",
+        new="if False:",
+        tests=("tests/node/console/test_login.py::test_a_form_needs_the_token_of_its_own_session",),
+        breaks="another page can press buttons in an operator's browser",
+    ),
+    Mutant(
+        name="console: a viewer may do everything",
+        file="node/console/guard.py",
+        old="if not visitor.role.may(",
+        new="if not Role.ADMIN.may(",
+        tests=("tests/node/console/test_login.py::test_what_each_role_may",),
+        breaks="roles are words",
+    ),
+    Mutant(
+        name="console: pages are shown before the login",
+        file="node/console/guard.py",
+        old="        if visitor is None:\n            raise",
+        new="        if visitor is None and acts:\n            raise",
+        tests=("tests/node/console/test_login.py::test_nobody_sees_anything_before_the_login",),
+        breaks="patients' images are there for everybody",
+    ),
+    Mutant(
+        name="audit: the place moves on before the repository has the line",
+        file="node/audit/syslog.py",
+        old='            raise ConnectionResetError("the repository has hung up")',
+        new="            pass",
+        tests=(
+            "tests/node/audit/test_trail.py::test_a_repository_gets_everything_although_it_is_away_at_times",
+        ),
+        breaks="events are lost while the repository is away",
     ),
 )

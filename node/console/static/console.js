@@ -27,6 +27,7 @@ function follow(region) {
     if (!document.hidden) {
       try {
         const answer = await fetch(region.dataset.live, { credentials: "same-origin" });
+        if (answer.status === 401) return location.reload();
         if (!answer.ok || answer.redirected) throw new Error(answer.status);
         const text = await answer.text();
         if (text !== shown) {

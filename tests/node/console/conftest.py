@@ -74,7 +74,7 @@ def start_console() -> Iterator[Callable[[Path], Console]]:
             stack.callback(process.terminate)
             assert process.stdout is not None
             said = process.stdout.readline()
-            assert said.startswith("console: http://"), process.communicate()
+            assert said.startswith(("console: http://", "console: https://")), said
             port = urlsplit(said.split()[1].rstrip(",")).port
             return Console(port or 0, process)
 

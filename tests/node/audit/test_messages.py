@@ -1,0 +1,75 @@
+"""Every message is one of the schema (PS3.15 A.5.1) and holds what its table in A.5.3 asks for."""
+
+import json
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+from lfmri_node.node.audit.messages import Message, Speaker, destination
+from lfmri_node.node.audit.xml import to_xml
+from lfmri_node.node.config import DicomDestinationSection, OrthancDestinationSection
+
+SCHEMA = etree.RelaxNG(etree.parse(Path(__file__).with_name("schema.rng")))
+SPEAKER = Speaker(ae_title="LFMRI")
+PACS = destination(
+    DicomDestinationSection(kind="dicom", name="pacs", host="pacs.example.org", port=104, ae_title="PACS")
+)
+ORTHANC = destination(OrthancDestinationSection(kind="orthanc", name="o", url="https://o.example.org:8042"))
+WHOSE = ("4711", "1.2.3")
+CLASSES = ["1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.30"]
+
+MESSAGES: dict[str, tuple[Message, str, str | None]] = {
+    "start": (SPEAKER.application(started=True), "110100", "110120"),
+    "stop": (SPEAKER.application(started=False), "110100", "110121"),
+    "attach": (SPEAKER.network_entry(attached=True), "110108", "110124"),
+    "detach": (SPEAKER.network_entry(attached=False), "110108", "110125"),
+    "received": (SPEAKER.received("GATEWAY", WHOSE, CLASSES[:1]), "110104", None),
+    "received from nobody": (SPEAKER.received("SCANNER", ("", ""), CLASSES[:1]), "110104", None),
+    "begins": (SPEAKER.begins(PACS, WHOSE, CLASSES), "110102", None),
+    "sent": (SPEAKER.sent(ORTHANC, WHOSE, CLASSES, missing=0), "110104", None),
+    "sent in part": (SPEAKER.sent(PACS, WHOSE, [], missing=3), "110104", None),
+    "alert": (SPEAKER.alert("LF-NET-041", "no TLS handshake", "192.0.2.1"), "110113", "110126"),
+    "login": (SPEAKER.login("anna", "192.0.2.1", succeeded=True), "110114", "110122"),
+    "vain login": (SPEAKER.login("\x00<anna>", "192.0.2.1", succeeded=False), "110114", "110122"),
+    "logout": (SPEAKER.logout("anna", "192.0.2.1"), "110114", "110123"),
+}
+
+
+def parsed(message: Message) -> etree._Element:
+    """After the way that it takes: a line of JSON, then XML."""
+    return etree.fromstring(to_xml(json.loads(json.dumps(message.to_document()))))
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_the_schema_accepts_it(name: str) -> None:
+    message, event, kind = MESSAGES[name]
+    document = parsed(message)
+    SCHEMA.assertValid(document)
+    assert document.xpath("string(EventIdentification/EventID/@csd-code)") == event
+    assert document.xpath("string(EventIdentification/EventTypeCode/@csd-code)") == (kind or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome"), [("sent", "0"), ("sent in part", "4"), ("login", "0"), ("vain login", "4")]
+)
+def test_the_outcome_is_told(name: str, outcome: str) -> None:
+    assert parsed(MESSAGES[name][0]).xpath("string(EventIdentification/@EventOutcomeIndicator)") == outcome
+
+
+@pytest.mark.parametrize("name", ["received", "begins", "sent"])
+def test_a_transfer_names_source_destination_study_and_patient(name: str) -> None:
+    document = parsed(MESSAGES[name][0])
+    assert sorted(document.xpath("ActiveParticipant/RoleIDCode/@csd-code")) == ["110152", "110153"]
+    assert document.xpath("ActiveParticipant[@UserIsRequestor='true']/RoleIDCode/@csd-code") == ["110153"]
+    said = "ParticipantObjectIdentification[ParticipantObjectIDTypeCode/@csd-code='{}']/@ParticipantObjectID"
+    assert document.xpath(said.format("110180")) == [WHOSE[1]]
+    assert document.xpath(said.format("2")) == [WHOSE[0]]
+
+
+def test_instances_are_counted_by_class() -> None:
+    found = parsed(MESSAGES["sent"][0]).xpath("//SOPClass")
+    assert {item.get("UID"): item.get("NumberOfInstances") for item in found} == {
+        CLASSES[0]: "2",
+        CLASSES[2]: "1",
+    }
