@@ -42,9 +42,7 @@ def marked(make_scan):
     """``marked(name, ...)``: a scan whose header says the marks, in a file whose name is one."""
 
     def make(name: str, **options: object) -> Path:
-        identity = ScanIdentity(
-            patient_id=PATIENT_ID, patient_name=NAME, study_instance_uid=STUDY, accession_number=ACCESSION
-        )
+        identity = ScanIdentity(patient_id=PATIENT_ID, patient_name=NAME, study_instance_uid=STUDY)
         path = make_scan(f"{FILE}-{name}.h5", identity=identity, **options)
         with h5py.File(path, "r+") as file:
             text = file["dataset/xml"][0].decode()
