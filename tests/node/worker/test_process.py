@@ -148,6 +148,7 @@ def task_in(tmp_path: Path) -> dict[str, object]:
         "work": str(tmp_path / "work"),
         "objects": str(tmp_path / "objects"),
         "created_at": "2026-01-01T00:00:00+00:00",
+        "identity": None,
     }
 
 
