@@ -46,12 +46,22 @@ class Arrivals:
         A file has settled when it has looked the same for so long, by our own clock.
     suffixes
         In lower case; of other names nothing is looked at. Empty: every name.
+    ignored
+        Ends of names, in lower case, that are left alone beside the temporary ones.
     """
 
-    def __init__(self, folder: Path, *, settle_s: float, suffixes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        settle_s: float,
+        suffixes: tuple[str, ...] = (),
+        ignored: tuple[str, ...] = (),
+    ) -> None:
         self._folder = folder
         self._settle_s = settle_s
         self._suffixes = suffixes
+        self._ignored = (*_TEMPORARY, *ignored)
         self._seen: dict[Arrival, float] = {}
 
     def settled(self) -> list[Arrival]:
@@ -76,7 +86,7 @@ class Arrivals:
         with os.scandir(self._folder) as entries:
             for entry in entries:
                 name = entry.name.lower()
-                if name.startswith(".") or name.endswith(_TEMPORARY):
+                if name.startswith(".") or name.endswith(self._ignored):
                     continue
                 if self._suffixes and not name.endswith(self._suffixes):
                     continue

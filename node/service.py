@@ -132,7 +132,7 @@ class Service:
             received = self._wrap(ingest.received) if self._wrap else ingest.received
             settings = listener_settings(self._config, self._layout)
             listener = Listener(settings, received, ingest.reported, auditor.refused)
-            doors = Doors(self._config, self._layout, listener.spool, received)
+            doors = Doors(self._config, self._layout, listener.spool, received, store)
             vitals = _vitals(listener, doors, engine, worker, drain, delivery)
             stack.enter_context(Monitor(self._config, vitals, version=software_version()))
             with _named_errors():

@@ -25,6 +25,10 @@ EXAMPLES = {
         "lfmri-node send scan.h5 --to LFMRI@node.example.org:11112",
         "lfmri-node send scan.h5 --to LFMRI@10.20.30.40:11112 --identity who.toml",
     ),
+    "gateway": (
+        "lfmri-node gateway watch folder --to LFMRI@node.example.org:11112",
+        "lfmri-node gateway watch folder --to LFMRI@10.20.30.40:11112 --once",
+    ),
     "reconstruct": (
         "lfmri-node reconstruct scan.h5 --out folder",
         "lfmri-node reconstruct scan.h5 --out folder --method cg-sense --json",

@@ -28,6 +28,7 @@ from lfmri_node.node.cli.options import (
     ConfigOption,
     DeviceName,
     Every,
+    GatewayAction,
     Group,
     Identity,
     InputFile,
@@ -112,6 +113,52 @@ def send(
         print_json({"ae_title": address.ae_title, "accepted": accepted})
     else:
         typer.echo(f"{len(receipts)} Raw Data object(s) accepted by {address.ae_title}")
+
+
+@app.command(epilog=examples("gateway"))
+def gateway(
+    action: Annotated[GatewayAction, typer.Argument(help="watch: send what appears in the folder.")],
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="The export folder.")],
+    to: Annotated[str, typer.Option(help="The node, as AET@host:port.")],
+    convert: Annotated[
+        str | None, typer.Option(help="Program that makes ISMRMRD of a file: 'command {in} {out}'; no shell.")
+    ] = None,
+    convert_limit: Annotated[float, typer.Option(min=1.0, help="Seconds it may take for a file.")] = 600.0,
+    settle: Annotated[float, typer.Option(min=0.1, help="Seconds that a file must not have changed.")] = 10.0,
+    once: Annotated[bool, typer.Option("--once", help="Try every file, and end.")] = False,
+    calling_ae: Annotated[str, typer.Option(callback=ae_title, help="Our own AE title.")] = "GATEWAY",
+    patient_id: PatientId = None,
+    patient_name: PatientName = None,
+    study_uid: StudyUid = None,
+    accession: Accession = None,
+    identity: Identity = None,
+    group: Group = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    json: JsonOption = False,
+) -> None:
+    """Watch a scanner's export folder: convert, send, try again while the node is away. Exit 1: failed."""
+    from lfmri_node.node.gateway.address import parse_address
+
+    parse_address(to, client_tls(tls_ca, tls_cert, tls_key))
+    given = attributes(identity, patient_id, patient_name, study_uid, accession)
+    named = {"--group": group, "--tls-ca": tls_ca, "--tls-cert": tls_cert, "--tls-key": tls_key}
+    options = ["--to", to, "--calling-ae", calling_ae]
+    options += [text for name, value in named.items() if value is not None for text in (name, str(value))]
+    from lfmri_node.node.gateway.command import watch_folder
+
+    report = watch_folder(
+        folder.absolute(),
+        tuple(options),
+        given=given,
+        convert=convert,
+        convert_limit_s=convert_limit,
+        settle_s=settle,
+        once=once,
+    )
+    if not report.print(as_json=json, once=once):
+        raise typer.Exit(EXIT_ERROR)
 
 
 @app.command(epilog=examples("reconstruct"))

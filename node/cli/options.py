@@ -30,6 +30,7 @@ Version = Annotated[
 ]
 MethodName = Literal["lf-mri", "wavelet", "l1-wavelet", "cg-sense", "zero-filled"]
 DeviceName = Literal["auto", "cpu", "cuda"]
+GatewayAction = Literal["watch"]
 PacsName = Literal["auto", "orthanc", "embedded"]
 ShellName = Literal["bash", "zsh"]
 RoleName = Literal["viewer", "operator", "admin"]

@@ -26,6 +26,7 @@ class MrdSection(Section):
     request_timeout_s: Seconds = 30.0
     network_timeout_s: Seconds = 600.0
     stream_limit_s: Seconds = 14_400.0
+    images_limit_s: Seconds = 3600.0
     max_gb: Annotated[Gigabytes, Field(gt=0)] = 64.0
     allow: tuple[StreamingCaller, ...] = Field(default=(), strict=False)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from ipaddress import ip_network
 
 from lfmri_node.dicom_io.receive.spool import Spool
 from lfmri_node.node import logs
-from lfmri_node.node.config import Config
+from lfmri_node.node.config import Config, MrdSection
+from lfmri_node.node.doors.back import ImagesBack
 from lfmri_node.node.doors.folder import FolderDoor, FolderSettings
 from lfmri_node.node.doors.intake import Intake, Received
 from lfmri_node.node.doors.mrd import Caller, MrdDoor, MrdSettings
 from lfmri_node.node.doors.streams import Streams
 from lfmri_node.node.errors import JobError
+from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.layout import Layout
 
 
@@ -25,16 +28,30 @@ class Doors:
         Open.
     received
         Makes a job of a measurement that is safe in the spool.
+    table
+        Says how far jobs are.
     """
 
-    def __init__(self, config: Config, layout: Layout, spool: Spool, received: Received) -> None:
+    def __init__(
+        self, config: Config, layout: Layout, spool: Spool, received: Received, table: Ledger
+    ) -> None:
         self._intake = Intake(spool=spool, folder=layout.spool, received=received)
         self._streams = Streams(
             layout.spool,
             max_bytes=int(config.mrd.max_gb * 2**30),
             min_free_bytes=int(config.listener.free_space_floor_gb * 2**30),
         )
-        self._mrd = _mrd_door(config, self._streams, self._intake)
+        stopped = threading.Event()
+        images = ImagesBack(table, layout, limit_s=config.mrd.images_limit_s, stopped=stopped)
+        self._mrd = None
+        if config.mrd.allow:
+            self._mrd = MrdDoor(
+                _settings(config.mrd),
+                streams=self._streams,
+                intake=self._intake,
+                images=images,
+                stopped=stopped,
+            )
         patience_s = config.listener.incomplete_after_s
         self._folders = [
             FolderDoor(FolderSettings(patience_s=patience_s, **section.model_dump()), self._intake)
@@ -83,11 +100,8 @@ class Doors:
             self._mrd.end()
 
 
-def _mrd_door(config: Config, streams: Streams, intake: Intake) -> MrdDoor | None:
-    section = config.mrd
-    if not section.allow:
-        return None
-    settings = MrdSettings(
+def _settings(section: MrdSection) -> MrdSettings:
+    return MrdSettings(
         host=section.host,
         port=section.port,
         callers=tuple(
@@ -99,4 +113,3 @@ def _mrd_door(config: Config, streams: Streams, intake: Intake) -> MrdDoor | Non
         silence_s=section.network_timeout_s,
         stream_s=section.stream_limit_s,
     )
-    return MrdDoor(settings, streams=streams, intake=intake)

@@ -79,8 +79,9 @@ class MrdDoor:
     Parameters
     ----------
     images
-        Gives the messages of the images that a sender asked for, once they are reconstructed; each is
-        whole. None where no images are sent.
+        Gives the messages of the images that a sender asked for, in pieces, once they are there.
+    stopped
+        Set when nobody is let in any more; nobody waits for images from then on.
     """
 
     def __init__(
@@ -89,7 +90,8 @@ class MrdDoor:
         *,
         streams: Streams,
         intake: Intake,
-        images: Callable[[Taken], Iterator[bytes]] | None = None,
+        images: Callable[[Taken], Iterator[bytes]],
+        stopped: threading.Event,
     ) -> None:
         self._settings = settings
         self._streams = streams
@@ -100,7 +102,7 @@ class MrdDoor:
         self._open: dict[socket.socket, str] = {}
         self._threads: list[threading.Thread] = []
         self._left: set[Path] = set()
-        self._stopped = threading.Event()
+        self._stopped = stopped
         self._listening: socket.socket | None = None
 
     @property
@@ -197,9 +199,8 @@ class MrdDoor:
                 if isinstance(taken, DoorError):
                     _say(connection, _error_document(taken))
                     return
-                if taken.images and self._images is not None:
-                    for message in self._images(taken):
-                        connection.sendall(message)
+                for piece in self._images(taken) if taken.images else ():
+                    connection.sendall(piece)
                 _say(connection, _taken_document(taken))
         except OSError:  # the sender is gone: its measurement is a job all the same
             self._tally.note("LF-DOR-012", "the sender of a stream left before it was answered", host)

@@ -72,7 +72,8 @@ def send_file(
     Raises
     ------
     NodeError
-        As `wrapping_of`; LF-DEL-020 the node did not accept an object: its status is in the message.
+        As `wrapping_of`; LF-DEL-020 the node did not accept an object: its status is in the message;
+        LF-DEL-022 it cannot now, or is not there.
     ReconError, DicomIoError
         The file is no ISMRMRD file, its header is damaged, or an attribute is illegal.
     """
@@ -93,7 +94,7 @@ def send_file(
         for done, receipt in enumerate(send_objects(peer, parts), start=1):
             if not receipt.delivered:
                 raise NodeError(
-                    "LF-DEL-020",
+                    "LF-DEL-022" if receipt.transient or receipt.dimse_status is None else "LF-DEL-020",
                     f"{address.ae_title} did not accept part {done} of {len(parts)}: {_reason(receipt)}",
                     "the node's log tells more; sending again is safe",
                 )

@@ -189,7 +189,7 @@ def test_send_needs_an_address_a_patient_and_a_node(make_scan, run_here) -> None
     for options, code in (
         (("--to", "nowhere"), "LF-CFG-006"),
         (("--to", "LFMRI@127.0.0.1:1"), "LF-CFG-007"),
-        (("--to", "LFMRI@127.0.0.1:1", "--patient-id", "X"), "LF-DEL-020"),
+        (("--to", "LFMRI@127.0.0.1:1", "--patient-id", "X"), "LF-DEL-022"),
     ):
         done = run_here("send", scan, *options)
         assert done.returncode == 1

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
 import ismrmrd
+import numpy as np
 import pytest
 from mrd_client import Sender, messages, stream
 from open_doors import IDENTITY, MRD, port_of
 from pydicom import dcmread
+from pydicom.uid import MRImageStorage
 
 from lfmri_node.dicom_io.raw_data.payload import open_payload
 from lfmri_node.dicom_io.raw_data.received import recall_measurement
 from lfmri_node.node.doors.streams import kept_streams
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.recon.mrd.file import open_mrd
+from lfmri_node.recon.types import ScanIdentity
 
 
 @pytest.fixture
@@ -78,8 +82,6 @@ def test_the_serializer_of_ismrmrd_is_understood_and_understands_the_answer(stre
 
 
 def _pulse():
-    import numpy as np
-
     return np.arange(10, dtype=np.uint32).reshape(2, 5)
 
 
@@ -179,3 +181,26 @@ def test_sigterm_lets_a_stream_end_and_cuts_off_one_that_does_not(node, make_sca
     assert Path(node.layout.spool / "streams").exists()
     node.start()
     assert [note.code for note in kept_streams(node.layout.spool)] == ["LF-DOR-001"]
+
+
+@pytest.mark.parametrize("identity", [IDENTITY, ScanIdentity()], ids=["delivered", "held"])
+def test_images_come_back_on_the_same_connection_when_the_sender_asks(
+    streaming, make_scan, pacs, identity
+) -> None:
+    said, images = stream(port_of(streaming), make_scan(identity=identity), "lfmri-images.xml")
+    assert said["job"]
+    assert [image.matrix for image in images] == [(64, 64, 1)] * 3
+    assert max(image.array.max() for image in images) == 4095
+    assert all("RESEARCH" in image.attributes for image in images)
+    positions = [struct.unpack_from("<3f", image.head, 36) for image in images]
+    assert [round(z, 3) for _, _, z in positions] == [0.0, 6.0, 12.0]
+    if identity is IDENTITY:
+        streaming.wait_finished()
+        delivered = [dcmread(item.path) for item in pacs.instances()]
+        planes = {
+            round(float(item.ImagePositionPatient[2]), 3): item.pixel_array
+            for item in delivered
+            if item.SOPClassUID == MRImageStorage
+        }
+        for image, (_, _, z) in zip(images, positions, strict=True):
+            assert np.corrcoef(image.array.ravel(), planes[round(z, 3)].ravel())[0, 1] > 0.999

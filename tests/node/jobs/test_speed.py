@@ -18,28 +18,22 @@ def ledger(tmp_path: Path):
     table = tmp_path / "data" / "state" / "node.sqlite"
     Store(table).close()
     with closing(sqlite3.connect(table)) as connection, connection:
-        columns = [row[1] for row in connection.execute("PRAGMA table_info(jobs)")]
-        insert = f"INSERT INTO jobs ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+
+        def add(**row: object) -> None:
+            """What is not said has the table's default."""
+            names, places = ", ".join(row), ", ".join("?" * len(row))
+            connection.execute(f"INSERT INTO jobs ({names}) VALUES ({places})", list(row.values()))
+
         for n, stage in enumerate(("sent", "encoded", "quarantined", "received")):
             at = (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=n)).isoformat()
-            row = dict.fromkeys(columns)
-            row |= {"source_sha256": "", "calling_ae": "", "attempts": 0, "recipe": "{}", "summary": "{}"}
-            row |= {"priority": 0}
+            row = {"source_sha256": "", "calling_ae": "", "attempts": 0, "recipe": "{}", "summary": "{}"}
             row |= {"received_at": at, "updated_at": at}
-            parent = {"key": f"{n}" * 64, "stage": "decoded", "finished_at": at}
             if stage == "received":
-                parent |= {"stage": "received", "finished_at": None}
-            connection.execute(insert, list({**row, **parent}.values()))
-            if stage != "received":
-                scan = {
-                    "key": f"{n}a" * 32,
-                    "parent": f"{n}" * 64,
-                    "contrast": 0,
-                    "repetition": 0,
-                    "stage": stage,
-                }
-                scan["finished_at"] = at if stage == "sent" else None
-                connection.execute(insert, list({**row, **scan}.values()))
+                add(**row, key=f"{n}" * 64, stage="received")
+                continue
+            add(**row, key=f"{n}" * 64, stage="decoded", finished_at=at)
+            scan = {"key": f"{n}a" * 32, "parent": f"{n}" * 64, "contrast": 0, "repetition": 0}
+            add(**row, **scan, stage=stage, finished_at=at if stage == "sent" else None)
     with closing(Ledger(table)) as ledger:
         yield ledger
 
