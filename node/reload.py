@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from lfmri_node.dicom_io.receive.listener import Listener
 from lfmri_node.node import logs
 from lfmri_node.node.audit.auditor import Auditor
 from lfmri_node.node.config import Config
-from lfmri_node.node.delivery.deliver import Delivery
+from lfmri_node.node.delivery.deliver import Delivery, Destination
 from lfmri_node.node.delivery.destinations import destinations_of
 from lfmri_node.node.errors import ConfigError, JobError, NodeError
 from lfmri_node.node.files import write_text
@@ -160,8 +160,7 @@ class Live:
         destinations = destinations_of(config)
         require_secrets(config)
         if config.destinations != present.destinations:
-            self.engine.set_destinations(tuple(item.name for item in destinations))
-            self.delivery.set_destinations(destinations)
+            self._deliver_to(destinations)
         self.listener.policy = access_policy(config)
         self.ingest.config = config
         self.auditor.destinations = config.destinations
@@ -170,6 +169,16 @@ class Live:
         self.watcher.start()
         logs.set_level(config.logging.level)
         return config, reloaded
+
+    def _deliver_to(self, destinations: Sequence[Destination]) -> None:
+        """Change the destinations, or where a database cannot be written nothing."""
+        before = [channel.destination for channel in self.delivery.channels.values()]
+        self.delivery.set_destinations(destinations)
+        try:
+            self.engine.set_destinations(tuple(self.delivery.channels))
+        except JobError:
+            self.delivery.set_destinations(before)
+            raise
 
 
 def obey(live: Live, present: Config, reread: Callable[[], Config]) -> Config:

@@ -12,16 +12,20 @@ from pathlib import Path
 from statistics import median
 
 from lfmri_node.dicom_io.errors import DicomIoError
+from lfmri_node.dicom_io.raw_data.context import context_of
 from lfmri_node.dicom_io.raw_data.payload import open_payload, verify
 from lfmri_node.dicom_io.raw_data.received import parse_measurement
 from lfmri_node.dicom_io.raw_data.unassigned import from_header, missing_identity
 from lfmri_node.dicom_io.types import StudyContext
+from lfmri_node.dicom_io.uids import name_uid
 from lfmri_node.node.config import Config
 from lfmri_node.node.errors import NodeError
 from lfmri_node.node.jobs.figures import Figures
 from lfmri_node.node.jobs.recipe import Recipe
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.offline.asked import is_raw_data
+from lfmri_node.node.rules import Answer, Facts, Rule, explain
+from lfmri_node.node.worker.facts import header_facts
 from lfmri_node.node.worker.process import TimeLimit
 from lfmri_node.node.worker.stages import check_geometry, check_identity
 from lfmri_node.recon.errors import ReconError
@@ -61,6 +65,10 @@ class ScanExplained:
 
     Parameters
     ----------
+    pipelines
+        Every pipeline of the configuration in order, and why it fits or not: the first that fits is used.
+    used
+        Pipeline ("" for none), method, fallback, lesion, weights, destinations.
     conditions
         What is known without computing; noise, motion and coils are measured when it is reconstructed.
     fallback_because
@@ -73,6 +81,8 @@ class ScanExplained:
     contrast: int
     repetition: int
     header: Mapping[str, object]
+    pipelines: tuple[Answer, ...]
+    used: Mapping[str, object]
     conditions: tuple[Condition, ...]
     fallback_because: tuple[tuple[str, str], ...]
     expected_s: float | None
@@ -84,6 +94,8 @@ class ScanExplained:
             "contrast": self.contrast,
             "repetition": self.repetition,
             "header": dict(self.header),
+            "pipelines": [{"name": a.rule, "fits": a.fits, "why": a.why} for a in self.pipelines],
+            "used": dict(self.used),
             "conditions": [item.to_json() for item in self.conditions],
             "fallback_because": [{"code": code, "message": text} for code, text in self.fallback_because],
             "expected_s": self.expected_s,
@@ -97,6 +109,8 @@ class Explanation:
 
     Parameters
     ----------
+    reader
+        Reading directions of the gateway.
     refused
         ``code``, ``message``, ``hint`` where nothing would be reconstructed.
     identity
@@ -105,7 +119,7 @@ class Explanation:
         What of it nobody names: the scan is reconstructed and held until somebody does.
     """
 
-    recipe: Mapping[str, object]
+    reader: Mapping[str, object]
     identity: str
     missing: tuple[str, ...]
     refused: Mapping[str, str] | None
@@ -114,7 +128,7 @@ class Explanation:
     def to_json(self) -> dict[str, object]:
         """JSON-able form."""
         return {
-            "recipe": dict(self.recipe),
+            "reader": dict(self.reader),
             "identity": self.identity,
             "missing": list(self.missing),
             "refused": dict(self.refused) if self.refused is not None else None,
@@ -125,15 +139,15 @@ class Explanation:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
     measurement: Measurement
-    context: StudyContext | None
+    context: StudyContext
+    missing: tuple[str, ...]
+    calling_ae: str
     given: frozenset[str] = frozenset()
 
-    @property
-    def missing(self) -> tuple[str, ...]:
-        sha256 = self.measurement.source_sha256
-        if self.context is not None:
-            return missing_identity(self.context, sha256)
-        return from_header(self.measurement.stated, sha256).missing
+    def facts(self, scan: RawScan, calling_ae: str) -> Facts:
+        """What rules ask about."""
+        stated, sender = self.measurement.stated, calling_ae or self.calling_ae
+        return header_facts(self.context, scan.sequence, stated, calling_ae=sender)
 
 
 def explain_file(source: Path, config: Config, *, calling_ae: str, group: str | None) -> Explanation:
@@ -145,29 +159,26 @@ def explain_file(source: Path, config: Config, *, calling_ae: str, group: str | 
         The weights are missing or altered.
     """
     recipe = Recipe.of(config, calling_ae)
-    used = {
-        "method": recipe.recon.method.value,
-        "fallback": recipe.recon.fallback.value,
-        "lesion": recipe.recon.lesion.value,
-        "weights": _card(recipe).name if recipe.recon.method is Method.LF_MRI else None,
-        **{name: value for name, value in recipe.reader.items() if value is not None},
-        "destinations": [section.name for section in config.destinations],
-    }
-    refused = None
+    is_dicom, refused = is_raw_data(source, {}, group), None
     missing: tuple[str, ...] = ()
     scans: tuple[ScanExplained, ...] = ()
     try:
         with _opened(source, recipe, group) as found:
             missing = found.missing
             raw = [found.measurement.scan(*pair) for pair in found.measurement.scans]
-            scans = tuple(_explained(scan, recipe, config) for scan in raw)
-            if found.context is not None:
+            scans = tuple(_explained(scan, found.facts(scan, calling_ae), recipe, config) for scan in raw)
+            if is_dicom:
                 check_identity(found.measurement.identity, found.context, found.given)
             check_geometry(raw)
     except (ReconError, DicomIoError, NodeError) as error:
         refused = {"code": error.code, "message": error.message, "hint": error.hint}
-    identity = "dicom" if is_raw_data(source, {}, group) else "header"
-    return Explanation(recipe=used, identity=identity, missing=missing, refused=refused, scans=scans)
+    return Explanation(
+        reader={name: value for name, value in recipe.reader.items() if value is not None},
+        identity="dicom" if is_dicom else "header",
+        missing=missing,
+        refused=refused,
+        scans=scans,
+    )
 
 
 @contextmanager
@@ -175,7 +186,9 @@ def _opened(source: Path, recipe: Recipe, group: str | None) -> Iterator[_Found]
     reader = ReaderSettings(**dict(recipe.reader), group=group)
     if not is_raw_data(source, {}, group):
         with open_measurement(source, settings=reader) as measurement:
-            yield _Found(measurement=measurement, context=None)
+            stated = from_header(measurement.stated, measurement.source_sha256)
+            context = context_of(stated.attributes, name_uid("raw object", measurement.source_sha256))
+            yield _Found(measurement=measurement, context=context, missing=stated.missing, calling_ae="")
         return
     received = parse_measurement([source])
     verify(received.parts)
@@ -184,14 +197,21 @@ def _opened(source: Path, recipe: Recipe, group: str | None) -> Iterator[_Found]
         open_payload(received.parts) as window,
         open_measurement(window, sha256=received.sha256, settings=reader) as measurement,
     ):
-        yield _Found(measurement=measurement, context=received.context, given=received.given)
+        yield _Found(
+            measurement=measurement,
+            context=received.context,
+            missing=missing_identity(received.context, received.sha256),
+            calling_ae=received.calling_ae,
+            given=received.given,
+        )
 
 
 def _card(recipe: Recipe) -> ModelCard:
     return read_card(Path(recipe.weights) if recipe.weights else shipped_weights())
 
 
-def _explained(scan: RawScan, recipe: Recipe, config: Config) -> ScanExplained:
+def _explained(scan: RawScan, facts: Facts, measured: Recipe, config: Config) -> ScanExplained:
+    recipe = measured.chosen(facts)
     card = _card(recipe) if recipe.recon.method is Method.LF_MRI else None
     sampled = [scan.load(s).sampled for s in range(scan.n_slices)]
     n_coils = min(scan.n_coils, recipe.recon.n_virtual_coils or scan.n_coils)
@@ -226,6 +246,15 @@ def _explained(scan: RawScan, recipe: Recipe, config: Config) -> ScanExplained:
         contrast=scan.contrast,
         repetition=scan.repetition,
         header=header,
+        pipelines=tuple(explain([Rule.of(p.name, p.only.conditions()) for p in config.pipelines], facts)),
+        used={
+            "pipeline": recipe.rule,
+            "method": recipe.recon.method.value,
+            "fallback": recipe.recon.fallback.value,
+            "lesion": recipe.recon.lesion.value,
+            "weights": card.name if card is not None else None,
+            "destinations": [name for name, goes in recipe.routed.items() if goes],
+        },
         conditions=conditions,
         fallback_because=tuple((reason.code, reason.message) for reason in reasons),
         expected_s=_expected_s(config, recipe, scan.n_slices),

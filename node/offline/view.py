@@ -85,7 +85,7 @@ def print_explanation(found: Explanation, *, as_json: bool) -> None:
     rows: list[tuple[object, object]] = [("identity", _IDENTITY[found.identity])]
     if found.missing:
         rows.append(("HELD", f"nobody names {', '.join(found.missing)}; see `lfmri-node assign`"))
-    rows += [(name, _words(value)) for name, value in found.recipe.items()]
+    rows += [(name, _words(value)) for name, value in found.reader.items()]
     if found.refused is not None:
         rows.append((f"REFUSED {found.refused['code']}", found.refused["message"]))
         rows.append(("what to do", found.refused["hint"]))
@@ -93,6 +93,8 @@ def print_explanation(found: Explanation, *, as_json: bool) -> None:
     for scan in found.scans:
         title = f"contrast {scan.contrast}, repetition {scan.repetition}"
         rows = [(name, _words(value)) for name, value in scan.header.items()]
+        rows += [(f"pipeline {a.rule} {'fits' if a.fits else 'does not fit'}", a.why) for a in scan.pipelines]
+        rows += [(name, _words(value or None)) for name, value in scan.used.items()]
         rows += [(f"falls back {code}", text) for code, text in scan.fallback_because]
         rows.append(("expected", "unknown" if scan.expected_s is None else f"{scan.expected_s:g} s"))
         rows.append(("a stage is stopped after", f"{scan.limit_s:g} s"))
@@ -116,7 +118,7 @@ _INSIDE = {True: "yes", False: "NO", None: "no range"}
 def _words(value: object) -> object:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
-    return "not stated" if value is None else value
+    return "none" if value is None else value
 
 
 def lesion_rows(found: Mapping[str, object]) -> list[tuple[object, object]]:

@@ -29,7 +29,7 @@ def test_a_scan_like_those_of_the_training(tmp_path: Path, config: Config) -> No
     assert scan.fallback_because == ()
     assert all(condition.inside for condition in scan.conditions)
     assert {condition.name: condition.value for condition in scan.conditions}["acceleration"] > 1
-    assert found.recipe["weights"] == "lfmri-v4"
+    assert scan.used["weights"] == "lfmri-v4"
     assert scan.limit_s == 300 + 2 * 30
     assert scan.expected_s is None  # nothing is on record yet
 
@@ -64,9 +64,33 @@ def test_geometry_that_is_none_is_refused_and_explained_all_the_same(make_scan, 
     assert found.scans[0].header["geometry_known"] is False
 
 
+def test_every_pipeline_says_why_it_fits_or_not_and_the_first_that_fits_is_used(
+    make_scan, tmp_path: Path
+) -> None:
+    pacs = {"kind": "dicom", "host": "h", "port": 104, "ae_title": "P"}
+    document = {
+        "pipelines": [
+            {"name": "knee", "only": {"protocol": "knee*"}, "method": "cg-sense"},
+            {"name": "test", "only": {"protocol": "test"}, "method": "zero-filled", "destinations": ["b"]},
+            {"name": "rest", "only": {}, "method": "wavelet"},
+        ],
+        "destinations": [{**pacs, "name": "a"}, {**pacs, "name": "b"}],
+    }
+    config = from_document(document, base=tmp_path, name="test")
+    (scan,) = explain_file(make_scan(), config, calling_ae="", group=None).scans
+    assert [(answer.rule, answer.fits) for answer in scan.pipelines] == [
+        ("knee", False),
+        ("test", True),
+        ("rest", True),
+    ]
+    assert scan.pipelines[0].why == "protocol is 'test', wanted 'knee*'"
+    assert (scan.used["pipeline"], scan.used["method"]) == ("test", "zero-filled")
+    assert scan.used["destinations"] == ["b"]
+
+
 def test_a_gateways_own_settings_are_told(make_scan, config: Config) -> None:
-    assert explain_file(make_scan(), config, calling_ae="TURNED", group=None).recipe["fft_sign"] == 1
-    assert explain_file(make_scan(), config, calling_ae="", group=None).recipe["fft_sign"] == -1
+    assert explain_file(make_scan(), config, calling_ae="TURNED", group=None).reader["fft_sign"] == 1
+    assert explain_file(make_scan(), config, calling_ae="", group=None).reader["fft_sign"] == -1
 
 
 def test_a_file_that_is_none_is_explained_too(tmp_path: Path, config: Config) -> None:
