@@ -6,7 +6,7 @@ BIN    := .venv/bin
 READY  := .venv/.ready
 
 # Independent programs that the integration tests and the bench compare with and talk to.
-PROGRAMS := orthanc orthanc-dicomweb dcmtk bart ismrmrd-tools dcm2niix chromium
+PROGRAMS := orthanc orthanc-dicomweb dcmtk bart ismrmrd-tools dcm2niix postgresql chromium
 
 export OMP_NUM_THREADS ?= 2
 

@@ -24,9 +24,10 @@ from lfmri_node.node.jobs.assignments import Assignments
 from lfmri_node.node.jobs.engine import ask_for_retry
 from lfmri_node.node.jobs.job import Job
 from lfmri_node.node.jobs.ledger import Ledger
+from lfmri_node.node.jobs.retry import is_served
+from lfmri_node.node.jobs.tables import databases_of, no_table
 from lfmri_node.node.jobs.writer import now
 from lfmri_node.node.layout import Layout
-from lfmri_node.node.lock import holder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ def held(config: Config) -> list[Job]:
     JobError
         LF-JOB-003 no job table.
     """
-    with closing(Ledger(Layout(root=config.node.data_dir).job_table)) as ledger:
+    with closing(Ledger(databases_of(config).table)) as ledger:
         return ledger.held()
 
 
@@ -69,9 +70,11 @@ def assign(config: Config, name: str, given: Mapping[str, str]) -> Assigned:
         LF-OBJ-002 a value does not fit its value representation.
     """
     layout = Layout(root=config.node.data_dir)
-    if not layout.job_table.exists():
-        raise JobError("LF-JOB-003", "this node has no job table yet", "start `lfmri-node serve` once")
-    with closing(Assignments(layout.job_table)) as table:
+    databases = databases_of(config)
+    if not databases.present:
+        raise no_table()
+    with closing(Assignments(databases.table)) as table:
+        serving = is_served(config, table)
         job = table.job(name)
         measurement = table.job(job.parent or job.key)
         text = _identity(table, measurement, given)
@@ -84,9 +87,9 @@ def assign(config: Config, name: str, given: Mapping[str, str]) -> Assigned:
                 "what was delivered stays; to correct it, send the file again by `lfmri-node send`",
             )
     logs.event("job.assigned", job=measurement.name)
-    if holder(layout.state) is not None:
+    if serving:
         for item in found:
-            ask_for_retry(layout.workflows, item.key, now().isoformat())
+            ask_for_retry(databases.engine_url, item.key, now().isoformat())
     return Assigned(name=measurement.name, scans=tuple(item.name for item in found[1:]))
 
 

@@ -65,11 +65,18 @@ def back_up(config: Config, file: Path | None, folder: Path) -> Backup:
     Raises
     ------
     JobError
-        LF-JOB-003 there is no job table, LF-OPS-005 the folder holds something.
+        LF-JOB-003 there is no job table, LF-JOB-074 it is in PostgreSQL, LF-OPS-005 the folder holds
+        something.
     OSError, sqlite3.Error
         Something cannot be read or written.
     """
     layout, copy = Layout(root=config.node.data_dir), Layout(root=folder.absolute() / DATA)
+    if config.queue.url is not None:
+        raise JobError(
+            "LF-JOB-074",
+            "the job table is in PostgreSQL, whose own tools copy it",
+            "`pg_dump` first, then copy node.data_dir (deploy/docs/several-workers.md)",
+        )
     if not layout.job_table.exists():
         raise JobError("LF-JOB-003", "this node has no job table yet", "start `lfmri-node serve` once")
     os.umask(OTHERS)

@@ -26,9 +26,10 @@ from lfmri_node.node.jobs.corrections import Corrections
 from lfmri_node.node.jobs.engine import ask_for_retry
 from lfmri_node.node.jobs.job import Job
 from lfmri_node.node.jobs.recipe import Recipe, measurement_key
+from lfmri_node.node.jobs.retry import is_served
+from lfmri_node.node.jobs.tables import databases_of, no_table
 from lfmri_node.node.jobs.writer import now
 from lfmri_node.node.layout import Layout
-from lfmri_node.node.lock import holder
 
 _REFUSED = re.compile(r"(LF-NET-01[679])-([0-9a-f]{64}\.dcm)")
 
@@ -95,14 +96,15 @@ def corrections(config: Config) -> list[Correction]:
         LF-JOB-003 no job table.
     """
     layout = Layout(root=config.node.data_dir)
-    with closing(_table(layout)) as table:
+    with closing(_table(config)) as table:
         return _corrections(layout, table)
 
 
-def _table(layout: Layout) -> Corrections:
-    if not layout.job_table.exists():
-        raise JobError("LF-JOB-003", "this node has no job table yet", "start `lfmri-node serve` once")
-    return Corrections(layout.job_table)
+def _table(config: Config) -> Corrections:
+    databases = databases_of(config)
+    if not databases.present:
+        raise no_table()
+    return Corrections(databases.table)
 
 
 def _corrections(layout: Layout, table: Corrections) -> list[Correction]:
@@ -138,8 +140,8 @@ def accept(config: Config, name: str) -> Accepted:
         LF-PAY-010 it was damaged in the quarantine.
     """
     layout = Layout(root=config.node.data_dir)
-    serving = holder(layout.state) is not None
-    with closing(_table(layout)) as table:
+    with closing(_table(config)) as table:
+        serving = is_served(config, table)
         if not serving:
             table.forget_running()
         correction = _chosen(_corrections(layout, table), name)
@@ -161,7 +163,7 @@ def accept(config: Config, name: str) -> Accepted:
     for part in correction.parts:
         part.path.unlink()
     if serving:
-        ask_for_retry(layout.workflows, key, now().isoformat())
+        ask_for_retry(databases_of(config).engine_url, key, now().isoformat())
     return Accepted(name=key[:12], firsts=tuple(scan.name for scan in scans), objects=objects)
 
 

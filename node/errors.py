@@ -52,9 +52,31 @@ class JobError(NodeError):
     """A job, the job database or the executor's lock is not in the state that was asked for."""
 
 
+class PostgresError(sqlite3.OperationalError):
+    """PostgreSQL is away, or says no; of SQLite's kind, so that whoever handles errors of the job table
+    handles those of both databases.
+
+    Attributes
+    ----------
+    sqlite_errorname
+        SQLSTATE, or where the server was not reached the kind of error.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"PostgreSQL: {name}")
+        self.sqlite_errorname = name
+
+
 def damaged_database(error: sqlite3.Error) -> JobError:
-    """LF-JOB-041: what SQLite says of a database below ``node.data_dir``, by the name of its result code."""
+    """LF-JOB-041: what SQLite says of a database below ``node.data_dir``, by the name of its result code;
+    LF-JOB-070: what PostgreSQL says."""
     name = getattr(error, "sqlite_errorname", None) or type(error).__name__
+    if isinstance(error, PostgresError):
+        return JobError(
+            "LF-JOB-070",
+            f"the PostgreSQL of queue.url cannot be used ({name})",
+            "see that it runs and lets this user in; `lfmri-node doctor` asks it",
+        )
     return JobError(
         "LF-JOB-041",
         f"a database in the state folder of node.data_dir cannot be used ({name})",
@@ -91,6 +113,10 @@ class Drained(BaseException):
     Not an ``Exception`` on purpose: the workflow engine records exceptions as the workflow's outcome;
     this one leaves the workflow pending, so the next start takes it up at its last stage.
     """
+
+
+class Fenced(Drained):
+    """Raised by every change of a process that was taken for dead: somebody else does its work now."""
 
 
 class Undecided(NodeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -14,16 +15,23 @@ from lfmri_node.dicom_io.files import published_file, sync_directory, sync_file
 
 
 @contextmanager
-def published_directory(final: Path) -> Iterator[Path]:
+def published_directory(final: Path, *, epoch: int = 0) -> Iterator[Path]:
     """Fill a directory that appears under its name only when it is complete and durable.
 
-    Yields a fresh directory ``.<name>.<process id>`` beside ``final``; when the block ends well its
+    Yields a fresh directory ``.<name>.<epoch>-<process id>`` beside ``final``; when the block ends well its
     files are synced and it is renamed. What an earlier try left is removed first.
+
+    Parameters
+    ----------
+    epoch
+        Of the process that the work is done for. Where several share the folder, one that was taken for dead
+        may still be at it: it removes nothing of a later one, and whoever is complete first stays.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     for leftover in final.parent.glob(f".{final.name}.*"):
-        shutil.rmtree(leftover)
-    scratch = final.parent / f".{final.name}.{os.getpid()}"
+        if _epoch_of(leftover) <= epoch:
+            shutil.rmtree(leftover)
+    scratch = final.parent / f".{final.name}.{epoch}-{os.getpid()}"
     scratch.mkdir()
     yield scratch
     for path in sorted(scratch.rglob("*")):
@@ -32,20 +40,34 @@ def published_directory(final: Path) -> Iterator[Path]:
         else:
             sync_file(path)
     sync_directory(scratch)
-    if final.exists():
-        shutil.rmtree(final)
-    scratch.rename(final)
+    try:
+        scratch.rename(final)  # refused where a complete one is there
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        shutil.rmtree(scratch)
     sync_directory(final.parent)
 
 
+def _epoch_of(scratch: Path) -> int:
+    epoch = scratch.suffix.removeprefix(".").partition("-")[0]
+    return int(epoch) if epoch.isdigit() and "-" in scratch.suffix else 0
+
+
 @contextmanager
-def published_path(final: Path) -> Iterator[Path]:
-    """Like `dicom_io.files.published_file` for writers that want a path; keeps the suffix."""
+def published_path(final: Path, *, epoch: int = 0) -> Iterator[Path]:
+    """Like `dicom_io.files.published_file` for writers that want a path; keeps the suffix.
+
+    Whoever is complete first stays, see `published_directory`.
+    """
     final.parent.mkdir(parents=True, exist_ok=True)
-    scratch = final.with_name(f".part.{final.name}")
+    scratch = final.with_name(f".part.{epoch}.{final.name}")
+    scratch.unlink(missing_ok=True)
     yield scratch
     sync_file(scratch)
-    scratch.replace(final)
+    with suppress(FileExistsError):
+        final.hardlink_to(scratch)
+    scratch.unlink()
     sync_directory(final.parent)
 
 

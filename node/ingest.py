@@ -18,6 +18,7 @@ from lfmri_node.dicom_io.types import CommitmentReport
 from lfmri_node.node import logs
 from lfmri_node.node.audit.auditor import Auditor
 from lfmri_node.node.config import Config, DicomDestinationSection
+from lfmri_node.node.errors import Fenced
 from lfmri_node.node.jobs.engine import Engine
 from lfmri_node.node.jobs.job import Identity, Job
 from lfmri_node.node.jobs.recipe import Recipe, measurement_key
@@ -98,7 +99,7 @@ class Ingest:
         try:
             job, before = self._record(measurement)
             self._engine.take_up(job)
-        except (OSError, sqlite3.Error, InvalidModel) as error:
+        except (OSError, sqlite3.Error, InvalidModel, Fenced) as error:
             what = error.code if isinstance(error, InvalidModel) else type(error).__name__
             raise ListenerRefusal(
                 "LF-JOB-016",
@@ -154,6 +155,7 @@ class Ingest:
             received_at=measurement.received_at,
             recipe=recipe.to_json(),
             parts=measurement.paths,
+            priority=self.config.gateway(measurement.calling_ae).priority,
         )
         return job, before
 

@@ -21,10 +21,11 @@ from lfmri_node.node.files import write_text
 from lfmri_node.node.jobs.engine import ask_for_retry
 from lfmri_node.node.jobs.job import Identity, Job
 from lfmri_node.node.jobs.recipe import Recipe, measurement_key
+from lfmri_node.node.jobs.retry import is_served
 from lfmri_node.node.jobs.store import Store
+from lfmri_node.node.jobs.tables import databases_of, no_table
 from lfmri_node.node.jobs.writer import now
 from lfmri_node.node.layout import Layout
-from lfmri_node.node.lock import holder
 from lfmri_node.recon.settings import Method
 
 
@@ -82,21 +83,23 @@ def reprocess(config: Config, wanted: Wanted, *, dry_run: bool) -> list[Again]:
         The weights are missing, altered or without model card.
     """
     layout = Layout(root=config.node.data_dir)
-    if not layout.job_table.exists():
-        raise JobError("LF-JOB-003", "this node has no job table yet", "start `lfmri-node serve` once")
+    databases = databases_of(config)
+    if not databases.present:
+        raise no_table()
     asked = _asked(config, wanted)
     Recipe.of(asked)
-    with closing(Store(layout.job_table)) as store:
+    with closing(Store(databases.table)) as store:
+        serving = is_served(config, store)
         chosen = list(_chosen(store, layout, wanted))
         if not chosen:
             raise JobError(
                 "LF-OPS-006", "no measurement on record fits", "`lfmri-node status --last 0` lists all"
             )
         found = [_again(store, layout, asked, job, dry_run=dry_run) for job in chosen]
-    if not dry_run and holder(layout.state) is not None:
+    if not dry_run and serving:
         for item, key in found:
             if key is not None and not item.why_not:
-                ask_for_retry(layout.workflows, key, now().isoformat())
+                ask_for_retry(databases.engine_url, key, now().isoformat())
     return [item for item, _ in found]
 
 

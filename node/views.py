@@ -15,7 +15,8 @@ from lfmri_node.dicom_io.types import DeliveryReceipt
 from lfmri_node.node.config import Config
 from lfmri_node.node.doors.streams import StreamNote, kept_streams
 from lfmri_node.node.jobs.job import Job
-from lfmri_node.node.jobs.ledger import Ledger, Shipment
+from lfmri_node.node.jobs.ledger import Ledger, Member, Shipment
+from lfmri_node.node.jobs.tables import databases_of
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import holder
 from lfmri_node.node.terminal.tables import pairs, table
@@ -37,6 +38,7 @@ class Status:
 
     def __init__(self, config: Config, *, job: str | None, most: int) -> None:
         self._layout = Layout(root=config.node.data_dir)
+        self._table = databases_of(config).table
         self._port = config.listener.port
         self._job = job
         self._most = most
@@ -49,7 +51,7 @@ class Status:
         JobError
             LF-JOB-003, LF-JOB-004 as `Ledger`; LF-JOB-005 where there is no such job.
         """
-        with closing(Ledger(self._layout.job_table)) as ledger:
+        with closing(Ledger(self._table)) as ledger:
             if self._job is not None:
                 return job_document(ledger, ledger.job(self._job))
             process = holder(self._layout.state)
@@ -66,7 +68,7 @@ class Status:
             As `document`.
         """
         process = holder(self._layout.state)
-        with closing(Ledger(self._layout.job_table)) as ledger:
+        with closing(Ledger(self._table)) as ledger:
             if self._job is not None:
                 return job_tables(ledger, ledger.job(self._job), serving=process is not None)
             most = min(self._most or room, room) if room else self._most
@@ -160,6 +162,17 @@ def status_document(ledger: Ledger, *, process: int | None, port: int, most: int
         "serving": process is not None,
         "process": process,
         "port": port,
+        "workers": [
+            {
+                "name": member.name,
+                "host": member.host,
+                "process": member.process,
+                "begun_at": _text(member.begun_at),
+                "silent_s": round(member.silent_s, 1),
+                "job": member.job,
+            }
+            for member in ledger.members()
+        ],
         "stages": {stage.value: n for stage, n in counts.items()},
         "unfinished": ledger.n_unfinished(),
         "n_jobs": sum(counts.values()),
@@ -172,6 +185,9 @@ def status_tables(ledger: Ledger, *, process: int | None, most: int) -> list[Ren
     serving = f"serving, process {process}" if process is not None else "not serving"
     counts = ledger.stage_counts()
     blocks = [pairs(f"node: {serving}", {stage.value: n for stage, n in counts.items()})]
+    members = ledger.members()
+    if any(not member.listens for member in members):
+        blocks.append(_workers(members))
     jobs, n_jobs = ledger.latest(most), sum(counts.values())
     if not jobs:
         return blocks
@@ -203,6 +219,15 @@ def status_tables(ledger: Ledger, *, process: int | None, most: int) -> list[Ren
     if failures:
         blocks.append(table("failures", ("job", "code", "what", "hint"), failures))
     return blocks
+
+
+def _workers(members: Sequence[Member]) -> RenderableType:
+    """Who works on the jobs, where several do."""
+    rows = [
+        (member.name, member.host, member.process, f"{member.silent_s:.0f} s ago", (member.job or "")[:12])
+        for member in members
+    ]
+    return table("workers", ("name", "machine", "process", "heard of", "job"), rows)
 
 
 def _present(job: Job, *, serving: bool) -> str:

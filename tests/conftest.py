@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 from authority import Authority
 from hypothesis import HealthCheck, settings
+from postgres_cluster import Cluster, running_cluster
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")  # a busy machine is no failure: speed is measured by the bench
@@ -42,6 +43,13 @@ def program() -> Callable[..., Path]:
         pytest.skip(f"{' or '.join(names)} is not installed")
 
     return find
+
+
+@pytest.fixture(scope="session")
+def postgres(program: Callable[..., Path]) -> Iterator[Cluster]:
+    """A PostgreSQL server of the tests' own; a test that ends it starts it again."""
+    with running_cluster(program) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

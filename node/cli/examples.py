@@ -21,6 +21,10 @@ EXAMPLES = {
         "lfmri-node reprocess --since 2026-11-01 --weights brain.safetensors",
     ),
     "backup": ("lfmri-node backup folder-of-today", "lfmri-node backup folder-of-today --json"),
+    "worker": (
+        "lfmri-node worker --name w2",
+        "lfmri-node worker --name w2 --config /etc/lfmri-node/config.toml",
+    ),
     "send": (
         "lfmri-node send scan.h5 --to LFMRI@node.example.org:11112",
         "lfmri-node send scan.h5 --to LFMRI@10.20.30.40:11112 --identity who.toml",

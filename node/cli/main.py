@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,6 +78,24 @@ def serve(config: ConfigOption = None) -> None:
     from lfmri_node.node.service import serve_until_signalled
 
     serve_until_signalled(settings, reread=lambda: configuration(config))
+
+
+@app.command(epilog=examples("worker"))
+def worker(
+    name: Annotated[
+        str,
+        typer.Option(help="Its own among all that share the jobs, the same after a restart.", metavar="NAME"),
+    ],
+    config: ConfigOption = None,
+) -> None:
+    """Compute beside `serve`, on this machine or another one: needs queue.url and the same data directory."""
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
+        raise typer.BadParameter("letters, digits, '_', '.' and '-', at most 64", param_hint="--name")
+    settings = configuration(config)
+    try_to_write(settings.node.data_dir)
+    from lfmri_node.node.compute import compute_until_signalled
+
+    compute_until_signalled(settings, name)
 
 
 @app.command(epilog=examples("send"))

@@ -17,6 +17,7 @@ from lfmri_node.node.config.destinations import (
 from lfmri_node.node.config.doors import FolderSection, MrdSection
 from lfmri_node.node.config.kinds import AeTitle, Section
 from lfmri_node.node.config.network import ConsoleSection, GatewaySection, ListenerSection, NodeSection
+from lfmri_node.node.config.queue import QueueSection
 from lfmri_node.node.config.rules import PipelineSection, require_known
 from lfmri_node.node.config.watching import MonitorSection, NotifySection
 from lfmri_node.node.config.work import (
@@ -39,6 +40,7 @@ __all__ = [
     "MrdSection",
     "OrthancDestinationSection",
     "PipelineSection",
+    "QueueSection",
     "ReconSection",
     "RetentionSection",
     "StowDestinationSection",
@@ -61,6 +63,7 @@ class Config(Section):
     objects: ObjectsSection = ObjectsSection()
     pipelines: tuple[PipelineSection, ...] = Field(default=(), strict=False)
     destinations: tuple[DestinationSection, ...] = Field(default=(), strict=False)
+    queue: QueueSection = QueueSection()
     retry: RetrySection = RetrySection()
     logging: LoggingSection = LoggingSection()
     retention: RetentionSection = RetentionSection()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from lfmri_node.node.config import secrets
 from lfmri_node.node.config.kinds import AeTitle, FilePath, Host, Name, Network, Seconds, Section, Url
 from lfmri_node.node.config.rules import OnlySection
 from lfmri_node.node.config.tls import ClientTlsSection
-from lfmri_node.node.errors import ConfigError
 
 
 class AnyDestinationSection(Section):
@@ -75,38 +73,21 @@ class HttpDestinationSection(AnyDestinationSection):
         ConfigError
             LF-CFG-005 where the variable is not set or the file cannot be read.
         """
-        if self.password_env is not None:
-            value = os.environ.get(self.password_env)
-            if value is None:
-                raise self._no_secret(f"environment variable {self.password_env} is not set")
-            return self._usable(value, "password")
-        if self.password_file is None:
-            return None
-        return self._usable(self._content(self.password_file, "password_file"), "password")
+        found = secrets.password(self._whose, env=self.password_env, file=self.password_file)
+        return None if found is None else self._for_http(found, "password")
 
-    def _content(self, path: Path, key: str) -> str:
-        try:
-            return path.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise self._no_secret(f"{key} cannot be read ({error.strerror})") from None
-        except UnicodeDecodeError:
-            raise self._no_secret(f"{key} is not text") from None
+    @property
+    def _whose(self) -> str:
+        return f"destination '{self.name}'"
 
-    def _usable(self, secret: str, what: str) -> str:
-        if not secret or not secret.isprintable():
-            raise self._no_secret(f"the {what} is empty or has control characters")
+    def _for_http(self, secret: str, what: str) -> str:
         try:
             secret.encode("latin-1")
         except UnicodeEncodeError:
-            raise self._no_secret(f"the {what} has characters that HTTP cannot carry") from None
+            raise secrets.no_secret(
+                self._whose, f"the {what} has characters that HTTP cannot carry"
+            ) from None
         return secret
-
-    def _no_secret(self, what: str) -> ConfigError:
-        return ConfigError(
-            "LF-CFG-005",
-            f"destination '{self.name}': {what}",
-            "set the variable of password_env for the service, or let its user read the file",
-        )
 
 
 class OrthancDestinationSection(HttpDestinationSection):
@@ -147,7 +128,7 @@ class StowDestinationSection(HttpDestinationSection):
             LF-CFG-005 where it cannot be.
         """
         if self.token_file is not None:
-            self._usable(self._content(self.token_file, "token_file"), "token")
+            self._for_http(secrets.secret_in(self.token_file, self._whose, "token"), "token")
 
 
 DestinationSection = Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -64,7 +64,7 @@ class ListenerSection(Section):
 
 
 class GatewaySection(Section):
-    """How the k-space of one calling AE is to be read."""
+    """How the k-space of one calling AE is to be read, and when it is its turn."""
 
     fft_sign: Literal[-1, 1] = -1
     flip_readout: bool = False
@@ -72,6 +72,11 @@ class GatewaySection(Section):
     flip_partition: bool = False
     orientation_verified: date | None = None
     prewhiten: bool = True
+    priority: Annotated[int, Field(ge=0, le=100)] = 0
+
+    def reader(self) -> dict[str, Any]:
+        """What is said of the k-space alone."""
+        return self.model_dump(mode="json", exclude={"priority"})
 
 
 class ConsoleSection(Section):

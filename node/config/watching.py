@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from lfmri_node.node.config.kinds import FilePath, Host, Name, Port, Seconds, Section, Url
-from lfmri_node.node.config.secrets import secret
+from lfmri_node.node.config.secrets import password
 
 Subject = Literal["quarantine", "held", "incomplete", "destination", "disk", "worker"]
 SUBJECTS: tuple[Subject, ...] = ("quarantine", "held", "incomplete", "destination", "disk", "worker")
@@ -55,7 +55,7 @@ class WebhookSection(_NotifySection):
 
     def secret(self) -> str | None:
         """What signs the messages; see `secrets.secret`."""
-        return secret(f"notify '{self.name}'", env=self.secret_env, file=self.secret_file)
+        return password(f"notify '{self.name}'", env=self.secret_env, file=self.secret_file)
 
 
 class MailSection(_NotifySection):
@@ -83,7 +83,7 @@ class MailSection(_NotifySection):
 
     def password(self) -> str | None:
         """Of ``user``; see `secrets.secret`."""
-        return secret(f"notify '{self.name}'", env=self.password_env, file=self.password_file)
+        return password(f"notify '{self.name}'", env=self.password_env, file=self.password_file)
 
 
 NotifySection = Annotated[WebhookSection | MailSection, Field(discriminator="kind")]

@@ -24,6 +24,7 @@ from lfmri_node.node.corrections import corrections
 from lfmri_node.node.doors.streams import kept_streams
 from lfmri_node.node.jobs.job import ORDER, Job, Stage
 from lfmri_node.node.jobs.overview import Backlog, Overview
+from lfmri_node.node.jobs.tables import databases_of, has_tables
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import holder
 from lfmri_node.node.retention.command import purge_now
@@ -52,6 +53,7 @@ class Facts:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.layout = Layout(root=config.node.data_dir)
+        self._databases = databases_of(config)
         self._shelf = Shelf()
 
     @contextmanager
@@ -63,8 +65,12 @@ class Facts:
         JobError
             LF-JOB-003 where the node has none yet.
         """
-        with closing(Overview(self.layout.job_table)) as overview:
+        with closing(Overview(self._databases.table)) as overview:
             yield overview
+
+    def _has_table(self) -> bool:
+        """Whether the node has begun; a server is asked, and says by its error what is wrong."""
+        return self._databases.present and has_tables(self._databases.table)
 
     @property
     def serving(self) -> bool:
@@ -73,7 +79,7 @@ class Facts:
     def frame(self) -> dict[str, Any]:
         """What every page shows: whether the node serves, and how many jobs wait for a person."""
         n_quarantined = 0
-        if self.layout.job_table.exists():
+        if self._has_table():
             with self.table() as table:
                 n_quarantined = table.stage_counts().get(Stage.QUARANTINED, 0)
         return {"serving": self.serving, "n_quarantined": n_quarantined, "now": datetime.now(UTC)}
@@ -184,7 +190,7 @@ class Facts:
         found = []
         for section in self.config.destinations:
             backlog = None
-            if self.layout.job_table.exists():
+            if self._has_table():
                 with self.table() as table:
                     backlog = table.backlog(section.name)
             found.append(Place(name=section.name, kind=section.way, address=section.address, backlog=backlog))

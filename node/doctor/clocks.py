@@ -14,6 +14,7 @@ from lfmri_node.dicom_io.raw_data.received import recall_measurement
 from lfmri_node.node.config import Config
 from lfmri_node.node.doctor.findings import Finding, State, ok
 from lfmri_node.node.jobs.ledger import Ledger
+from lfmri_node.node.jobs.tables import databases_of, has_tables
 from lfmri_node.node.layout import Layout
 
 _EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -23,12 +24,13 @@ _BEHIND = timedelta(hours=12)
 _LATEST, _ENOUGH = 50, 3
 
 
-def clock(_config: Config, layout: Layout) -> Iterator[Finding]:
+def clock(config: Config, _layout: Layout) -> Iterator[Finding]:
     """Whether this clock is earlier than what it wrote itself."""
     present = datetime.now(UTC)
     latest = None
-    if layout.job_table.exists():
-        with closing(Ledger(layout.job_table)) as ledger:
+    table = databases_of(config).table
+    if has_tables(table):
+        with closing(Ledger(table)) as ledger:
             latest = ledger.latest_change()
     if present < _EARLIEST or (latest is not None and present < latest - _CLOCK_SLACK):
         yield Finding(
@@ -42,11 +44,12 @@ def clock(_config: Config, layout: Layout) -> Iterator[Finding]:
         yield ok("clock", f"{present:%Y-%m-%d %H:%M:%S} UTC")
 
 
-def sender_clocks(_config: Config, layout: Layout) -> Iterator[Finding]:
+def sender_clocks(config: Config, _layout: Layout) -> Iterator[Finding]:
     """Whether studies begin before they arrive, and not long before, by each sender's own words."""
-    if not layout.job_table.exists():
+    table = databases_of(config).table
+    if not has_tables(table):
         return
-    with closing(Ledger(layout.job_table)) as ledger:
+    with closing(Ledger(table)) as ledger:
         jobs = ledger.measurements()[-_LATEST:]
         sources = [(job, ledger.sources(job.key)) for job in jobs]
     lags: dict[str, list[timedelta]] = defaultdict(list)

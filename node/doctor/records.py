@@ -13,6 +13,7 @@ from lfmri_node.node.doctor.findings import Finding, State, ok
 from lfmri_node.node.doors.streams import kept_streams
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.ledger import Ledger
+from lfmri_node.node.jobs.tables import databases_of, has_tables
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import holder
 
@@ -22,8 +23,11 @@ def lock(_config: Config, layout: Layout) -> Iterator[Finding]:
     yield ok("lock", f"held by process {serving}" if serving is not None else "free: the node is not serving")
 
 
-def databases(_config: Config, layout: Layout) -> Iterator[Finding]:
-    """Both databases, page by page; the node may be writing them meanwhile."""
+def databases(config: Config, layout: Layout) -> Iterator[Finding]:
+    """Both SQLite databases, page by page, the node may be writing them meanwhile; or PostgreSQL's answer."""
+    if config.queue.url is not None:
+        yield from _server(config)
+        return
     for path in (layout.job_table, layout.workflows):
         if not path.exists():
             continue
@@ -34,11 +38,33 @@ def databases(_config: Config, layout: Layout) -> Iterator[Finding]:
         yield ok(path.name, "is intact")
 
 
-def jobs(_config: Config, layout: Layout) -> Iterator[Finding]:
-    if not layout.job_table.exists():
+def _server(config: Config) -> Iterator[Finding]:
+    table = databases_of(config).table
+    if not has_tables(table):
+        yield ok("queue.url", "answers; no job table yet")
+        return
+    with closing(Ledger(table)) as ledger:
+        members = ledger.members()
+    yield ok("queue.url", "answers")
+    dead = [item.name for item in members if item.silent_s > config.queue.dead_after_s]
+    if dead:
+        yield Finding(
+            check="workers",
+            state=State.WARNING,
+            message=f"not heard of for more than {config.queue.dead_after_s:g} s: {', '.join(dead)}",
+            code="LF-DOC-040",
+            hint="start them again; what they had in hand is taken over by any that lives",
+        )
+    else:
+        yield ok("workers", ", ".join(item.name for item in members) or "none is at work")
+
+
+def jobs(config: Config, _layout: Layout) -> Iterator[Finding]:
+    table = databases_of(config).table
+    if not has_tables(table):
         yield ok("jobs", "no job table yet")
         return
-    with closing(Ledger(layout.job_table)) as ledger:
+    with closing(Ledger(table)) as ledger:
         counts = ledger.stage_counts()
     n_jobs, n_held = sum(counts.values()), counts.get(Stage.QUARANTINED, 0)
     if n_held:
@@ -53,11 +79,12 @@ def jobs(_config: Config, layout: Layout) -> Iterator[Finding]:
         yield ok("jobs", f"{n_jobs} on record, none in quarantine")
 
 
-def held(_config: Config, layout: Layout) -> Iterator[Finding]:
+def held(config: Config, _layout: Layout) -> Iterator[Finding]:
     """Scans of which nobody has said whose they are."""
-    if not layout.job_table.exists():
+    table = databases_of(config).table
+    if not has_tables(table):
         return
-    with closing(Ledger(layout.job_table)) as ledger:
+    with closing(Ledger(table)) as ledger:
         waiting = ledger.held()
     if waiting:
         yield Finding(

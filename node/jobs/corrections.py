@@ -16,7 +16,7 @@ class Corrections(Store):
 
     def measurements_of(self, source_sha256: str) -> list[Job]:
         """Measurements of one ISMRMRD file, oldest first."""
-        query = "SELECT * FROM jobs WHERE source_sha256=? AND parent IS NULL ORDER BY received_at, rowid"
+        query = "SELECT * FROM jobs WHERE source_sha256=? AND parent IS NULL ORDER BY received_at, key"
         return [schema.as_job(row) for row in self._rows(query, source_sha256)]
 
     def supersede(self, measurement: Job, by: str) -> list[Job]:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from datetime import datetime
-from pathlib import Path
 
 from dbos import DBOSClient
 from dbos import error as dbos_error
 from sqlalchemy.exc import SQLAlchemyError
 
 from lfmri_node.node.errors import JobError
-from lfmri_node.node.jobs.engine import APPLICATION_NAME, database_url
+from lfmri_node.node.jobs.engine import APPLICATION_NAME
+from lfmri_node.node.jobs.tables import Databases
 
 _PAGE = 500
 _ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 
-def forget_ended(database: Path, before: datetime, over: Callable[[Collection[str]], set[str]]) -> int:
+def forget_ended(databases: Databases, before: datetime, over: Callable[[Collection[str]], set[str]]) -> int:
     """Delete workflows that ended before a time, with inputs, outputs and steps; returns how many.
 
     Parameters
@@ -31,10 +31,10 @@ def forget_ended(database: Path, before: datetime, over: Callable[[Collection[st
     JobError
         LF-RET-003 where the database cannot be read or written.
     """
-    if not database.exists():
+    if not databases.present:
         return 0
     try:
-        client = DBOSClient(system_database_url=database_url(database), application_name=APPLICATION_NAME)
+        client = DBOSClient(system_database_url=databases.engine_url, application_name=APPLICATION_NAME)
         try:
             return _forget(client, before, over)
         finally:

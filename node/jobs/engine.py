@@ -13,26 +13,26 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowID
+from dbos import DBOS, DBOSClient, DBOSConfig, SetEnqueueOptions, SetWorkflowID, WorkflowStatus
 from dbos import error as dbos_error
 from sqlalchemy.exc import SQLAlchemyError
 
 from lfmri_node.node import logs
-from lfmri_node.node.errors import Drained, JobError
+from lfmri_node.node.errors import Drained, Fenced, JobError
 from lfmri_node.node.jobs.drain import Drain, Line
 from lfmri_node.node.jobs.job import Failure, Job, Stage
 from lfmri_node.node.jobs.requests import Request, Requests
 from lfmri_node.node.jobs.runner import Move, Runner
 from lfmri_node.node.jobs.store import Store
-from lfmri_node.node.jobs.work import Kind, Work, queue_of
+from lfmri_node.node.jobs.work import CONTROL, Kind, Work, queue_of
+from lfmri_node.node.jobs.workers import Workers
 
 APPLICATION_VERSION = "lfmri-node-workflows-2"
 APPLICATION_NAME = "lfmri-node"
@@ -40,20 +40,19 @@ T = TypeVar("T")
 
 _COMPUTE_STAGES = (Stage.CALIBRATED, Stage.RECONSTRUCTED, Stage.ENCODED)
 _PLACES = 16
-"""Workflows of one queue that may be under way; one of them has the worker or the destination, the others
-wait for their turn. Who waits for another try has no place."""
-_POLL_S = 0.2
+"""Workflows of one destination that may be under way; one of them has it, the others wait for their turn. Who
+waits for another try has no place."""
+_WORKER_PLACES = 1
+"""Of what needs the worker none waits here while another process has nothing to do."""
+_POLL_S, _WORKER_POLL_S = 0.2, 0.1
+_PRIORITIES = 2
+"""Of each of ours so many of DBOS's, the lowest first, from 1: a measurement's header, then scans."""
 _HEALS = (OSError, sqlite3.Error, SQLAlchemyError)
 """A full disk or a locked database: no outcome of a workflow."""
 _ENDED = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
 
-def database_url(path: Path) -> str:
-    """SQLAlchemy URL of a SQLite file."""
-    return f"sqlite:///{path.absolute()}"
-
-
-def ask_for_retry(database: Path, key: str, name: str) -> None:
+def ask_for_retry(engine_url: str, key: str, name: str) -> None:
     """Tell a running engine, from another process, that a row of the table was opened again.
 
     Parameters
@@ -61,12 +60,12 @@ def ask_for_retry(database: Path, key: str, name: str) -> None:
     name
         Tells this request from every other one.
     """
-    client = DBOSClient(system_database_url=database_url(database), application_name=APPLICATION_NAME)
+    client = DBOSClient(system_database_url=engine_url, application_name=APPLICATION_NAME)
     try:
         client.enqueue(
             {
                 "workflow_name": "retry",
-                "queue_name": queue_of(Kind.ADMIT),
+                "queue_name": CONTROL,
                 "workflow_id": f"retry:{key}:{name}",
                 "app_version": APPLICATION_VERSION,
             },
@@ -79,27 +78,41 @@ def ask_for_retry(database: Path, key: str, name: str) -> None:
 class Engine:
     """DBOS with our workflows, launched inside the ``with`` block.
 
-    Nothing leaves the machine: SQLite, no admin server, no conductor, no telemetry export.
+    Nothing but the database is spoken to: no admin server, no conductor, no telemetry export.
 
     Parameters
     ----------
+    executor
+        Of this process: what another one of the same leaves pending it takes up when it begins.
     destinations
         Names of all destinations: each has a queue of its own.
+    computes, delivers
+        Which queues this process takes from.
     """
 
     def __init__(
-        self, *, database: Path, runner: Runner, store: Store, drain: Drain, destinations: Sequence[str]
+        self,
+        *,
+        url: str,
+        executor: str,
+        runner: Runner,
+        store: Store,
+        drain: Drain,
+        destinations: Sequence[str],
+        computes: bool = True,
+        delivers: bool = True,
     ) -> None:
         self._runner = runner
         self._store = store
         self._drain = drain
         self._destinations = destinations
         self._worker = Line(drain)
+        self._computes, self._delivers = computes, delivers
         self._config = DBOSConfig(
             name=APPLICATION_NAME,
-            system_database_url=database_url(database),
+            system_database_url=url,
             application_version=APPLICATION_VERSION,
-            executor_id="node",  # always: pending workflows of another executor are never recovered
+            executor_id=executor,
             log_level="ERROR",
             enable_otlp=False,
         )
@@ -127,8 +140,15 @@ class Engine:
             self._functions[body.__name__] = register(body)
         with ExitStack() as on_failure:
             on_failure.callback(DBOS.destroy)
+            if not (self._computes and self._delivers):
+                DBOS.listen_queues([queue_of(Kind.COMPUTE)] if self._computes else self._delivery_queues())
             DBOS.launch()
-            for name in [queue_of(Kind.ADMIT), queue_of(Kind.COMPUTE), *self._delivery_queues()]:
+            DBOS.register_queue(
+                queue_of(Kind.COMPUTE),
+                worker_concurrency=_WORKER_PLACES,
+                polling_interval_sec=_WORKER_POLL_S,
+            )
+            for name in self._delivery_queues():
                 self._register(name)
             on_failure.pop_all()
         self._thread.start()
@@ -143,12 +163,13 @@ class Engine:
         DBOS.register_queue(queue, worker_concurrency=_PLACES, polling_interval_sec=_POLL_S)
 
     def _delivery_queues(self) -> list[str]:
-        return [queue_of(Kind.DELIVER, destination) for destination in self._destinations]
+        return [CONTROL, *(queue_of(Kind.DELIVER, destination) for destination in self._destinations)]
 
     def resume(self) -> int:
         """Start what is left to do and has no workflow: the engine never had it, or its database was lost,
         emptied or is an older one. Returns how much is left to do."""
-        self._store.set_destinations(self._runner.destinations_of)
+        if self._delivers:
+            self._store.set_destinations(self._runner.destinations_of)
         works = self._store.works()
         for work in works:
             self._asked.put(Request(work=work))
@@ -221,7 +242,7 @@ class Engine:
         """Make sure that ``work`` has a workflow; whether it had none that is alive."""
         status = DBOS.get_workflow_status(work.id)
         if status is None:
-            with SetWorkflowID(work.id):
+            with SetWorkflowID(work.id), SetEnqueueOptions(priority=self._priority(work)):
                 DBOS.enqueue_workflow(work.queue, self._functions[work.kind], *work.arguments())
             return True
         if status.status in _ENDED:
@@ -229,6 +250,36 @@ class Engine:
                 DBOS.rewind_workflow(work.id, queue_name=work.queue)
             return True
         return False
+
+    def _priority(self, work: Work) -> int:
+        job = self._store.find(work.key)
+        return 1 + _PRIORITIES * (job.priority if job is not None else 0) + (work.kind is not Kind.ADMIT)
+
+    def take_over(self, epoch: int, dead: Collection[tuple[int, float]], workers: Workers) -> int:
+        """Have everything go on that processes had in hand which are not alive; returns how many workflows.
+
+        Parameters
+        ----------
+        dead
+            Who is silent; see `Workers.silent`.
+        """
+        with workers.taking_over(dead, epoch) as heirs:
+            left = [status for status in self._pending() if status.executor_id not in heirs.living]
+            for status in left:
+                DBOS.resume_workflow(status.workflow_id, queue_name=status.queue_name)
+        if heirs.inherited or left:
+            logs.event("work.taken_over", count=len(left))
+            self.resume()  # also what waited for another try
+        return len(left)
+
+    def orphans(self, living: Container[str]) -> bool:
+        """Whether workflows are pending of processes that are not alive."""
+        return any(status.executor_id not in living for status in self._pending())
+
+    def _pending(self) -> list[WorkflowStatus]:
+        return DBOS.list_workflows(
+            status="PENDING", application_name=APPLICATION_NAME, load_input=False, load_output=False
+        )
 
     def _admit_body(self) -> Callable[[str], None]:
         def admit(key: str) -> None:
@@ -313,7 +364,7 @@ class Engine:
         ------
         Drained
             In place of an exception that heals: the workflow stays pending, and is resumed unless the
-            service drains.
+            service drains, or somebody else has it already.
         """
         if kind is None and move is not None and move.then in ("wait", "remake"):
             if move.then == "remake":
@@ -322,6 +373,8 @@ class Engine:
             self._asked.put(Request(work=work, reopened=True, pause=pause))
         elif kind is None:  # the row may have been opened again behind the back of the last step
             self._asked.put(Request(work=work, reopened=True))
+        elif issubclass(kind, Fenced):
+            raise Drained
         elif issubclass(kind, (Drained, *_HEALS)):
             if not self._drain.begun:
                 self._asked.put(Request(work=work, broken_off=True))

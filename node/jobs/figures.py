@@ -44,8 +44,9 @@ class Figures(Ledger):
 
     def verdicts(self) -> Mapping[str, int]:
         """Verdict -> scans on record that have it."""
+        verdict = self._connection.text_of.format("summary", "verdict")
         rows = self._rows(
-            "SELECT summary ->> '$.verdict' AS verdict, count(*) AS n FROM jobs"
+            f"SELECT {verdict} AS verdict, count(*) AS n FROM jobs"
             " WHERE contrast IS NOT NULL GROUP BY verdict"
         )
         return {row["verdict"]: row["n"] for row in rows if row["verdict"]}

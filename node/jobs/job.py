@@ -47,6 +47,10 @@ ORDER = (
 )
 
 
+CUT_OFF = "cut off"
+"""Outcome of a try that nobody saw the end of: the process was killed, or the disk was full."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Why a stage did not finish: code, message without patient data, hint; heals by itself or not."""
@@ -81,6 +85,10 @@ class Job:
         Set when nothing is left to do.
     recipe
         `lfmri_node.node.jobs.recipe.Recipe` as JSON: what it is computed with.
+    priority
+        0: a scanner waits for it; the higher, the later is its turn.
+    worker
+        Epoch of the process that works on it (`workers`); None where it waits.
     summary
         What the stages learned, JSON-able: counts, verdict, figures.
     identity
@@ -106,6 +114,8 @@ class Job:
     failure: Failure | None = None
     progress: tuple[int, int] | None = None
     identity: Identity = Identity.STATED
+    priority: int = 0
+    worker: int | None = None
 
     @property
     def is_held(self) -> bool:
@@ -194,7 +204,9 @@ def made_again(job: Job, *, at: datetime) -> Job:
 
 
 def _at_rest(job: Job, at: datetime) -> Job:
-    return replace(job, resume=None, running=None, progress=None, next_try_at=None, updated_at=at)
+    return replace(
+        job, resume=None, running=None, worker=None, progress=None, next_try_at=None, updated_at=at
+    )
 
 
 def _require(allowed: bool, job: Job, to: str) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +12,9 @@ from pathlib import Path
 from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject, Proof
 from lfmri_node.node.errors import JobError
 from lfmri_node.node.jobs import migrations, schema
+from lfmri_node.node.jobs.database import Row, Table
 from lfmri_node.node.jobs.job import Failure, Job, Stage
+from lfmri_node.node.jobs.tables import no_table, open_database, root_of
 from lfmri_node.node.jobs.work import Kind, Work
 
 
@@ -68,8 +68,32 @@ class Shipment:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A process that works on the jobs.
+
+    Parameters
+    ----------
+    listens
+        It takes scans in and delivers.
+    silent_s
+        Seconds since it was heard of, by the database's clock; of the one process that has a SQLite table to
+        itself, since it began.
+    job
+        Key of what it computes; None where it waits.
+    """
+
+    name: str
+    host: str
+    process: int
+    listens: bool
+    begun_at: datetime
+    silent_s: float
+    job: str | None
+
+
 class Ledger:
-    """Read-only view of the job table in ``path``.
+    """Read-only view of the job table.
 
     Raises
     ------
@@ -77,36 +101,24 @@ class Ledger:
         LF-JOB-003 where there is no table, LF-JOB-004 where it has another schema version.
     """
 
-    def __init__(self, path: Path) -> None:
-        if not path.exists():
-            raise JobError("LF-JOB-003", "this node has no job table yet", "start `lfmri-node serve` once")
-        self._open(path, mode="rw")
-        self._connection.execute("PRAGMA query_only=ON")
-        self._check_version()
+    def __init__(self, table: Table) -> None:
+        self._open(table, writes=False)
+        version = self._connection.version()
+        if version == 0:
+            self._connection.close()
+            raise no_table()
+        migrations.require_present(version)
 
-    def _open(self, path: Path, *, mode: str) -> None:
-        self._lock = threading.RLock()
-        self._base = path.absolute().parent.parent
-        self._connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={mode}",
-            uri=True,
-            timeout=30.0,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        self._connection.row_factory = sqlite3.Row
-
-    def _check_version(self) -> None:
-        migrations.require_present(migrations.version_of(self._connection))
+    def _open(self, table: Table, *, writes: bool) -> None:
+        self._base = root_of(table)
+        self._connection = open_database(table, writes=writes)
 
     def close(self) -> None:
         """Close the connection; the object is of no use afterwards."""
-        with self._lock:
-            self._connection.close()
+        self._connection.close()
 
-    def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        with self._lock:
-            return self._connection.execute(query, values).fetchall()
+    def _rows(self, query: str, *values: object) -> Sequence[Row]:
+        return self._connection.execute(query, values)
 
     def job(self, key: str) -> Job:
         """The job of a key, or of the only key that starts with it.
@@ -125,7 +137,8 @@ class Ledger:
     def jobs(self) -> list[Job]:
         """All jobs, oldest first; a measurement only while its scans are not known yet."""
         query = (
-            "SELECT * FROM jobs WHERE contrast IS NOT NULL OR stage != 'decoded' ORDER BY received_at, rowid"
+            "SELECT * FROM jobs WHERE contrast IS NOT NULL OR stage != 'decoded'"
+            " ORDER BY received_at, contrast, repetition, key"
         )
         return [schema.as_job(row) for row in self._rows(query)]
 
@@ -190,8 +203,9 @@ class Ledger:
             " LEFT JOIN deliveries d ON j.stage='encoded' AND d.job_key=j.key AND d.finished_at IS NULL"
             " WHERE j.finished_at IS NULL AND j.stage!='quarantined' AND (? IS NULL OR j.key=?)"
             " AND NOT (j.identity='missing' AND j.stage='reconstructed')"
-            " AND (NOT ? OR iif(j.stage='encoded', d.next_try_at, j.next_try_at) IS NOT NULL)"
-            " ORDER BY j.received_at, j.rowid"
+            " AND (NOT ? OR"
+            " CASE j.stage WHEN 'encoded' THEN d.next_try_at ELSE j.next_try_at END IS NOT NULL)"
+            " ORDER BY j.received_at, j.contrast, j.repetition, j.key"
         )
         works = []
         for row in self._rows(query, key, key, waiting):
@@ -202,6 +216,26 @@ class Ledger:
             elif row["destination"] is not None:
                 works.append(Work(kind=Kind.DELIVER, key=row["key"], destination=row["destination"]))
         return works
+
+    def members(self) -> list[Member]:
+        """Who works on the jobs, the one that listens first."""
+        rows = self._rows(
+            f"SELECT w.*, {self._connection.clock} - w.beat_s AS silent_s, (SELECT min(j.key) FROM jobs j"
+            " WHERE j.worker=w.epoch AND j.running IS NOT NULL AND j.running!='sent') AS job"
+            " FROM workers w WHERE w.ended_at IS NULL ORDER BY w.listens DESC, w.name"
+        )
+        return [
+            Member(
+                name=row["name"],
+                host=row["host"],
+                process=row["process"],
+                listens=bool(row["listens"]),
+                begun_at=datetime.fromisoformat(row["begun_at"]),
+                silent_s=row["silent_s"],
+                job=row["job"],
+            )
+            for row in rows
+        ]
 
     def shipments(self, key: str) -> list[Shipment]:
         """How far the deliveries of a job are, one a destination."""
@@ -263,6 +297,24 @@ class Ledger:
         query = "SELECT count(*) AS n FROM timings WHERE job_key=? AND stage=? AND outcome IN (?, ?)"
         return int(self._rows(query, key, stage.value, *schema.CRASHES)[0]["n"])
 
+    def good_tries(self, stage: Stage, most: int) -> list[tuple[float, Mapping[str, object]]]:
+        """Seconds of the latest good tries of a stage of the computation, and their jobs' summaries."""
+        rows = self._rows(
+            "SELECT t.seconds, j.summary FROM timings t JOIN jobs j ON j.key=t.job_key WHERE t.stage=?"
+            " AND t.outcome='done' AND t.destination='' AND t.seconds IS NOT NULL ORDER BY t.id DESC LIMIT ?",
+            *(stage.value, most),
+        )
+        return [(row["seconds"], json.loads(row["summary"])) for row in rows]
+
+    def others_wait(self, key: str) -> bool:
+        """Whether other jobs wait to be computed that have not failed."""
+        query = (
+            "SELECT 1 AS n FROM jobs WHERE finished_at IS NULL AND stage NOT IN ('quarantined', 'encoded')"
+            " AND failure IS NULL AND running IS NULL AND key!=?"
+            " AND NOT (identity='missing' AND stage='reconstructed') LIMIT 1"
+        )
+        return bool(self._rows(query, key))
+
     def objects(self, key: str) -> list[EncodedObject]:
         """The encoded objects of a job in the order in which they are sent."""
         rows = self._rows("SELECT * FROM objects WHERE job_key=? ORDER BY position", key)
@@ -319,7 +371,7 @@ class Ledger:
         query = (
             "SELECT d.job_key, d.destination, count(r.sop_instance_uid) AS n FROM deliveries d"
             " LEFT JOIN receipts r ON r.job_key=d.job_key AND r.destination=d.destination AND r.delivered=1"
-            " WHERE d.job_key IN (SELECT value FROM json_each(?))"
+            f" WHERE d.job_key IN ({self._connection.one_of})"
             " GROUP BY d.job_key, d.destination ORDER BY d.destination"
         )
         found: dict[str, dict[str, int]] = defaultdict(dict)
@@ -330,7 +382,7 @@ class Ledger:
     def n_objects(self, keys: Sequence[str]) -> dict[str, int]:
         """Job -> how many objects are encoded; nothing for what has none."""
         query = (
-            "SELECT job_key, count(*) AS n FROM objects WHERE job_key IN (SELECT value FROM json_each(?))"
+            f"SELECT job_key, count(*) AS n FROM objects WHERE job_key IN ({self._connection.one_of})"
             " GROUP BY job_key"
         )
         return {row["job_key"]: row["n"] for row in self._rows(query, json.dumps(keys))}

@@ -4,8 +4,8 @@ How to change a table: add a step at the end of `STEPS`, a tuple of statements, 
 goes up by itself; a new table is made by the first version and all steps, so that a fresh one equals one
 that was migrated. A step that was released is never changed. What a statement may be:
 
-- The dialect is SQLite's, STRICT. Columns are TEXT, INTEGER or REAL; ``INTEGER PRIMARY KEY`` counts
-  by itself.
+- The dialect is SQLite's, STRICT; `postgres` changes the names of types. Columns are TEXT, INTEGER or REAL;
+  ``INTEGER PRIMARY KEY`` counts by itself.
 - A new column: ``ALTER TABLE jobs ADD COLUMN name TEXT``; with NOT NULL only where there is a DEFAULT.
 - A new table ends in ``REFERENCES jobs(key) ON DELETE CASCADE`` where it speaks of a job, so that retention
   finds it.
@@ -14,11 +14,13 @@ that was migrated. A step that was released is never changed. What a statement m
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 from lfmri_node.node.errors import JobError
+from lfmri_node.node.jobs.database import Database, Table
+from lfmri_node.node.jobs.sqlite import SqliteDatabase
+from lfmri_node.node.jobs.tables import open_database
 
 FIRST = """
 CREATE TABLE jobs (
@@ -112,7 +114,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE jobs ADD COLUMN worker INTEGER",
         "CREATE TABLE workers (epoch INTEGER PRIMARY KEY, name TEXT NOT NULL, host TEXT NOT NULL,"
         " process INTEGER NOT NULL, listens INTEGER NOT NULL, begun_at TEXT NOT NULL, beat_s REAL NOT NULL,"
-        " ended_at TEXT) STRICT",
+        " ended_at TEXT, heir INTEGER) STRICT",
         "CREATE INDEX workers_by_name ON workers(name)",
     ),
     ("ALTER TABLE jobs ADD COLUMN identity TEXT NOT NULL DEFAULT 'stated'",),
@@ -129,11 +131,6 @@ STEPS: tuple[tuple[str, ...], ...] = (
 )
 _OLDEST = 2
 VERSION = _OLDEST + len(STEPS)
-
-
-def version_of(connection: sqlite3.Connection) -> int:
-    """Version of the tables; 0 where there are none."""
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def require_present(version: int) -> None:
@@ -155,23 +152,26 @@ def require_present(version: int) -> None:
         )
 
 
-def bring_up_to(connection: sqlite3.Connection, version: int) -> None:
-    """Make the tables, or bring them from ``version`` to `VERSION`, inside the caller's transaction."""
+def bring_up_to(database: Database, version: int) -> None:
+    """Make the tables, or bring them from ``version`` to `VERSION`, inside the caller's change."""
     if version == 0:
         for statement in FIRST.split(";"):
-            connection.execute(statement)
+            database.define(statement)
     for step in STEPS[max(version - _OLDEST, 0) :]:
         for statement in step:
-            connection.execute(statement)
-    connection.execute(f"PRAGMA user_version={VERSION}")
+            database.define(statement)
+    database.set_version(VERSION)
 
 
-def migrate(table: Path) -> Path | None:
+def migrate(table: Table) -> bool:
     """Bring the table of an earlier version up to date; for the holder of the data directory's lock.
+
+    A SQLite table is left beside the new one as it was, ``node.sqlite.version-<n>``. In PostgreSQL a copy is
+    the administrator's to make.
 
     Returns
     -------
-    A copy of the table as it was, beside it; None where nothing had to be done.
+    Whether anything had to be done.
 
     Raises
     ------
@@ -180,30 +180,16 @@ def migrate(table: Path) -> Path | None:
     sqlite3.Error
         The table, or its copy, cannot be read or written; the table is as it was.
     """
-    if not table.exists():
-        return None
-    with closing(sqlite3.connect(table, isolation_level=None)) as connection:
-        version = version_of(connection)
+    if isinstance(table, Path) and not table.exists():
+        return False
+    with closing(open_database(table, writes=True)) as database:
+        version = database.version()
         if version in (0, VERSION):
-            return None
+            return False
         if not _OLDEST <= version < VERSION:
             require_present(version)
-        copy = _copied(connection, table.with_name(f"{table.name}.version-{version}"))
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            bring_up_to(connection, version)
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
-        return copy
-
-
-def _copied(connection: sqlite3.Connection, copy: Path) -> Path:
-    """A complete copy of a database under its final name."""
-    part = copy.with_name(f"{copy.name}.part")
-    part.unlink(missing_ok=True)
-    with closing(sqlite3.connect(part)) as target:
-        connection.backup(target)
-    return part.replace(copy)
+        if isinstance(database, SqliteDatabase) and isinstance(table, Path):
+            database.copy_to(table.with_name(f"{table.name}.version-{version}"))
+        with database.changing():
+            bring_up_to(database, version)
+        return True

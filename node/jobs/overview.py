@@ -60,8 +60,9 @@ class Overview(Ledger):
 
     def outcomes(self, since: datetime) -> list[Outcome]:
         """Every scan, and every measurement that never came apart into scans, received since then."""
+        verdict = self._connection.text_of.format("summary", "verdict")
         query = (
-            "SELECT received_at, finished_at, stage, summary ->> '$.verdict' AS verdict FROM jobs"
+            f"SELECT received_at, finished_at, stage, {verdict} AS verdict FROM jobs"
             " WHERE received_at>=? AND (contrast IS NOT NULL OR stage!='decoded') ORDER BY received_at"
         )
         return [

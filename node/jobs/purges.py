@@ -70,7 +70,7 @@ class Purges(Store):
         """Every measurement, oldest first."""
         query = (
             "SELECT key, parent, stage, received_at, updated_at, finished_at FROM jobs"
-            " ORDER BY parent IS NOT NULL, received_at, rowid"
+            " ORDER BY parent IS NOT NULL, received_at, key"
         )
         found: dict[str, Holding] = {}
         for row in self._rows(query):
@@ -100,9 +100,9 @@ class Purges(Store):
         """Decide that something goes, unless work on it was taken up; it is not counted on any more."""
         with self._change():
             self._connection.execute(
-                "INSERT OR IGNORE INTO purges SELECT key, ?, ?, NULL FROM jobs WHERE key=? AND NOT EXISTS"
+                "INSERT INTO purges SELECT key, ?, ?, NULL FROM jobs WHERE key=? AND NOT EXISTS"
                 " (SELECT 1 FROM jobs WHERE (key=? OR parent=?) AND finished_at IS NULL"
-                " AND stage!='quarantined')",
+                " AND stage!='quarantined') ON CONFLICT DO NOTHING",
                 (what.value, schema.moment(now()), key, key, key),
             )
 

@@ -72,7 +72,7 @@ class Recipe:
         software are not in it: they are fixed when a measurement is first seen, and a resend after
         they have changed is the same measurement.
         """
-        plain = GatewaySection().model_dump(mode="json")
+        plain = GatewaySection().reader()
         reader = {name: value for name, value in self.reader.items() if value != plain[name]}
         reader.pop("orientation_verified", None)
         read = ",".join(f"{name}:{int(value)}" for name, value in sorted(reader.items()))
@@ -139,7 +139,7 @@ class Recipe:
         recon = config.recon
         return cls(
             recon=recon.settings(),
-            reader=config.gateway(calling_ae).model_dump(mode="json"),
+            reader=config.gateway(calling_ae).reader(),
             objects=config.objects.model_dump(),
             weights=str(recon.weights) if recon.weights else None,
             weights_sha256=_weights_sha256(recon),

@@ -12,6 +12,7 @@ from lfmri_node.node.jobs.engine import ask_for_retry
 from lfmri_node.node.jobs.job import Job, Stage
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.jobs.store import Store
+from lfmri_node.node.jobs.tables import databases_of
 from lfmri_node.node.jobs.writer import now
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import holder
@@ -75,24 +76,32 @@ def retry_job(config: Config, name: str) -> str:
         return job.name
 
 
+def is_served(config: Config, ledger: Ledger) -> bool:
+    """Whether a process works on the jobs, on this machine or another."""
+    if holder(Layout(root=config.node.data_dir).state) is not None:
+        return True
+    shared = databases_of(config).shared
+    return shared and any(member.silent_s <= config.queue.dead_after_s for member in ledger.members())
+
+
 class _Retry:
     """Opens rows of the table, and tells a running service of it."""
 
-    def __init__(self, layout: Layout, ledger: Ledger, store: Store) -> None:
+    def __init__(self, config: Config, url: str, ledger: Ledger, store: Store) -> None:
         self.ledger = ledger
-        self._layout, self._store = layout, store
-        self._serving = holder(layout.state) is not None
+        self._url, self._store = url, store
+        self._serving = is_served(config, ledger)
         if not self._serving:
             store.forget_running()
 
     def __call__(self, job: Job) -> None:
         opened = self._store.retry(job.key)
         if self._serving and job.stage is Stage.QUARANTINED:
-            ask_for_retry(self._layout.workflows, opened.key, now().isoformat())
+            ask_for_retry(self._url, opened.key, now().isoformat())
 
 
 @contextmanager
 def _opened(config: Config) -> Iterator[_Retry]:
-    layout = Layout(root=config.node.data_dir)
-    with closing(Ledger(layout.job_table)) as ledger, closing(Store(layout.job_table)) as store:
-        yield _Retry(layout, ledger, store)
+    databases = databases_of(config)
+    with closing(Ledger(databases.table)) as ledger, closing(Store(databases.table)) as store:
+        yield _Retry(config, databases.engine_url, ledger, store)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Container
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from lfmri_node.node import logs
@@ -23,7 +23,7 @@ from lfmri_node.node.jobs.recipe import Recipe
 from lfmri_node.node.jobs.store import ScanFound, Store
 from lfmri_node.node.jobs.work import Kind, Work
 from lfmri_node.node.layout import Layout
-from lfmri_node.node.worker.process import Progress, TimeLimit, WorkerProcess
+from lfmri_node.node.worker.process import Progress, TimeLimit, WorkerProcess, size_of
 from lfmri_node.node.worker.task import Task, objects_in
 
 _OPERATIONS = {
@@ -34,6 +34,7 @@ _OPERATIONS = {
 }
 _PROGRESS_INTERVAL_S = 0.2
 _MOST_REMAKES = 3
+_LEARNED_FROM = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +48,14 @@ class Move:
         ``remake``: likewise, while the scan is computed again. ``stop``: nothing is left to do here.
     told
         The table says that the work waits.
+    behind
+        It ended or held up the worker: the others go first.
     """
 
     then: Literal["go", "wait", "remake", "stop"]
     wait_s: float = 0.0
     told: bool = False
+    behind: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +70,14 @@ class Pause:
         See `Move`.
     silent
         The destination did not answer when the wait began.
+    behind_until
+        Before this it is not over while others wait that have not failed.
     """
 
     due: float
     told: bool
     silent: bool
+    behind_until: float
 
 
 HELD = "LF-JOB-047"
@@ -82,6 +89,8 @@ class Runner:
 
     Parameters
     ----------
+    takers
+        Gives the names of the destinations that a scan goes to, whoever brings it there.
     max_crashes
         A stage in which the worker ended so often, while the node lived, puts its job into quarantine:
         one bad scan must not sink the others.
@@ -97,6 +106,7 @@ class Runner:
         worker: WorkerProcess,
         time_limit: TimeLimit,
         delivery: Delivery,
+        takers: Callable[[Job], Sequence[str]],
         backoff: Backoff,
         drain: Drain,
         max_crashes: int,
@@ -107,6 +117,7 @@ class Runner:
         self._worker = worker
         self._time_limit = time_limit
         self._delivery = delivery
+        self._takers = takers
         self._backoff = backoff
         self._max_crashes = max_crashes
         self._keep = keep_reconstructions
@@ -142,7 +153,7 @@ class Runner:
             return self._postpone(job, failure) if error.transient else self._quarantine(job, stage, failure)
         except WorkerDied as error:
             self._stop_if_draining(job)
-            return self._postpone(job, _failure(error, transient=True))
+            return replace(self._postpone(job, _failure(error, transient=True)), behind=True)
         return GO
 
     def _stop_if_draining(self, job: Job) -> None:
@@ -155,7 +166,7 @@ class Runner:
         answer = self._worker.call(
             _OPERATIONS[stage],
             self.task(job).to_json(),
-            limit_s=self._time_limit.of(job.summary),
+            limit_s=self._time_limit.of(job.summary, self._paces(job, stage)),
             progress=self._shown_progress(job.key),
         )
         seconds = time.monotonic() - begun
@@ -175,7 +186,14 @@ class Runner:
 
     def destinations_of(self, job: Job) -> tuple[str, ...]:
         """Where a scan is to go, of the destinations that there are now."""
-        return self._delivery.takers(job)
+        return tuple(self._takers(job))
+
+    def _paces(self, job: Job, stage: Stage) -> list[float]:
+        """What `TimeLimit` learns from; nothing after a try that was stopped: it may have been good."""
+        if self._store.crashes(job.key, stage) > 0:
+            return []
+        tries = self._store.good_tries(stage, _LEARNED_FROM)
+        return [seconds / size for seconds, summary in tries if (size := size_of(summary)) > 0]
 
     def _shown_progress(self, key: str) -> Progress:
         shown = 0.0
@@ -201,6 +219,7 @@ class Runner:
             objects=self._layout.objects(job.key),
             created_at=job.received_at,
             identity=self._layout.assigned(job.parent or job.key) if said else None,
+            epoch=self._store.epoch or 0,
         )
 
     def after(self, key: str) -> list[Work]:
@@ -280,7 +299,9 @@ class Runner:
         """The wait for another try of ``work`` that begins now."""
         channel = self._delivery.channels.get(work.destination)
         silent = channel is not None and channel.silent
-        return Pause(due=time.monotonic() + move.wait_s, told=move.told, silent=silent)
+        at = time.monotonic()
+        behind_until = at + self._backoff.cap_s if move.behind else at
+        return Pause(due=at + move.wait_s, told=move.told, silent=silent, behind_until=behind_until)
 
     def is_over(self, work: Work, pause: Pause, waiting: Container[Work]) -> bool:
         """Whether a wait is over: before its time where an operator asks for a try, or the destination
@@ -297,7 +318,10 @@ class Runner:
                 channel.open()
             return True
         answers = pause.silent and channel is not None and not channel.silent
-        return answers or time.monotonic() >= pause.due
+        at = time.monotonic()
+        if at >= pause.due and at < pause.behind_until and self._store.others_wait(work.key):
+            return False
+        return answers or at >= pause.due
 
     def needs(self, work: Work) -> bool:
         """Whether the work is still to be done."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from lfmri_node.node.jobs.database import Row
 from lfmri_node.node.jobs.job import Failure, Identity, Job, Stage
 
 CRASHES = ("LF-JOB-011", "LF-JOB-012")
@@ -60,10 +60,12 @@ def job_row(job: Job) -> Mapping[str, object]:
         "updated_at": moment(job.updated_at),
         "finished_at": moment(job.finished_at),
         "identity": job.identity.value,
+        "priority": job.priority,
+        "worker": job.worker,
     }
 
 
-def as_job(row: sqlite3.Row) -> Job:
+def as_job(row: Row) -> Job:
     """The job of one row."""
     progress = json.loads(row["progress"]) if row["progress"] else None
     received_at, updated_at = as_moment(row["received_at"]), as_moment(row["updated_at"])
@@ -89,4 +91,6 @@ def as_job(row: sqlite3.Row) -> Job:
         updated_at=updated_at,
         finished_at=as_moment(row["finished_at"]),
         identity=Identity(row["identity"]),
+        priority=row["priority"],
+        worker=row["worker"],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -89,6 +90,7 @@ class Shipping(Proving):
                 replace(
                     job,
                     running=None,
+                    worker=None,
                     progress=None,
                     attempts=max(item.tries for item in shipments),
                     failure=failures[0] if failures else None,
@@ -114,11 +116,10 @@ class Shipping(Proving):
         with self._change():
             for row in self._rows("SELECT key FROM jobs WHERE finished_at IS NULL AND contrast IS NOT NULL"):
                 destinations = wanted(self.job(row["key"]))
-                marks = ", ".join("?" * len(destinations))
                 self._connection.execute(
                     "DELETE FROM deliveries WHERE job_key=? AND (finished_at IS NULL OR failure IS NOT NULL)"
-                    f" AND destination NOT IN ({marks})",
-                    (row["key"], *destinations),
+                    f" AND destination NOT IN ({self._connection.one_of})",
+                    (row["key"], json.dumps(list(destinations))),
                 )
                 self._add_deliveries(row["key"], destinations)
                 self._settle(row["key"])
@@ -134,7 +135,7 @@ class Shipping(Proving):
                 " ON CONFLICT(job_key, destination, sop_instance_uid) DO UPDATE SET"
                 " dimse_status=excluded.dimse_status, delivered=excluded.delivered,"
                 " verified=excluded.verified, detail=excluded.detail, transient=excluded.transient,"
-                " answered_at=excluded.answered_at, proof=excluded.proof, tries=tries+1",
+                " answered_at=excluded.answered_at, proof=excluded.proof, tries=receipts.tries+1",
                 (
                     key,
                     receipt.destination,

@@ -12,6 +12,7 @@ from lfmri_node.dicom_io.types import EncodedObject
 from lfmri_node.node.errors import JobError
 from lfmri_node.node.jobs import schema
 from lfmri_node.node.jobs.job import (
+    CUT_OFF,
     Failure,
     Identity,
     Job,
@@ -24,9 +25,6 @@ from lfmri_node.node.jobs.job import (
 )
 from lfmri_node.node.jobs.shipping import Shipping
 from lfmri_node.node.jobs.writer import now
-
-CUT_OFF = "cut off"
-"""Outcome of a try that nobody saw the end of: the node was killed, or the disk was full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +53,7 @@ class Store(Shipping):
         recipe: Mapping[str, object],
         parts: Sequence[Path],
         identity: Identity = Identity.STATED,
+        priority: int = 0,
     ) -> Job:
         """Record a received measurement; the row that is there already where it was received before.
 
@@ -85,6 +84,7 @@ class Store(Shipping):
                 received_at=received_at,
                 updated_at=now(),
                 identity=identity,
+                priority=priority,
             )
             self._write(job)
             self._add_sources(key, parts)
@@ -115,12 +115,19 @@ class Store(Shipping):
 
     def _add_sources(self, key: str, parts: Sequence[Path]) -> None:
         rows = [(key, n, str(path.relative_to(self._base))) for n, path in enumerate(parts, start=1)]
-        self._connection.executemany("INSERT OR IGNORE INTO sources VALUES (?, ?, ?)", rows)
+        self._connection.executemany("INSERT INTO sources VALUES (?, ?, ?) ON CONFLICT DO NOTHING", rows)
 
     def begin(self, key: str, stage: Stage, destination: str = "") -> Job:
         """Note that work on ``stage`` starts now."""
         with self._change():
-            job = replace(self.job(key), running=stage, progress=None, next_try_at=None, updated_at=now())
+            job = replace(
+                self.job(key),
+                running=stage,
+                worker=self.epoch,
+                progress=None,
+                next_try_at=None,
+                updated_at=now(),
+            )
             self._end_timing(key, CUT_OFF, destination=destination)  # its end could not be written
             self._connection.execute(
                 "INSERT INTO timings (job_key, stage, destination, attempt, begun_at) VALUES (?, ?, ?, ?, ?)",
@@ -214,12 +221,14 @@ class Store(Shipping):
         """Record that the node itself stopped the work, to go on later; the job is not to blame."""
         with self._change():
             self._end_timing(key, "drained", destination=destination)
-            self._write(replace(self.job(key), running=None, progress=None))
+            self._write(replace(self.job(key), running=None, worker=None, progress=None))
 
     def forget_running(self) -> None:
         """Forget what a process that is gone was working on; for the holder of the data directory's lock."""
         with self._change():
-            self._connection.execute("UPDATE jobs SET running=NULL, progress=NULL WHERE running IS NOT NULL")
+            self._connection.execute(
+                "UPDATE jobs SET running=NULL, worker=NULL, progress=NULL WHERE running IS NOT NULL"
+            )
             self._connection.execute("UPDATE timings SET outcome=? WHERE outcome IS NULL", (CUT_OFF,))
 
     def retry(self, key: str) -> Job:

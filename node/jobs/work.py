@@ -33,12 +33,17 @@ class Work:
 
     @property
     def queue(self) -> str:
-        """Queue of its workflow: every destination has its own."""
-        return queue_of(self.kind, self.destination)
+        """Queue of its workflow: every destination has its own; what needs the worker shares one, so that a
+        measurement's header is read by whoever is free."""
+        return queue_of(Kind.DELIVER, self.destination) if self.destination else queue_of(Kind.COMPUTE)
 
     def arguments(self) -> tuple[str, ...]:
         """Arguments of its workflow."""
         return (self.key, self.destination) if self.destination else (self.key,)
+
+
+CONTROL = "admit"
+"""Queue of operators' requests; up to 0.2.0 of admissions too."""
 
 
 def queue_of(kind: Kind, destination: str = "") -> str:

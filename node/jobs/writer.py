@@ -1,16 +1,14 @@
-"""Writing the job table: SQLite, one writer process.
-
-Every change is one transaction that is on disk before the call returns (``synchronous=FULL``).
-"""
+"""Writing the job table: every change is one transaction that is on disk before the call returns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
+from lfmri_node.node.errors import Fenced
 from lfmri_node.node.jobs import migrations, schema
+from lfmri_node.node.jobs.database import Table
 from lfmri_node.node.jobs.job import Job
 from lfmri_node.node.jobs.ledger import Ledger
 
@@ -21,7 +19,13 @@ def now() -> datetime:
 
 
 class Writer(Ledger):
-    """The job table in ``path``, created where missing.
+    """The job table, created where missing.
+
+    Parameters
+    ----------
+    epoch
+        Of the process that works on the jobs (`workers`): once it was ended, no change is taken from it. None
+        for an operator's command.
 
     Raises
     ------
@@ -29,35 +33,32 @@ class Writer(Ledger):
         LF-JOB-004 where it has another schema version; see `migrations.migrate`.
     """
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._open(path, mode="rwc")
-        self._connection.execute("PRAGMA foreign_keys=ON")
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=FULL")
-        with self._change():
-            if migrations.version_of(self._connection) == 0:
-                migrations.bring_up_to(self._connection, 0)
-        self._check_version()
+    def __init__(self, table: Table, *, epoch: int | None = None) -> None:
+        self.epoch = epoch
+        self._open(table, writes=True)
+        if self._connection.version() == 0:
+            with self._change():
+                if self._connection.version() == 0:  # nobody was faster
+                    migrations.bring_up_to(self._connection, 0)
+        migrations.require_present(self._connection.version())
 
     @contextmanager
     def _change(self) -> Iterator[None]:
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
+        with self._connection.changing():
+            if self.epoch is not None and not self._lives(self.epoch):
+                raise Fenced
+            yield
+
+    def _lives(self, epoch: int) -> bool:
+        return bool(self._rows("SELECT 1 AS n FROM workers WHERE epoch=? AND ended_at IS NULL", epoch))
 
     def _write(self, job: Job) -> Job:
         row = schema.job_row(job)
-        columns = ", ".join(row)
-        marks = ", ".join(f":{column}" for column in row)
+        columns, marks = ", ".join(row), ", ".join("?" * len(row))
         updates = ", ".join(f"{column}=excluded.{column}" for column in row if column != "key")
         self._connection.execute(
-            f"INSERT INTO jobs ({columns}) VALUES ({marks}) ON CONFLICT(key) DO UPDATE SET {updates}", row
+            f"INSERT INTO jobs ({columns}) VALUES ({marks}) ON CONFLICT(key) DO UPDATE SET {updates}",
+            tuple(row.values()),
         )
         return job
 

@@ -24,6 +24,7 @@ from lfmri_node.node.errors import NodeError
 from lfmri_node.node.jobs.figures import Figures, Try
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.overview import Overview
+from lfmri_node.node.jobs.tables import databases_of
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.monitor.vitals import Vitals, bytes_free, ready
 
@@ -76,6 +77,7 @@ class Metrics(Collector):
     def __init__(self, config: Config, vitals: Vitals, *, version: str) -> None:
         self._config = config
         self._layout = Layout(root=config.node.data_dir)
+        self._table = databases_of(config).table
         self._vitals = vitals
         self._version = version
         self._durations = Durations()
@@ -84,7 +86,7 @@ class Metrics(Collector):
 
     def begin(self) -> None:
         """Count from now on."""
-        with closing(Figures(self._layout.job_table)) as table:
+        with closing(Figures(self._table)) as table:
             self._durations.begin(table)
         self._registry.register(self)
 
@@ -103,7 +105,7 @@ class Metrics(Collector):
         yield from self._of_spool()
         found: list[Metric] = []
         try:
-            with closing(Figures(self._layout.job_table)) as table:
+            with closing(Figures(self._table)) as table:
                 self._durations.update(table)
                 found += [*_of_jobs(table), *_of_tries(self._durations)]
             found += self._of_destinations()
@@ -117,7 +119,9 @@ class Metrics(Collector):
         about = GaugeMetricFamily("lfmri_build_info", "Always 1", labels=["version"])
         about.add_metric([self._version], 1)
         yield about
-        is_ready = ready(vitals, self._layout, floor_gb=config.listener.free_space_floor_gb).good
+        is_ready = ready(
+            vitals, self._table, self._layout.root, floor_gb=config.listener.free_space_floor_gb
+        ).good
         yield _gauge("lfmri_ready", "1 where /readyz says that scans are taken", float(is_ready))
         yield _gauge("lfmri_disk_free_bytes", "Free space of node.data_dir", bytes_free(self._layout.root))
         floor = config.listener.free_space_floor_gb * 2**30
@@ -157,7 +161,7 @@ class Metrics(Collector):
             "Seconds since the first of the tries that all failed; 0 where the last was good",
             labels=["destination"],
         )
-        with closing(Overview(self._layout.job_table)) as table:
+        with closing(Overview(self._table)) as table:
             for name in self._vitals.shut():
                 since = table.backlog(name).held_since
                 family.add_metric([name], _age_s(since) if since is not None else 0.0)

@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from lfmri_node.node import logs
 from lfmri_node.node.config import Config
 from lfmri_node.node.errors import JobError
-from lfmri_node.node.layout import Layout
+from lfmri_node.node.jobs.tables import databases_of
 from lfmri_node.node.monitor.metrics import Metrics
 from lfmri_node.node.monitor.vitals import Report, Vitals, alive, ready
 
@@ -35,7 +35,7 @@ class Monitor:
 
     def __init__(self, config: Config, vitals: Vitals, *, version: str) -> None:
         self._config = config
-        self._layout = Layout(root=config.node.data_dir)
+        self._table = databases_of(config).table
         self._vitals = vitals
         self._metrics = Metrics(config, vitals, version=version)
         self._server: _Server | None = None
@@ -44,9 +44,9 @@ class Monitor:
         """Status, content type and body of a path."""
         floor_gb = self._config.listener.free_space_floor_gb
         if path == "/healthz":
-            return _answer(alive(self._vitals, self._layout))
+            return _answer(alive(self._vitals, self._table))
         if path == "/readyz":
-            return _answer(ready(self._vitals, self._layout, floor_gb=floor_gb))
+            return _answer(ready(self._vitals, self._table, self._config.node.data_dir, floor_gb=floor_gb))
         if path == "/metrics":
             return HTTPStatus.OK, CONTENT_TYPE_LATEST, self._metrics.text()
         return HTTPStatus.NOT_FOUND, "text/plain", b"/healthz /readyz /metrics\n"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lfmri_node.node.errors import NodeError
+from lfmri_node.node.jobs.database import Table
 from lfmri_node.node.jobs.ledger import Ledger
-from lfmri_node.node.layout import Layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,23 +71,23 @@ class Report:
         }
 
 
-def alive(vitals: Vitals, layout: Layout) -> Report:
+def alive(vitals: Vitals, table: Table) -> Report:
     """Whether the process does its work at all: where it does not, a restart helps."""
     return Report(
         checks=(
             Check(name="listener", reason=_unless(vitals.listens(), "nobody is let in")),
             Check(name="engine", reason=_unless(vitals.moves_jobs(), "no workflow is started")),
-            _database(layout.job_table),
+            _database(table),
         )
     )
 
 
-def ready(vitals: Vitals, layout: Layout, *, floor_gb: float) -> Report:
+def ready(vitals: Vitals, table: Table, root: Path, *, floor_gb: float) -> Report:
     """Whether a scan that comes now is taken and worked on: where it is not, a sender had better wait."""
     return Report(
         checks=(
-            *alive(vitals, layout).checks,
-            Check(name="disk", reason=_disk(layout.root, floor_gb)),
+            *alive(vitals, table).checks,
+            Check(name="disk", reason=_disk(root, floor_gb)),
             Check(
                 name="worker",
                 reason=_unless(vitals.worker_was_warm(), "the reconstruction process is starting"),
@@ -111,13 +111,13 @@ def _disk(root: Path, floor_gb: float) -> str:
     return _unless(free_gb >= floor_gb, f"{free_gb:.1f} GB free, listener.free_space_floor_gb = {floor_gb:g}")
 
 
-def _database(path: Path) -> Check:
-    return Check(name="database", reason=next(_problems(path), ""))
+def _database(table: Table) -> Check:
+    return Check(name="database", reason=next(_problems(table), ""))
 
 
-def _problems(path: Path) -> Iterator[str]:
+def _problems(table: Table) -> Iterator[str]:
     try:
-        with closing(Ledger(path)) as ledger:
+        with closing(Ledger(table)) as ledger:
             ledger.latest_change()
     except NodeError as error:
         yield f"{error.code}: {error.message}"

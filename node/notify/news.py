@@ -18,6 +18,7 @@ from lfmri_node.node.config import Config
 from lfmri_node.node.doors.streams import kept_streams
 from lfmri_node.node.jobs.overview import Overview
 from lfmri_node.node.jobs.runner import HELD
+from lfmri_node.node.jobs.tables import databases_of
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.monitor.vitals import Vitals, bytes_free
 
@@ -68,7 +69,7 @@ def troubles(config: Config, vitals: Vitals, *, destination_down_s: float) -> fr
         The job table or the disk cannot be asked.
     """
     layout, present = Layout(root=config.node.data_dir), datetime.now(UTC)
-    with closing(Overview(layout.job_table)) as table:
+    with closing(Overview(databases_of(config).table)) as table:
         found = [
             Trouble(subject="quarantine", name=job.name, code=job.failure.code)
             for job in table.quarantined()

@@ -22,7 +22,7 @@ from lfmri_node.node.config import Config
 from lfmri_node.node.errors import NodeError
 from lfmri_node.node.jobs.figures import Figures
 from lfmri_node.node.jobs.recipe import Recipe
-from lfmri_node.node.layout import Layout
+from lfmri_node.node.jobs.tables import databases_of, has_tables
 from lfmri_node.node.offline.asked import is_raw_data
 from lfmri_node.node.rules import Answer, Facts, Rule, explain
 from lfmri_node.node.worker.facts import header_facts
@@ -269,9 +269,9 @@ def _condition(name: str, value: float, limits: tuple[float, float] | None) -> C
 
 def _expected_s(config: Config, recipe: Recipe, n_slices: int) -> float | None:
     """Slices times the median time of a slice of scans on record with this method."""
-    path = Layout(root=config.node.data_dir).job_table
-    if not path.exists():
+    where = databases_of(config).table
+    if not has_tables(where):
         return None
-    with closing(Figures(path)) as table:
+    with closing(Figures(where)) as table:
         per_slice = table.seconds_per_slice(recipe.recon.method.value)
     return round(median(per_slice) * n_slices, 1) if per_slice else None

@@ -145,7 +145,7 @@ def orient_file(
         A file cannot be read.
     """
     gateway = config.gateway(calling_ae)
-    configured = ReaderSettings(**gateway.model_dump(mode="json")).convention()
+    configured = ReaderSettings(**gateway.reader()).convention()
     planes = None if like is None else read_scanner_images(like)
     with open_measurement(source, settings=ReaderSettings(prewhiten=gateway.prewhiten)) as measurement:
         scan = measurement.scan(*measurement.scans[0])

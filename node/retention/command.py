@@ -16,6 +16,7 @@ from lfmri_node.node.config import Config
 from lfmri_node.node.errors import JobError
 from lfmri_node.node.jobs.ended import forget_ended
 from lfmri_node.node.jobs.purges import Purges
+from lfmri_node.node.jobs.tables import databases_of, no_table
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.retention.plan import Purge
 from lfmri_node.node.retention.purge import alone, carry_out, decide, purge_refused, sweep
@@ -37,9 +38,10 @@ def purge_now(config: Config, *, dry_run: bool) -> tuple[list[Purge], list[Path]
         LF-JOB-003 no job table, LF-JOB-004 of another version, LF-RET-002 another process is deleting.
     """
     layout = Layout(root=config.node.data_dir)
-    if not layout.job_table.exists():
-        raise JobError("LF-JOB-003", "this node has no job table yet", "start `lfmri-node serve` once")
-    with closing(Purges(layout.job_table)) as store:
+    databases = databases_of(config)
+    if not databases.present:
+        raise no_table()
+    with closing(Purges(databases.table)) as store:
         purges = decide(store, config, datetime.now(UTC))
         refused = purge_refused(layout, config.retention.quarantined_days)
         if not dry_run:
@@ -65,7 +67,7 @@ def _carry_out(
                 return
             carry_out(store, layout, purge)
         before = datetime.now(UTC) - timedelta(days=config.retention.workflows_days)
-        forget_ended(layout.workflows, before, lambda keys: store.over_since(before, keys))
+        forget_ended(databases_of(config), before, lambda keys: store.over_since(before, keys))
 
 
 class Housekeeper:
@@ -102,7 +104,7 @@ class Housekeeper:
     def _purge(self) -> None:
         layout, config = self._layout, self.config
         try:
-            with closing(Purges(layout.job_table)) as store:
+            with closing(Purges(databases_of(config).table)) as store:
                 purges = decide(store, config, datetime.now(UTC))
                 refused = purge_refused(layout, config.retention.quarantined_days)
                 _carry_out(store, config, layout, purges, refused, self._stop.is_set)

@@ -27,6 +27,8 @@ this halved the CPU time of a reconstruction; the environment of the service win
 
 _WARM_UP_LIMIT_S = 600.0
 _LEAVE_S = 2.0
+_ENOUGH, _PATIENCE = 5, 10
+"""Good tries that say how fast this node is; so many times what they make expect is too long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +38,28 @@ class TimeLimit:
     stage_s: float
     slice_s: float
 
-    def of(self, summary: Mapping[str, object]) -> float:
-        """Seconds for a scan; before its header is read, those of a scan without slices."""
-        return self.stage_s + self.slice_s * int(str(summary.get("n_slices", 0)))
+    def of(self, summary: Mapping[str, object], paces: Sequence[float] = ()) -> float:
+        """Seconds for a scan; before its header is read, those of a scan without slices.
+
+        Parameters
+        ----------
+        paces
+            Seconds for each unit of `size_of` that the latest good tries of the stage took. With enough of
+            them a try has so many times what the slowest of them would have taken, and at least `stage_s`.
+        """
+        most = self.stage_s + self.slice_s * int(str(summary.get("n_slices", 0)))
+        size = size_of(summary)
+        if size == 0 or len(paces) < _ENOUGH:
+            return most
+        return min(most, max(self.stage_s, _PATIENCE * max(paces) * size))
+
+
+def size_of(summary: Mapping[str, object]) -> int:
+    """How much there is to compute: samples of all slices and coils; 0 where that is not known."""
+    size = 1
+    for name in ("n_slices", "n_coils", "n_pixels"):
+        size *= int(str(summary.get(name, 0)))
+    return size
 
 
 class WorkerProcess:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,7 @@ class Pipeline:
             ],
             "n_slices": scans[0].n_slices,
             "n_coils": scans[0].n_coils,
+            "n_pixels": prod(scans[0].geometry.matrix[1:]),
         }
 
     def calibrate(self, task: Task, progress: Progress) -> dict[str, object]:
@@ -113,7 +115,7 @@ class Pipeline:
         with self._measurement(task) as measurement:
             scan = measurement.scan(task.contrast, task.repetition)
             calibration = calibrate(scan, task.recipe.recon, progress)
-        with published_path(target) as scratch:
+        with published_path(target, epoch=task.epoch) as scratch:
             calibration.save(scratch)
         return {}
 
@@ -137,7 +139,7 @@ class Pipeline:
                     progress=progress,
                     compute=compute,
                 )
-            with published_directory(target) as scratch:
+            with published_directory(target, epoch=task.epoch) as scratch:
                 save_reconstruction(reconstruction, scratch)
                 write_text(scratch / ANSWER, json.dumps(findings(reconstruction)))
         answer = json.loads((target / ANSWER).read_text(encoding="utf-8"))
@@ -159,7 +161,7 @@ class Pipeline:
                 said = json.loads(task.identity.read_text(encoding="utf-8"))
                 context = assigned(context, said)
             reconstruction = load_reconstruction(task.work / RECONSTRUCTION)
-            with published_directory(task.objects) as scratch:
+            with published_directory(task.objects, epoch=task.epoch) as scratch:
                 objects = encode_objects(reconstruction, context, task, scratch)
                 described = [{**asdict(item), "path": item.path.name} for item in objects]
                 write_text(scratch / ANSWER, json.dumps({"objects": described}))

@@ -33,6 +33,8 @@ class Task:
         Time that the objects carry: that of reception, so that a re-run writes the same bytes.
     identity
         File of what an operator said of a measurement whose raw data do not say whose it is.
+    epoch
+        Of the process that asks for it; see `files.published_directory`.
     """
 
     sources: tuple[Path, ...]
@@ -44,6 +46,7 @@ class Task:
     objects: Path
     created_at: datetime
     identity: Path | None = None
+    epoch: int = 0
 
     def to_json(self) -> dict[str, object]:
         """JSON-able form."""
@@ -57,6 +60,7 @@ class Task:
             "objects": str(self.objects),
             "created_at": self.created_at.isoformat(),
             "identity": None if self.identity is None else str(self.identity),
+            "epoch": self.epoch,
         }
 
     @classmethod
@@ -72,6 +76,7 @@ class Task:
             objects=Path(document["objects"]),
             created_at=datetime.fromisoformat(document["created_at"]),
             identity=Path(document["identity"]) if document["identity"] else None,
+            epoch=document["epoch"],
         )
 
 

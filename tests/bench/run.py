@@ -18,6 +18,7 @@ import latency
 import one_slice
 import scaling
 import whole_job
+import workers
 from report import Report
 from timing import seconds
 
@@ -31,6 +32,7 @@ SECTIONS = {
     "brain": brain.measure,
     "coils": coils.measure,
     "fallback": fallback.measure,
+    "workers": workers.measure,
     "scaling": scaling.measure,
 }
 USUAL = [name for name in SECTIONS if name != "scaling"]

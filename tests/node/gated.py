@@ -1,6 +1,7 @@
 """A node that can be held still at named places; started by the tests as a process of its own.
 
-``gated.py CONFIG HOLDS (light|real)`` runs the service with the worker of `gated_worker.py`.
+``gated.py CONFIG HOLDS (light|real)`` runs the service with the worker of `gated_worker.py`; with a name as
+fourth argument `lfmri-node worker`, with the same.
 Places: ``received.before`` and ``received.after`` the job is recorded; for each worker operation
 ``<operation>.before`` and, when its files are on disk but it is not answered, ``<operation>.after``.
 A place is active where its FIFOs exist. A file ``<operation>.dies`` that holds the SHA-256 of a
@@ -20,6 +21,7 @@ from pathlib import Path
 from held import pause
 
 from lfmri_node.node import logs
+from lfmri_node.node.compute import ComputeService
 from lfmri_node.node.config import load
 from lfmri_node.node.service import Service, run_until_signalled
 
@@ -58,5 +60,12 @@ def serve(config: Path, holds: Path, kind: str) -> None:
     run_until_signalled(Service(settings, worker=command, received=wrapped, reread=lambda: load(config)))
 
 
+def compute(config: Path, holds: Path, kind: str, name: str) -> None:
+    settings = load(config)
+    logs.configure(settings.logging.level, None)
+    command = [sys.executable, str(WORKER), str(holds), kind]
+    run_until_signalled(ComputeService(settings, name, worker=command))
+
+
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    (compute if sys.argv[4:] else serve)(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

@@ -41,7 +41,7 @@ class LightPipeline(Pipeline):
 
     def calibrate(self, task: Task, progress: Callable[[int, int], None]) -> dict[str, object]:
         if not (task.work / CALIBRATION).exists():
-            with published_path(task.work / CALIBRATION) as scratch:
+            with published_path(task.work / CALIBRATION, epoch=task.epoch) as scratch:
                 np.savez(scratch, nothing=np.zeros(1))
         progress(1, 1)
         return {}
@@ -79,7 +79,7 @@ class LightPipeline(Pipeline):
                     settings=task.recipe.recon.describe(),
                 ),
             )
-            with published_directory(target) as scratch:
+            with published_directory(target, epoch=task.epoch) as scratch:
                 save_reconstruction(made, scratch)
                 write_text(scratch / ANSWER, "{}")
         return findings_of(target)

@@ -41,14 +41,29 @@ def test_every_file_and_folder_is_durable_before_the_directory_has_its_name(
 
 
 def test_what_an_earlier_try_left_is_gone(tmp_path: Path) -> None:
-    left = tmp_path / ".final.4711"
-    left.mkdir()
-    (tmp_path / "final").mkdir()
-    (tmp_path / "final" / "old").touch()
-    with published_directory(tmp_path / "final") as scratch:
+    for name in (".final.4711", ".final.2-4711", ".final.3-4711"):
+        (tmp_path / name).mkdir()
+    with published_directory(tmp_path / "final", epoch=3) as scratch:
         (scratch / "new").touch()
     assert [path.name for path in tmp_path.iterdir()] == ["final"]
     assert [path.name for path in (tmp_path / "final").iterdir()] == ["new"]
+
+
+def test_who_was_taken_for_dead_removes_and_replaces_nothing(tmp_path: Path) -> None:
+    """Two are at the same work: one of an ended epoch, one that took it over."""
+    with published_directory(tmp_path / "final", epoch=5) as late:
+        with published_directory(tmp_path / "final", epoch=4) as ended:
+            (ended / "of 4").touch()
+            assert late.exists()
+        (late / "of 5").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["final"]
+    assert [path.name for path in (tmp_path / "final").iterdir()] == ["of 4"]
+    with published_path(tmp_path / "maps", epoch=5) as late:
+        late.write_bytes(b"of 5")
+        with published_path(tmp_path / "maps", epoch=4) as ended:
+            ended.write_bytes(b"of 4")
+    assert (tmp_path / "maps").read_bytes() == b"of 4"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_path_is_durable_before_it_has_its_name(tmp_path: Path, synced: Steps) -> None:

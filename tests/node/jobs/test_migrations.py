@@ -6,11 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from postgres_cluster import PASSWORD
 
 from lfmri_node.node.errors import JobError
 from lfmri_node.node.jobs import migrations
+from lfmri_node.node.jobs.database import PostgresTable
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.ledger import Ledger
+from lfmri_node.node.jobs.postgres import PostgresDatabase
 from lfmri_node.node.jobs.store import Store
 
 VERSION_2 = """
@@ -149,9 +152,8 @@ def test_a_fresh_table_equals_a_migrated_one(tmp_path: Path, old: Path) -> None:
 
 def test_every_row_is_kept_and_a_copy_of_the_table_as_it_was(old: Path) -> None:
     before = rows_of(old)
-    copy = migrations.migrate(old)
-    assert copy is not None
-    assert rows_of(copy) == before
+    assert migrations.migrate(old)
+    assert rows_of(old.with_name("node.sqlite.version-2")) == before
     after = rows_of(old)
     for name, rows in before.items():
         assert [{column: row[column] for column in rows[0]} for row in after[name]] == rows
@@ -162,9 +164,9 @@ def test_every_row_is_kept_and_a_copy_of_the_table_as_it_was(old: Path) -> None:
 
 
 def test_a_table_of_this_version_and_none_at_all_are_left_alone(tmp_path: Path, old: Path) -> None:
-    assert migrations.migrate(tmp_path / "absent.sqlite") is None
+    assert not migrations.migrate(tmp_path / "absent.sqlite")
     migrations.migrate(old)
-    assert migrations.migrate(old) is None
+    assert not migrations.migrate(old)
 
 
 def test_a_migration_that_fails_leaves_the_table_as_it_was(
@@ -177,7 +179,7 @@ def test_a_migration_that_fails_leaves_the_table_as_it_was(
         migrations.migrate(old)
     assert (schema_of(old), rows_of(old)) == before
     monkeypatch.undo()
-    assert migrations.migrate(old) is not None
+    assert migrations.migrate(old)
 
 
 def test_only_the_service_migrates(old: Path) -> None:
@@ -195,3 +197,53 @@ def test_other_versions_are_refused(old: Path, version: int) -> None:
     with pytest.raises(JobError) as caught:
         migrations.migrate(old)
     assert caught.value.code == "LF-JOB-004"
+
+
+@pytest.fixture
+def old_in_postgres(postgres, tmp_path: Path) -> PostgresTable:
+    """The same in PostgreSQL, where 0.2.0 had none: the first version's tables."""
+    postgres.database(tmp_path.name)
+    table = PostgresTable(url=postgres.url(tmp_path.name, password=PASSWORD), root=tmp_path)
+    with closing(PostgresDatabase(table.url, writes=True)) as database, database.changing():
+        for statement in migrations.FIRST.split(";"):
+            database.define(statement)
+        database.set_version(2)
+        database.execute(
+            "INSERT INTO jobs (key, source_sha256, calling_ae, stage, attempts, recipe, summary, received_at,"
+            " updated_at) VALUES (?, '', '', 'received', 0, '{}', '{}', ?, ?)",
+            (KEY, AT.isoformat(), AT.isoformat()),
+        )
+    return table
+
+
+def columns_of(table: PostgresTable) -> list[tuple[object, ...]]:
+    with closing(PostgresDatabase(table.url, writes=False)) as database:
+        query = (
+            "SELECT table_name, column_name, ordinal_position, column_default, is_nullable, data_type,"
+            " collation_name FROM information_schema.columns WHERE table_schema='lfmri'"
+            " ORDER BY table_name, ordinal_position"
+        )
+        indexes = "SELECT indexdef FROM pg_indexes WHERE schemaname='lfmri' ORDER BY indexdef"
+        return [tuple(dict(row).values()) for text in (query, indexes) for row in database.execute(text)]
+
+
+def test_in_postgresql_too(postgres, tmp_path: Path, old_in_postgres: PostgresTable) -> None:
+    postgres.database(f"{tmp_path.name}-fresh")
+    url = postgres.url(f"{tmp_path.name}-fresh", password=PASSWORD)
+    Store(fresh := PostgresTable(url=url, root=tmp_path)).close()
+    assert migrations.migrate(old_in_postgres)
+    assert not migrations.migrate(old_in_postgres)
+    assert columns_of(old_in_postgres) == columns_of(fresh)
+    with closing(Store(old_in_postgres)) as store:
+        assert store.job(KEY).priority == 0
+
+
+def test_a_migration_that_fails_in_postgresql(
+    old_in_postgres: PostgresTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = columns_of(old_in_postgres)
+    broken = (*migrations.STEPS, ("CREATE TABLE more (name TEXT) STRICT", "no statement"))
+    monkeypatch.setattr(migrations, "STEPS", broken)
+    with pytest.raises(sqlite3.OperationalError):
+        migrations.migrate(old_in_postgres)
+    assert columns_of(old_in_postgres) == before

@@ -1,16 +1,21 @@
 """The job table: what is written is there after a crash, and what it says follows the job's life."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from postgres_cluster import PASSWORD
 
 from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
 from lfmri_node.node.errors import JobError
+from lfmri_node.node.jobs.database import PostgresTable, Table
 from lfmri_node.node.jobs.job import Failure, Job, Stage
 from lfmri_node.node.jobs.ledger import Ledger
+from lfmri_node.node.jobs.sqlite import SqliteDatabase
 from lfmri_node.node.jobs.store import ScanFound, Store
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
@@ -18,14 +23,20 @@ PARENT, CHILD, SIBLING = "aa" * 32, "bb" * 32, "cc" * 32
 FAILURE = Failure(code="LF-X-001", message="a", hint="b", transient=True)
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "node.sqlite"
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.integration)])
+def table(request: pytest.FixtureRequest, tmp_path: Path) -> Table:
+    if request.param == "sqlite":
+        return tmp_path / "state" / "node.sqlite"
+    cluster = request.getfixturevalue("postgres")
+    name = tmp_path.name
+    cluster.database(name)
+    return PostgresTable(url=cluster.url(name, password=PASSWORD), root=tmp_path)
 
 
 @pytest.fixture
-def store(table: Path) -> Store:
-    return Store(table)
+def store(table: Table) -> Iterator[Store]:
+    with closing(Store(table)) as opened:
+        yield opened
 
 
 def received(store: Store, key: str = PARENT) -> Job:
@@ -107,7 +118,7 @@ def test_a_measurement_gives_way_to_its_scans(store: Store) -> None:
     assert store.job(CHILD).recipe == {"recon": 1}
 
 
-def test_everything_survives_reopening(store: Store, table: Path) -> None:
+def test_everything_survives_reopening(store: Store, table: Table) -> None:
     encoded(store)
     store.add_receipt(CHILD, receipt("2.25.1", delivered=True))
     store.ship(CHILD, "pacs", FAILURE, 9.0, seconds=1.0)
@@ -122,11 +133,14 @@ def test_everything_survives_reopening(store: Store, table: Path) -> None:
 
 
 def test_a_row_is_on_the_disk_before_it_is_promised(store: Store) -> None:
-    """SQLite syncs at every commit (2 is FULL): success is answered to a gateway on the strength of it."""
-    assert store._connection.execute("PRAGMA synchronous").fetchone()[0] == 2
+    """The database syncs at every commit: success is answered to a gateway on the strength of it."""
+    if isinstance(store._connection, SqliteDatabase):
+        assert store._connection.execute("PRAGMA synchronous")[0]["synchronous"] == 2  # FULL
+    else:
+        assert store._connection.execute("SHOW synchronous_commit")[0]["synchronous_commit"] == "on"
 
 
-def test_reading_while_another_connection_writes(store: Store, table: Path) -> None:
+def test_reading_while_another_connection_writes(store: Store, table: Table) -> None:
     received(store)
     reader = Ledger(table)
     store.begin(PARENT, Stage.DECODED)
@@ -285,11 +299,11 @@ def test_names_are_prefixes_and_must_be_unique(store: Store) -> None:
         assert caught.value.code == "LF-JOB-005"
 
 
-def test_no_table_and_a_table_of_another_version(tmp_path: Path, store: Store, table: Path) -> None:
+def test_no_table_and_a_table_of_another_version(tmp_path: Path, store: Store, table: Table) -> None:
     with pytest.raises(JobError) as caught:
         Ledger(tmp_path / "state" / "absent.sqlite")
     assert caught.value.code == "LF-JOB-003"
-    store._connection.execute("PRAGMA user_version=99")
+    store._connection.set_version(99)
     store.close()
     for opened in (Ledger, Store):
         with pytest.raises(JobError) as caught:

@@ -193,15 +193,15 @@ def layout(tmp_path: Path) -> Layout:
 )
 def test_each_part_counts(layout: Layout, changed: dict, lives: bool, why: str) -> None:
     vitals = replace(WELL, **changed)
-    assert alive(vitals, layout).good is lives
-    report = ready(vitals, layout, floor_gb=0)
+    assert alive(vitals, layout.job_table).good is lives
+    report = ready(vitals, layout.job_table, layout.root, floor_gb=0)
     assert [check.reason for check in report.checks if check.reason] == [why]
 
 
 def test_a_job_table_that_is_none_is_a_reason(layout: Layout) -> None:
-    assert alive(WELL, layout).good
+    assert alive(WELL, layout.job_table).good
     layout.job_table.write_bytes(b"no database" * 1000)
-    report = alive(WELL, layout)
+    report = alive(WELL, layout.job_table)
     assert not report.good
     assert "DatabaseError" in report.document()["reasons"][0]
 

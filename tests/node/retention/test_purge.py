@@ -21,6 +21,7 @@ from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.purges import Purges, What
 from lfmri_node.node.jobs.retry import retry_all, retry_job
 from lfmri_node.node.jobs.store import Store
+from lfmri_node.node.jobs.tables import sqlite_databases
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.retention import purge as purging
 from lfmri_node.node.retention import trash
@@ -244,12 +245,14 @@ def test_a_file_that_came_in_again_while_it_was_moved_goes_back(delivered) -> No
 def test_ended_workflows_are_forgotten_but_not_those_of_unfinished_jobs(delivered) -> None:
     layout = delivered.layout
     soon = datetime.now(UTC) + timedelta(minutes=1)
-    assert forget_ended(layout.workflows, soon, lambda _: set()) == 0
-    assert forget_ended(layout.workflows, datetime(2026, 1, 1, tzinfo=UTC), set) == 0
+    assert forget_ended(sqlite_databases(layout), soon, lambda _: set()) == 0
+    assert forget_ended(sqlite_databases(layout), datetime(2026, 1, 1, tzinfo=UTC), set) == 0
     with closing(Purges(layout.job_table)) as store:
         n_works = 3  # admit, compute, deliver
-        assert forget_ended(layout.workflows, soon, lambda keys: store.over_since(soon, keys)) == n_works
-    assert forget_ended(layout.workflows, soon, set) == 0
+        assert (
+            forget_ended(sqlite_databases(layout), soon, lambda keys: store.over_since(soon, keys)) == n_works
+        )
+    assert forget_ended(sqlite_databases(layout), soon, set) == 0
     delivered.configure()
     delivered.start()
     assert delivered.lines[-1].strip().endswith("count=0")

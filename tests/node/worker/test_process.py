@@ -101,6 +101,18 @@ def test_the_time_limit_follows_the_scan() -> None:
     assert limit.of({"n_slices": 36}) == 1380.0
 
 
+def test_the_time_limit_learns_from_scans_that_went_well() -> None:
+    """Ten times the slowest of them, by what there is to compute; within the configured bounds."""
+    limit = TimeLimit(stage_s=300.0, slice_s=30.0)
+    scan = {"n_slices": 200, "n_coils": 10, "n_pixels": 50_000}
+    paces = [1e-7, 2e-7, 4e-7, 1e-7, 1e-7]
+    assert limit.of(scan, paces) == pytest.approx(400.0)
+    assert limit.of(scan, paces[:4]) == 6300.0  # not enough to go by
+    assert limit.of(scan, [*paces, 1e-3]) == 6300.0
+    assert limit.of({**scan, "n_slices": 2}, paces) == 300.0
+    assert limit.of({"n_slices": 200}, paces) == 6300.0  # of an earlier version: size unknown
+
+
 REAL = [sys.executable, "-m", "lfmri_node.node.worker.main", "0", "1", "cpu"]
 
 
@@ -148,6 +160,7 @@ def task_in(tmp_path: Path) -> dict[str, object]:
         "work": str(tmp_path / "work"),
         "objects": str(tmp_path / "objects"),
         "created_at": "2026-01-01T00:00:00+00:00",
+        "epoch": 1,
         "identity": None,
     }
 
