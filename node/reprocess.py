@@ -28,6 +28,8 @@ from lfmri_node.node.jobs.writer import now
 from lfmri_node.node.layout import Layout
 from lfmri_node.recon.settings import Method
 
+_AFTER_SCANNERS = 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
@@ -179,5 +181,6 @@ def _again(
             recipe=recipe.to_json(),
             parts=paths,
             identity=job.identity,
+            priority=_AFTER_SCANNERS,
         )
     return Again(first=job.name, name=key[:12]), key

@@ -27,11 +27,11 @@ _LATEST, _ENOUGH = 50, 3
 def clock(config: Config, _layout: Layout) -> Iterator[Finding]:
     """Whether this clock is earlier than what it wrote itself."""
     present = datetime.now(UTC)
-    latest = None
+    latest = theirs = None
     table = databases_of(config).table
     if has_tables(table):
         with closing(Ledger(table)) as ledger:
-            latest = ledger.latest_change()
+            latest, theirs = ledger.latest_change(), ledger.clock()
     if present < _EARLIEST or (latest is not None and present < latest - _CLOCK_SLACK):
         yield Finding(
             check="clock",
@@ -39,6 +39,14 @@ def clock(config: Config, _layout: Layout) -> Iterator[Finding]:
             message=f"the clock says {present:%Y-%m-%d %H:%M} UTC, earlier than what is on record",
             code="LF-DOC-005",
             hint="set the clock (NTP): dates in DICOM objects and waiting times follow it",
+        )
+    elif theirs is not None and abs(theirs - datetime.now(UTC)) > _CLOCK_SLACK:
+        yield Finding(
+            check="clock",
+            state=State.WARNING,
+            message=f"the clock is {_minutes(abs(theirs - present))} off that of the database's machine",
+            code="LF-DOC-037",
+            hint="set both by NTP: what is on record and dates in DICOM objects follow this machine's",
         )
     else:
         yield ok("clock", f"{present:%Y-%m-%d %H:%M:%S} UTC")

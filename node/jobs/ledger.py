@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject, Proof
@@ -173,6 +173,11 @@ class Ledger:
             "SELECT * FROM jobs WHERE identity='missing' AND stage='reconstructed' ORDER BY received_at, key"
         )
         return [schema.as_job(row) for row in self._rows(query)]
+
+    def clock(self) -> datetime:
+        """What time it is where the table is, to the second or better."""
+        (row,) = self._rows(f"SELECT {self._connection.clock} AS at")
+        return datetime.fromtimestamp(row["at"], UTC)
 
     def latest_change(self) -> datetime | None:
         """When something was recorded last; None where nothing was."""

@@ -47,6 +47,7 @@ def test_another_method_makes_series_of_its_own_while_the_node_runs(node, pacs, 
     assert made == planned
     jobs = node.wait_finished(2)
     assert [job.recipe["recon"]["method"] for job in jobs] == ["zero-filled", "cg-sense"]
+    assert [job.priority for job in jobs] == [0, 1]  # scanners first
     after = {item.sop_instance_uid: item for item in pacs.instances()}
     assert len(after) == 6
     for uid, sha256 in before.items():
