@@ -87,6 +87,7 @@ def job_document(ledger: Ledger, job: Job) -> dict[str, object]:
         "repetition": job.repetition,
         "source_sha256": job.source_sha256,
         "calling_ae": job.calling_ae,
+        "pipeline": job.recipe.get("rule", ""),
         "stage": job.stage.value,
         "resume": job.resume.value if job.resume else None,
         "running": job.running.value if job.running else None,
@@ -333,6 +334,7 @@ def _figures(ledger: Ledger, job: Job) -> dict[str, object]:
     objects, failure = ledger.objects(job.key), job.failure
     figures: dict[str, object] = {
         "stage": job.stage.value,
+        **({"pipeline": job.recipe["rule"]} if job.recipe.get("rule") else {}),
         "attempts": job.attempts,
         "received": _text(job.received_at),
         "finished": _text(job.finished_at),

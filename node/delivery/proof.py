@@ -15,6 +15,7 @@ from lfmri_node.dicom_io.uids import fresh_uid
 from lfmri_node.node.jobs.job import Failure, Job
 from lfmri_node.node.jobs.store import Store
 
+_WAITS = "waits for the report on storage commitment"
 _LOOKS = 3
 """Queries in a row that do not find an object before it is sent again: archives list what they took later."""
 
@@ -120,23 +121,24 @@ class Proofs:
         self, job: Job, name: str, prover: Prover, unproven: list[EncodedObject]
     ) -> tuple[Proven | None, str]:
         before = self._store.transaction(job.key, name)
+        if before is not None and before.answered:  # while objects were sent
+            return Proven(wait_s=0.0, note=_WAITS), ""
         if before is not None:
             due = before.asked_at + timedelta(seconds=prover.wait_s)
             # A clock that was set back makes no wait longer.
             left_s = min((due - datetime.now(UTC)).total_seconds(), prover.wait_s)
             if left_s > 0:
-                return Proven(wait_s=left_s, note="waits for the report on storage commitment"), ""
+                return Proven(wait_s=left_s, note=_WAITS), ""
         uid = fresh_uid()
         self._store.open_transaction(job.key, name, uid)
         asked = prover.ask(uid, unproven, partial(self._reported, name))
         if asked.answered:
             latest = self._store.transaction(job.key, name)
             came = latest is not None and latest.answered
-            overdue = None if before is None else _not_in_time(name, prover.wait_s)
             waits = Proven(
-                failure=None if came else overdue,
-                wait_s=0.0 if came else prover.wait_s,
-                note="waits for the report on storage commitment",
+                failure=None if came or before is None else _not_in_time(name, prover.wait_s),
+                wait_s=prover.wait_s,
+                note=_WAITS,
                 in_vain=False,
             )
             return waits, ""

@@ -84,6 +84,15 @@ class Proving(Writer):
             )
             return key
 
+    def _wake_answered(self, key: str, destination: str) -> None:
+        """End the wait of a delivery whose report came before the wait was recorded."""
+        self._connection.execute(
+            "UPDATE deliveries SET next_try_at=NULL"
+            " WHERE job_key=? AND destination=? AND EXISTS (SELECT 1 FROM transactions"
+            " WHERE job_key=? AND destination=? AND done=0 AND answered_at IS NOT NULL)",
+            (key, destination, key, destination),
+        )
+
     def note_found(self, key: str, destination: str, instances: Collection[str]) -> None:
         """Record which objects a query found."""
         with self._change():

@@ -76,6 +76,7 @@ class Shipping(Proving):
                     destination,
                 ),
             )
+            self._wake_answered(key, destination)
             return self._settle(key)
 
     def _settle(self, key: str) -> Job:

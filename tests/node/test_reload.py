@@ -86,6 +86,24 @@ def test_a_destination_that_is_added_gets_what_is_not_finished(node, pacs, make_
     assert [item.stores for item in pacs.instances()] == [1, 1, 1]
 
 
+def test_a_destination_that_is_added_gets_what_waits_for_another(node, pacs, make_scan, tmp_path) -> None:
+    change(node, (f"port = {pacs.port}", "port = 1"))
+    node.start()
+    node.send(make_scan(n_slices=1))
+    node.wait_for(lambda jobs: any(job.failure and job.failure.code == "LF-DEL-001" for job in jobs))
+    with Pacs(tmp_path / "second") as second:
+        one = (
+            f'[[destinations]]\nkind = "dicom"\nhost = "127.0.0.1"\nport = {second.port}\nae_title = "PACS"\n'
+        )
+        more = f'{one}name = "second"\n{one}name = "third"\nonly = {{ protocol = "*" }}\n'
+        change(node, ("[retry]", f"{more}[retry]"))
+        assert ask(node.layout).applied == ("destinations",)
+        (job,) = node.wait_for(lambda _jobs: len(second.instances()) == 1)
+        with closing(Ledger(node.layout.job_table)) as ledger:
+            named = {item.destination for item in ledger.shipments(job.key)}
+        assert named == {"pacs", "second"}, "what the third one asks about is not known any more"
+
+
 NO_PASSWORD = "kind = 'orthanc'\nname = 'o'\nurl = 'http://127.0.0.1:1'\npassword_file = 'absent'\n"
 NO_SECRET = "kind = 'webhook'\nname = 'h'\nurl = 'http://127.0.0.1:1'\nsecret_file = 'absent'\n"
 WRONG = (

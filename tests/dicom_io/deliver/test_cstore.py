@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -173,6 +173,46 @@ def test_an_association_lost_midway(pacs, make_image) -> None:
     assert {r.dimse_status for r in receipts[1:]} == {None}
     assert "no answer" in receipts[1].detail
     assert receipts[2].detail == "the association was lost before this object"
+
+
+@contextmanager
+def cutting(port: int, after: int) -> Iterator[int]:
+    """The port of a way to ``port`` that ends, in the middle of a PDU, after so many bytes of the sender."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def carry() -> None:
+            with server.accept()[0] as sender, socket.create_connection(("127.0.0.1", port)) as pacs:
+                threading.Thread(target=back, args=(pacs, sender), daemon=True).start()
+                left = after
+                while left and (data := sender.recv(min(left, 4096))):
+                    pacs.sendall(data)
+                    left -= len(data)
+                for end in (sender, pacs):
+                    with suppress(OSError):
+                        end.shutdown(socket.SHUT_RDWR)
+
+        def back(pacs: socket.socket, sender: socket.socket) -> None:
+            with suppress(OSError):
+                while data := pacs.recv(4096):
+                    sender.sendall(data)
+
+        thread = threading.Thread(target=carry, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join(30)
+
+
+@pytest.mark.parametrize("after", [20_000, 100_000])
+def test_a_connection_that_ends_in_the_middle_of_a_pdu(pacs, make_image, after: int) -> None:
+    """Of three objects of 98 kB: within the first, and within the second."""
+    there = pacs()
+    objects = [make_image(n, pixels=np.zeros((220, 220), np.uint16)) for n in range(3)]
+    with cutting(there.destination.port, after) as port:
+        receipts = list(send_objects(to(port), objects))
+    whole = after // 98_000
+    assert [r.delivered for r in receipts] == [n < whole for n in range(3)]
+    assert all(r.transient and r.dimse_status is None for r in receipts[whole:])
+    assert len(there.objects) == whole
 
 
 def test_a_destination_that_never_answers(pacs, make_image) -> None:

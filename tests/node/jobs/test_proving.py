@@ -106,6 +106,20 @@ def test_the_latest_transaction_is_waited_for(store: Store) -> None:
     assert (latest.uid, latest.answered) == ("2.25.2", False)
 
 
+def test_a_report_that_came_before_the_wait_was_recorded_ends_it(store: Store) -> None:
+    def waits() -> bool:
+        shipment = next(s for s in store.shipments(KEY) if s.destination == "archive")
+        return shipment.next_try_at is not None
+
+    store.open_transaction(KEY, "archive", "2.25.1")
+    store.ship(KEY, "archive", None, 3600.0, seconds=0.1, note="waits")
+    assert waits()
+    store.note_report(("archive",), report("2.25.1", {A, B, C}))
+    assert not waits()
+    store.ship(KEY, "archive", None, 3600.0, seconds=0.1, note="waits")
+    assert not waits()
+
+
 def test_how_long_a_delivery_fails_is_counted_from_its_first_failure(store: Store) -> None:
     def since() -> datetime | None:
         return next(s.failing_since for s in store.shipments(KEY) if s.destination == "archive")
