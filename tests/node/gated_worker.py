@@ -104,6 +104,9 @@ def work(holds: Path, kind: str) -> None:
             if trap.exists() and trap.read_text() == task.source_sha256:
                 signal.pause()
             answer = dict(operation(task, progress))
+            notes = holds / f"{name}.device-notes"
+            if notes.exists():
+                answer["device_notes"] = notes.read_text().splitlines()
             pause(holds, f"{name}.after")
             return answer
 

@@ -125,6 +125,15 @@ def test_a_fallback_says_why_it_is_by_its_method(make):
     assert f"Method of the fallback: {why}." in make.deliver(judged).read()[0].ImageComments
 
 
+def test_an_accelerator_is_named_and_that_its_memory_ran_out(make):
+    done = make.thin()
+    notes = ("cuda (X) ran out of memory with 4 slices at a time; 2 from there on",)
+    named = replace(done, provenance=replace(done.provenance, device="cuda (X)", device_notes=notes))
+    comments = make.deliver(named).read("lf-mri")[0].ImageComments
+    assert f"Computed on cuda (X). {notes[0]}." in comments
+    assert "omputed on" not in make.deliver(done, folder="other").read("lf-mri")[0].ImageComments
+
+
 def test_a_fallback_that_was_set_says_nothing_of_a_choice(make):
     untrusted = make.untrusted(Method.CG_SENSE)
     assert "Method of the fallback" not in make.deliver(untrusted).read()[0].ImageComments
