@@ -13,9 +13,11 @@ from pathlib import Path
 from time import monotonic
 
 from archives import Identity, Orthanc, StoragePacs, Wire, storage_pacs
+from crew import Crew
 from hostile import ATTACKS, under_attack
+from postgres_cluster import running_cluster
 from senders import BACKLOG, Gateway, Verdict
-from surroundings import Clock, Disk, Node, free_port, make_scan, store, study_of, wait_until
+from surroundings import Clock, Disk, Node, free_port, installed, make_scan, store, study_of, wait_until
 
 from lfmri_node.node.viewer.orthanc_server import OrthancServer, find_orthanc
 
@@ -37,7 +39,7 @@ class Campaign:
     Parameters
     ----------
     name
-        Begins with the kind of node: ``light`` or ``real``, see `Node`.
+        Begins with the kind of node: ``light`` or ``real``, see `Node`, or ``shared``, see `Crew`.
     seed
         Of every random choice. Moments depend on the machine as well.
     """
@@ -60,6 +62,7 @@ class Campaign:
         faults = {
             "kill": self._kill,
             "freeze": self._freeze,
+            "postgres": self._postgres,
             "crowd": self._crowd,
             "silent": self._silent,
             "full": self._full,
@@ -101,12 +104,19 @@ class Campaign:
         else:
             self.healthy = stack.enter_context(storage_pacs(folder / "healthy", self._rng))
         tables = [self.moody.destination("moody"), self.healthy.destination("healthy")]
-        self.node = stack.enter_context(Node(folder / "node", self._kind, tables, environment))
+        place = folder / "node"
+        if self._kind != "shared":
+            self.node = stack.enter_context(Node(place, self._kind, tables, environment))
+            return
+        cluster = stack.enter_context(running_cluster(installed))
+        crew = Crew(place, tables, environment, cluster=cluster, rng=self._rng)
+        self.node = stack.enter_context(crew)
 
     def _plan(self, kills: int) -> list[str]:
         """Names of faults in random order; a freeze and three of the others for every ten kills."""
         plan = [f"kill {self._rng.choices(list(KILLS), list(KILLS.values()))[0]}" for _ in range(kills)]
         plan += [f"freeze {what}" for what in islice(cycle(FREEZES), math.ceil(0.1 * kills))]
+        plan += ["postgres"] * math.ceil(0.1 * kills) if self._kind == "shared" else []
         plan += ["crowd"] * (kills // _CROWD_EVERY)
         others = ["silent", "full", "second", "second other-name"]
         others += ["full start"] if self._disk.mounted else []
@@ -179,8 +189,14 @@ class Campaign:
     def _freeze(self, what: str) -> None:
         """SIGSTOP for a while, then SIGCONT."""
         frozen = self.node.freeze(what)
-        self._some_time(2.0 * self._start_s)
+        self._some_time(max(2.0 * self._start_s, self.node.longest_freeze_s))
         self.node.thaw(frozen)
+
+    def _postgres(self, _how: str) -> None:
+        """The database server restarts."""
+        assert isinstance(self.node, Crew)
+        self._some_time(2.0)
+        self.node.restart_database()
 
     def _crowd(self, _how: str) -> None:
         """64 gateways send a new scan at once, beside 64 connections of a stranger that mean no good."""
@@ -254,7 +270,7 @@ class Campaign:
         verdict, scans = self.verdict, sorted(self.acknowledged)
         verdict.acknowledged = len(scans)
         verdict.quarantined = self.node.status()["stages"].get("quarantined", 0)
-        expected = undisturbed(self._folder / "reference", self._kind, [self.scan(n)[0] for n in scans])
+        expected = undisturbed(self._folder / "reference", self.node.kind, [self.scan(n)[0] for n in scans])
         lost = set()
         for name, pacs in (("healthy", self.healthy), ("moody", self.moody)):
             held = pacs.held()

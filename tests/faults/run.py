@@ -23,8 +23,9 @@ from time import monotonic
 from campaign import Campaign
 from senders import Verdict
 
-REAL_SHARE = 0.1
-"""Of the kills: on the service as installed. The others run on numerics of a few lines."""
+REAL_SHARE, SHARED_SHARE = 0.1, 0.3
+"""Of the kills: on the service as installed; on three workers with PostgreSQL. All but the first run on
+numerics of a few lines."""
 _SUMS = ("kills", "acknowledged", "delivered", "lost", "doubled", "quarantined")
 _MORE = ("turned_away", "starved", "second_nodes", "own_exits")
 
@@ -58,13 +59,13 @@ def show(text: str) -> None:
     print(text, flush=True)
 
 
-def split(kills: int, real_share: float, side_by_side: int) -> dict[str, int]:
+def split(kills: int, real_share: float, shared_share: float, side_by_side: int) -> dict[str, int]:
     """Name of each part -> its kills; the parts run at the same time, each with a node of its own."""
-    n_real = round(kills * real_share)
-    n_light = kills - n_real
+    n_real, n_shared = round(kills * real_share), round(kills * shared_share)
+    n_light = kills - n_real - n_shared
     shares = {f"light {i + 1}": n_light // side_by_side for i in range(side_by_side)}
     shares["light 1"] += n_light % side_by_side
-    return {name: n for name, n in {**shares, "real": n_real}.items() if n}
+    return {name: n for name, n in {**shares, "shared": n_shared, "real": n_real}.items() if n}
 
 
 def main() -> int:
@@ -72,6 +73,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--real-share", type=float, default=REAL_SHARE, help="of the kills, on real numerics")
+    parser.add_argument("--shared-share", type=float, default=SHARED_SHARE, help="of the kills, on workers")
     parser.add_argument("--side-by-side", type=int, default=2, help="nodes with light numerics at a time")
     parser.add_argument("--minutes", type=float, default=inf, help="no more faults after so long")
     parser.add_argument("--out", type=Path, default=Path("faults-out/fault-report.json"))
@@ -81,7 +83,7 @@ def main() -> int:
         "ignore", ResourceWarning
     )  # shown because of ismrmrd.image; pynetdicom leaves sockets
     folder = given.keep or Path(tempfile.mkdtemp(prefix="lfmri-faults-"))
-    parts = split(given.kills, given.real_share, given.side_by_side)
+    parts = split(given.kills, given.real_share, given.shared_share, given.side_by_side)
     campaigns = {
         name: Campaign(folder / name.replace(" ", "-"), name=name, seed=given.seed, show=show)
         for name in parts

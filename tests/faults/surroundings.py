@@ -46,6 +46,14 @@ def free_port() -> int:
         return int(trial.getsockname()[1])
 
 
+def installed(name: str) -> Path:
+    """A program of this machine."""
+    found = shutil.which(name)
+    if found is None:
+        raise RuntimeError(f"{name} is not installed")
+    return Path(found)
+
+
 def wait_until(true: Callable[[], bool], limit_s: float, *, every_s: float = 0.1) -> bool:
     """Look until ``true`` says so, or the time is up; what is looked at is another process."""
     deadline, pause = monotonic() + limit_s, threading.Event()
@@ -140,6 +148,11 @@ class Node:
         return process.poll() is None
 
     @property
+    def longest_freeze_s(self) -> float:
+        """How long it may be stopped at least."""
+        return 0.0
+
+    @property
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
@@ -172,8 +185,7 @@ class Node:
                     frozen.append(process)
         return frozen
 
-    @staticmethod
-    def thaw(frozen: Sequence[psutil.Process]) -> None:
+    def thaw(self, frozen: Sequence[psutil.Process]) -> None:
         """SIGCONT, in what is left of `freeze`."""
         for process in frozen:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -188,7 +200,12 @@ class Node:
     def status(self) -> dict:
         """``lfmri-node status --json``."""
         command = [sys.executable, "-m", "lfmri_node.node.cli", "status", "--json", "--config"]
-        answer = subprocess.run([*command, str(self.folder / "config.toml")], capture_output=True, check=True)
+        answer = subprocess.run(
+            [*command, str(self.folder / "config.toml")],
+            capture_output=True,
+            check=True,
+            env={**os.environ, **self.environment},
+        )
         return json.loads(answer.stdout)
 
     def memory_mb(self) -> float:
