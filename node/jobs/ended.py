@@ -31,7 +31,7 @@ def forget_ended(databases: Databases, before: datetime, over: Callable[[Collect
     JobError
         LF-RET-003 where the database cannot be read or written.
     """
-    if not databases.present:
+    if not databases.engine_present:
         return 0
     try:
         client = DBOSClient(system_database_url=databases.engine_url, application_name=APPLICATION_NAME)

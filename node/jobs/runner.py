@@ -35,6 +35,8 @@ _OPERATIONS = {
 _PROGRESS_INTERVAL_S = 0.2
 _MOST_REMAKES = 3
 _LEARNED_FROM = 20
+_BEHIND_S = 900.0
+"""So long, at most, others go before a scan that ended or held up the worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,7 +302,7 @@ class Runner:
         channel = self._delivery.channels.get(work.destination)
         silent = channel is not None and channel.silent
         at = time.monotonic()
-        behind_until = at + self._backoff.cap_s if move.behind else at
+        behind_until = at + _BEHIND_S if move.behind else at
         return Pause(due=at + move.wait_s, told=move.told, silent=silent, behind_until=behind_until)
 
     def is_over(self, work: Work, pause: Pause, waiting: Container[Work]) -> bool:

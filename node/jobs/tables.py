@@ -22,7 +22,7 @@ class Databases:
     engine_url
         SQLAlchemy's URL of the engine's, with its password.
     files
-        The two files where it is SQLite; none where processes on several machines share PostgreSQL.
+        Job table and engine's where it is SQLite; none where processes on several machines share PostgreSQL.
     """
 
     table: Table
@@ -37,7 +37,12 @@ class Databases:
     @property
     def present(self) -> bool:
         """Whether there can be jobs: a server is asked by who needs it."""
-        return self.shared or all(path.exists() for path in self.files)
+        return self.shared or self.files[0].exists()
+
+    @property
+    def engine_present(self) -> bool:
+        """Whether there can be workflows."""
+        return self.shared or self.files[1].exists()
 
 
 def sqlite_databases(layout: Layout) -> Databases:
