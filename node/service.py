@@ -129,7 +129,8 @@ class Service:
                 logs.event("table.migrated", version=VERSION)
             store = stack.enter_context(entered(config, databases, NODE, stop))
             heart = self._heart(stack, store, databases)
-            command = [*confined(config), *self._worker_command]
+            launcher = confined(config)
+            command = [*launcher, *self._worker_command]
             worker = stack.enter_context(WorkerProcess(command, log=self._layout.worker_log))
             if config.queue.compute:
                 worker.start()
@@ -151,7 +152,7 @@ class Service:
             received = self._wrap(ingest.received) if self._wrap else ingest.received
             settings = listener_settings(config, self._layout)
             listener = Listener(settings, received, ingest.reported, auditor.refused)
-            doors = Doors(config, self._layout, listener.spool, received, store)
+            doors = Doors(config, self._layout, listener.spool, received, store, launcher)
             vitals = _vitals(listener, doors, engine, worker, drain, delivery)
             stack.enter_context(Monitor(config, vitals, version=software_version()))
             with named_errors():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
 from lfmri_node.dicom_io.receive.spool import Spool
@@ -11,7 +11,7 @@ from lfmri_node.node import logs
 from lfmri_node.node.config import Config, MrdSection
 from lfmri_node.node.doors.back import ImagesBack
 from lfmri_node.node.doors.folder import FolderDoor, FolderSettings
-from lfmri_node.node.doors.intake import Intake, Received
+from lfmri_node.node.doors.intake import CONVERTER, Intake, Received
 from lfmri_node.node.doors.mrd import Caller, MrdDoor, MrdSettings
 from lfmri_node.node.doors.streams import Streams
 from lfmri_node.node.errors import JobError
@@ -30,12 +30,22 @@ class Doors:
         Makes a job of a measurement that is safe in the spool.
     table
         Says how far jobs are.
+    confined
+        Words before the command of a child that parses foreign bytes: they take network and rights from it.
     """
 
     def __init__(
-        self, config: Config, layout: Layout, spool: Spool, received: Received, table: Ledger
+        self,
+        config: Config,
+        layout: Layout,
+        spool: Spool,
+        received: Received,
+        table: Ledger,
+        confined: Sequence[str] = (),
     ) -> None:
-        self._intake = Intake(spool=spool, folder=layout.spool, received=received)
+        self._intake = Intake(
+            spool=spool, folder=layout.spool, received=received, converter=(*confined, *CONVERTER)
+        )
         self._streams = Streams(
             layout.spool,
             max_bytes=int(config.mrd.max_gb * 2**30),
