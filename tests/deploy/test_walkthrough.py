@@ -57,7 +57,7 @@ class Machine:
             "/etc/lfmri-node": str(self.etc),
             "/etc/orthanc/": f"{folder / 'orthanc'}/",
             "/var/lib/lfmri-node": str(folder / "data"),
-            "cd deploy\n": f"cd {shlex.quote(str(DEPLOY))}\n",
+            "$checkout/deploy": str(DEPLOY),
             "localhost:5432": f"localhost:{cluster.port}",
             "11112": str(self.port),
             "127.0.0.1:8042": f"127.0.0.1:{self.http}",
