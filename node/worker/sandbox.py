@@ -1,4 +1,4 @@
-"""What the system lets us take away from the worker: it parses foreign bytes and needs no network.
+"""What the system lets us take away from processes that parse foreign bytes: they need no network.
 
 Programs of util-linux do it before the worker begins: `unshare` gives it user, network and IPC namespaces of
 its own, in which there is no interface that is up; `setpriv` lets no program that it starts gain rights.

@@ -1,6 +1,7 @@
 """The worker without network and new privileges, where the system allows it; and where it does not."""
 
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from lfmri_node.node.errors import JobError
 from lfmri_node.node.worker.sandbox import Sandbox, sandbox
+from lfmri_node.recon.types import ScanIdentity
 
 CONNECTS = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1])), timeout=30)"
 
@@ -81,3 +83,23 @@ def test_required_is_not_less(forbidden: None) -> None:
 
 def test_off_asks_nothing() -> None:
     assert sandbox("off") == Sandbox()
+
+
+def test_what_parses_a_file_of_a_watched_folder_is_confined_too(
+    confined: Sandbox, node, make_scan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`setpriv` tells what it starts, and starts it."""
+    told = tmp_path / "told"
+    shim = tmp_path / "bin" / "setpriv"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\necho "$@" >> {told}\nexec {shutil.which("setpriv")} "$@"\n')
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{shim.parent}:{os.environ['PATH']}")
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    node.configure(f'[[folders]]\npath = "{inbox}"\nae_title = "FOLDER"\nsettle_s = 0.1')
+    node.start()
+    identity = ScanIdentity(patient_id="4711", study_instance_uid="1.2.3")
+    make_scan(identity=identity).rename(inbox / "scan.h5")
+    node.wait_finished()
+    assert "lfmri_node.node.doors.convert file" in told.read_text()
