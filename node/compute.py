@@ -97,7 +97,7 @@ class ComputeService:
                 drain=drain,
                 delivers=False,
             )
-            with named_errors():
+            with named_errors(), databases.alone():
                 stack.enter_context(engine)
             stack.callback(drain_out, config, drain, worker, hurry)
             stack.enter_context(Lookout(databases.table, engine, store.epoch, dead_after_s=dead_after_s))

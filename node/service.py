@@ -155,7 +155,7 @@ class Service:
             doors = Doors(config, self._layout, listener.spool, received, store, launcher)
             vitals = _vitals(listener, doors, engine, worker, drain, delivery)
             stack.enter_context(Monitor(config, vitals, version=software_version()))
-            with named_errors():
+            with named_errors(), databases.alone():
                 stack.enter_context(engine)
             stack.callback(drain_out, config, drain, worker, hurry)
             if databases.shared:

@@ -312,10 +312,13 @@ class Ledger:
         return [(row["seconds"], json.loads(row["summary"])) for row in rows]
 
     def others_wait(self, key: str) -> bool:
-        """Whether other jobs wait to be computed that have not failed."""
+        """Whether other jobs wait to be computed that have not failed.
+
+        A measurement whose header is being read counts: its scans wait next.
+        """
         query = (
             "SELECT 1 AS n FROM jobs WHERE finished_at IS NULL AND stage NOT IN ('quarantined', 'encoded')"
-            " AND failure IS NULL AND running IS NULL AND key!=?"
+            " AND failure IS NULL AND (running IS NULL OR contrast IS NULL) AND key!=?"
             " AND NOT (identity='missing' AND stage='reconstructed') LIMIT 1"
         )
         return bool(self._rows(query, key))

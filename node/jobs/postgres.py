@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -17,6 +18,9 @@ from lfmri_node.node.jobs.database import PATIENCE_S, Database, Row
 SCHEMA = "lfmri"
 _ONE_WRITER = 0x1F3B_0001
 """Key of the advisory lock of whoever changes the table."""
+_BEGINNING = 0x1F3B_0002
+"""Key of the advisory lock of `alone`."""
+_AGAIN_S = 0.2
 _CONNECT_S = 5
 _IDLE_S = 10
 """A process that is frozen in the middle of a change keeps the others waiting no longer than this."""
@@ -119,8 +123,9 @@ class PostgresDatabase(Database):
             self._connection.execute("COMMIT")
 
     def version(self) -> int:
-        present = self.execute("SELECT to_regclass(?) IS NOT NULL AS present", (f"{SCHEMA}.version",))
-        if not present[0]["present"]:
+        # not to_regclass: its cache misses a table that was made while this change waited for its turn
+        present = "SELECT 1 AS n FROM pg_catalog.pg_tables WHERE schemaname=? AND tablename='version'"
+        if not self.execute(present, (SCHEMA,)):
             return 0
         return int(self.execute("SELECT number FROM version")[0]["number"])
 
@@ -142,6 +147,26 @@ class PostgresDatabase(Database):
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
+
+
+@contextmanager
+def alone(url: str) -> Iterator[None]:
+    """Whoever shares the database is in such a block one at a time; who dies in it is in it no longer.
+
+    Raises
+    ------
+    PostgresError
+    """
+    with _named(), psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_S) as connection:
+        while not _taken(connection):
+            time.sleep(_AGAIN_S)
+        yield
+
+
+def _taken(connection: psycopg.Connection[Any]) -> bool:
+    """Not by waiting in a statement: for that one, indexes that are made concurrently would wait in turn."""
+    row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_BEGINNING,)).fetchone()
+    return row is not None and bool(row[0])
 
 
 def _translated(query: str) -> str:

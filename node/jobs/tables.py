@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +38,20 @@ class Databases:
     def present(self) -> bool:
         """Whether there can be jobs: a server is asked by who needs it."""
         return self.shared or self.files[0].exists()
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Begin one after the other: DBOS makes its tables without looking whether another does so now.
+
+        Raises
+        ------
+        sqlite3.Error
+            The server cannot be asked.
+        """
+        if not isinstance(self.table, PostgresTable):
+            return nullcontext()
+        from lfmri_node.node.jobs.postgres import alone  # a third of a second
+
+        return alone(self.table.url)
 
     @property
     def engine_present(self) -> bool:

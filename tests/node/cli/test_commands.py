@@ -14,6 +14,7 @@ from lfmri_node.node.cli.main import app
 COMMANDS = typer.main.get_command(app).commands
 WITHOUT_JSON = {
     "serve": "what it says is its log",
+    "worker": "what it says is its log",
     "console": "it serves pages until Ctrl-C",
     "viewer": "it serves pages until Ctrl-C",
     "completion": "its output is a script",

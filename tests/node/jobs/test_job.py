@@ -126,4 +126,4 @@ def test_work_is_named_by_what_it_is() -> None:
     work = Work(kind=Kind.DELIVER, key="ab", destination="pacs")
     assert (work.id, work.queue, work.arguments()) == ("deliver:ab:pacs", "deliver.pacs", ("ab", "pacs"))
     work = Work(kind=Kind.ADMIT, key="ab")
-    assert (work.id, work.queue, work.arguments()) == ("admit:ab", "admit", ("ab",))
+    assert (work.id, work.queue, work.arguments()) == ("admit:ab", "compute", ("ab",))

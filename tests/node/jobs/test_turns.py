@@ -1,8 +1,11 @@
 """Whose turn it is: a scan that somebody waits for goes before what can wait."""
 
+from contextlib import closing
+
 from lfmri_node.node.gateway.send import send_file
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.ledger import Ledger
+from lfmri_node.node.jobs.store import Store
 
 
 def test_a_scan_that_a_scanner_waits_for_goes_first(node, make_scan) -> None:
@@ -40,3 +43,6 @@ def test_whether_others_wait(node, add_measurement) -> None:
     add_measurement(node.folder, other)
     assert ledger.others_wait(key)
     assert ledger.others_wait(other)
+    with closing(Store(node.layout.job_table)) as store:
+        store.begin(other, Stage.DECODED)
+    assert ledger.others_wait(key), "the scans of a measurement that is being read wait next"

@@ -36,9 +36,18 @@ class Site:
 
     def start_worker(self, name: str) -> subprocess.Popen[str]:
         """Start one and wait until it is at work."""
+        return self.wait_ready(self.launch_worker(name))
+
+    def launch_worker(self, name: str) -> subprocess.Popen[str]:
+        """Start one."""
         command = [sys.executable, str(GATED), str(self.node.config), str(self.node.holds)]
         process = subprocess.Popen([*command, "light", name], stderr=subprocess.PIPE, text=True)
         self.workers[name] = process
+        return process
+
+    @staticmethod
+    def wait_ready(process: subprocess.Popen[str]) -> subprocess.Popen[str]:
+        """Wait until a worker is at work."""
         assert process.stderr is not None
         lines = []
         for line in process.stderr:
@@ -116,6 +125,18 @@ def test_a_node_on_postgresql_does_all_that_it_does_on_sqlite(site: Site, pacs, 
     assert not site.node.layout.workflows.exists()
     assert site.node.stop() == 0
     assert site.members() == {}
+
+
+def test_all_may_begin_at_once_on_an_empty_database(site: Site, pacs, make_scan) -> None:
+    """As after a power cut, or at the first start of a whole site."""
+    only_workers_compute(site)
+    begun = [site.launch_worker(f"w{n}") for n in range(1, 4)]
+    site.node.start()
+    for process in begun:
+        site.wait_ready(process)
+    assert set(site.members()) == {"node", "w1", "w2", "w3"}
+    site.node.send(make_scan())
+    site.wait_finished()
 
 
 def test_the_jobs_of_a_killed_worker_go_on_with_another(site: Site, pacs, make_scan) -> None:

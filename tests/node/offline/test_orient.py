@@ -206,7 +206,7 @@ def configured(found: Findings) -> Config:
 
 def complex_images(path: Path, config: Config, name: str) -> np.ndarray:
     """(s, c, u, v) as a reader with this configuration makes them, by the plain sum of the transform."""
-    settings = ReaderSettings(**config.gateway(name).model_dump(mode="json"))
+    settings = ReaderSettings(**config.gateway(name).model_dump(mode="json", exclude={"priority"}))
     with open_measurement(path, settings=settings) as measurement:
         scan = measurement.scan()
         data = np.stack([scan.load(s).data for s in range(scan.n_slices)])
