@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from lfmri_node.dicom_io.deliver.association import DicomDestination, echo
 from lfmri_node.dicom_io.deliver.cstore import send_objects
@@ -44,45 +45,16 @@ class _ByAssociation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _ByStore:
-    peer: DicomDestination
-    prover: _ByAssociation
-    ruled: bool
+class _Way:
+    """A destination of the configuration; see `deliver.Destination`."""
 
-    @property
-    def name(self) -> str:
-        return self.peer.name
+    name: str
+    by: Callable[[Sequence[EncodedObject]], Iterator[DeliveryReceipt]]
+    ruled: bool
+    prover: _ByAssociation | None = None
 
     def send(self, objects: Sequence[EncodedObject]) -> Iterator[DeliveryReceipt]:
-        return send_objects(self.peer, objects)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ByRest:
-    peer: OrthancDestination
-    ruled: bool
-    prover: None = None
-
-    @property
-    def name(self) -> str:
-        return self.peer.name
-
-    def send(self, objects: Sequence[EncodedObject]) -> Iterator[DeliveryReceipt]:
-        return upload_objects(self.peer, objects)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ByWeb:
-    peer: StowDestination
-    ruled: bool
-    prover: None = None
-
-    @property
-    def name(self) -> str:
-        return self.peer.name
-
-    def send(self, objects: Sequence[EncodedObject]) -> Iterator[DeliveryReceipt]:
-        return store_instances(self.peer, objects)
+        return self.by(objects)
 
 
 def destinations_of(config: Config) -> list[Destination]:
@@ -110,12 +82,12 @@ def _destination(section: DestinationSection, calling_ae: str) -> Destination:
             queries=section.verify == "query",
             wait_s=section.commitment_wait_s,
         )
-        return _ByStore(peer=peer, prover=prover, ruled=ruled)
+        return _Way(name=peer.name, by=partial(send_objects, peer), ruled=ruled, prover=prover)
     if section.ca is not None:
         ClientTls(ca=section.ca).context()
     if isinstance(section, OrthancDestinationSection):
-        return _ByRest(peer=_orthanc(section), ruled=ruled)
-    return _ByWeb(peer=_stow(section), ruled=ruled)
+        return _Way(name=section.name, by=partial(upload_objects, _orthanc(section)), ruled=ruled)
+    return _Way(name=section.name, by=partial(store_instances, _stow(section)), ruled=ruled)
 
 
 def _dicom(section: DicomDestinationSection, calling_ae: str) -> DicomDestination:

@@ -110,7 +110,11 @@ def test_dot_files_temporary_names_links_and_other_files_are_left_alone(node, dr
 
 def test_two_files_of_one_name_are_both_kept(node, drop, make_scan) -> None:
     node.start()
+    sent = []
     for seed in (0, 1):
-        shutil.copy(make_scan(f"{seed}.h5", seed=seed, identity=IDENTITY), drop / "brain.h5")
+        scan = make_scan(f"{seed}.h5", seed=seed, identity=IDENTITY)
+        sent.append(scan.read_bytes())
+        shutil.copy(scan, drop / "brain.h5")
         wait_for(node, drop / "taken" / ("brain.h5", "brain-1.h5")[seed])
+    assert [(drop / "taken" / name).read_bytes() for name in ("brain.h5", "brain-1.h5")] == sent
     node.wait_finished(2)
