@@ -1,10 +1,10 @@
-"""The durable workflows on DBOS: one a measurement, one a scan, one a scan and destination.
+"""The durable workflows on DBOS: what starts them, and who has them in hand.
 
 DBOS carries what has to be done: queues, their order, retries, recovery. The job table says what is
 durable. Whoever opens a row of the table has its workflow started, whose id says what it is: enqueued
 where there is none, rewound to its first step where it has ended. Everything else DBOS does by itself.
 
-Workflow names, queue names, ids and the order of steps are a stored format: a pending workflow of an
+Queue names and ids are a stored format, as is what `Workflows` says of its own: a pending workflow of an
 earlier version is continued by this code (``application_version`` is fixed on purpose).
 """
 
@@ -13,32 +13,29 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Container, Sequence
+from collections.abc import Collection, Container, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from dbos import DBOS, DBOSClient, DBOSConfig, SetEnqueueOptions, SetWorkflowID, WorkflowStatus
 from dbos import error as dbos_error
-from sqlalchemy.exc import SQLAlchemyError
 
 from lfmri_node.node import logs
-from lfmri_node.node.errors import Drained, Fenced, JobError
-from lfmri_node.node.jobs.drain import Drain, Line
-from lfmri_node.node.jobs.job import Failure, Job, Stage
+from lfmri_node.node.errors import JobError
+from lfmri_node.node.jobs.drain import Drain
+from lfmri_node.node.jobs.job import Job, Stage
 from lfmri_node.node.jobs.requests import Request, Requests
-from lfmri_node.node.jobs.runner import Move, Runner
+from lfmri_node.node.jobs.runner import Runner
 from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.jobs.work import CONTROL, Kind, Work, queue_of
 from lfmri_node.node.jobs.workers import Workers
+from lfmri_node.node.jobs.workflows import HEALS, Workflows
 
 APPLICATION_VERSION = "lfmri-node-workflows-2"
 APPLICATION_NAME = "lfmri-node"
-T = TypeVar("T")
 
-_COMPUTE_STAGES = (Stage.CALIBRATED, Stage.RECONSTRUCTED, Stage.ENCODED)
 _PLACES = 16
 """Workflows of one destination that may be under way; one of them has it, the others wait for their turn. Who
 waits for another try has no place."""
@@ -47,8 +44,6 @@ _WORKER_PLACES = 1
 _POLL_S, _WORKER_POLL_S = 0.2, 0.1
 _PRIORITIES = 2
 """Of each of ours so many of DBOS's, the lowest first, from 1: a measurement's header, then scans."""
-_HEALS = (OSError, sqlite3.Error, SQLAlchemyError)
-"""A full disk or a locked database: no outcome of a workflow."""
 _ENDED = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
 
@@ -106,7 +101,6 @@ class Engine:
         self._store = store
         self._drain = drain
         self._destinations = destinations
-        self._worker = Line(drain)
         self._computes, self._delivers = computes, delivers
         self._config = DBOSConfig(
             name=APPLICATION_NAME,
@@ -118,6 +112,14 @@ class Engine:
         )
         self._functions: dict[str, Any] = {}
         self._asked = Requests()
+        self._workflows = Workflows(
+            runner=runner,
+            store=store,
+            drain=drain,
+            ask=self._asked.put,
+            start=self._start,
+            destinations=lambda: self._destinations,
+        )
         self._available = True
         self._thread = threading.Thread(target=self._serve_requests, name="engine-requests", daemon=True)
 
@@ -135,7 +137,7 @@ class Engine:
             The engine's database cannot be read or written.
         """
         DBOS(config=self._config)
-        for body in (self._admit_body(), self._compute_body(), self._deliver_body(), self._retry_body()):
+        for body in self._workflows.bodies():
             register = DBOS.workflow(name=body.__name__, max_recovery_attempts=None)
             self._functions[body.__name__] = register(body)
         with ExitStack() as on_failure:
@@ -189,7 +191,7 @@ class Engine:
                 self._register(queue_of(Kind.DELIVER, name))
             self._destinations = destinations
             self.resume()
-        except _HEALS as error:
+        except HEALS as error:
             self._destinations = before
             raise JobError(
                 "LF-OPS-007",
@@ -229,7 +231,7 @@ class Engine:
                 served = bool(DBOS.resume_workflow(work.id, queue_name=work.queue))
             else:
                 served = not self._runner.needs(work) or self._start(work) or not request.reopened
-        except (*_HEALS, dbos_error.DBOSException) as error:
+        except (*HEALS, dbos_error.DBOSException) as error:
             if self._available:  # told once, however long it lasts
                 cause = type(error).__name__
                 logs.event("engine.unavailable", level=logging.ERROR, code="LF-JOB-017", message=cause)
@@ -280,155 +282,3 @@ class Engine:
         return DBOS.list_workflows(
             status="PENDING", application_name=APPLICATION_NAME, load_input=False, load_output=False
         )
-
-    def _admit_body(self) -> Callable[[str], None]:
-        def admit(key: str) -> None:
-            work = Work(kind=Kind.ADMIT, key=key)
-            with _Guard(self, work) as guard:
-                if guard.came_of(self._computed(work, (Stage.DECODED,))):
-                    self._start_next(key)
-
-        return admit
-
-    def _compute_body(self) -> Callable[[str], None]:
-        def compute(key: str) -> None:
-            work = Work(kind=Kind.COMPUTE, key=key)
-            with _Guard(self, work) as guard:
-                if guard.came_of(self._computed(work, _COMPUTE_STAGES)):
-                    self._start_next(key)
-
-        return compute
-
-    def _deliver_body(self) -> Callable[[str, str], None]:
-        def deliver(key: str, destination: str) -> None:
-            work = Work(kind=Kind.DELIVER, key=key, destination=destination)
-            with _Guard(self, work) as guard:
-                guard.came_of(self._step("send", self._runner.deliver, key, destination))
-
-        return deliver
-
-    def _retry_body(self) -> Callable[[str], None]:
-        def retry(key: str) -> None:
-            works = [Work(kind=Kind.ADMIT, key=key), Work(kind=Kind.COMPUTE, key=key)]
-            works += [Work(kind=Kind.DELIVER, key=key, destination=name) for name in self._destinations]
-            for work in works:  # of which those are started that are left to do
-                self._asked.put(Request(work=work, reopened=True))
-
-        return retry
-
-    def _computed(self, work: Work, stages: Sequence[Stage]) -> Move:
-        """Go through stages with the worker to oneself; a measurement's header goes before all scans."""
-        with self._worker.alone(ahead=work.kind is Kind.ADMIT):
-            for stage in stages:
-                move = self._step(stage.value, self._runner.compute, work.key, stage)
-                if move.then != "go":
-                    break
-            return move
-
-    def _step(self, name: str, action: Callable[..., Move], *arguments: str) -> Move:
-        return Move(**DBOS.run_step({"name": name}, self._tried, action, *arguments))
-
-    def _tried(self, action: Callable[..., Move], *arguments: str) -> dict[str, Any]:
-        """One try, as DBOS keeps it. A table or a disk that cannot be written now is no outcome."""
-        try:
-            return asdict(action(*arguments))
-        except (OSError, sqlite3.Error) as error:
-            logs.event(
-                "work.postponed",
-                level=logging.ERROR,
-                job=arguments[0][:12],
-                code="LF-JOB-017",
-                message=type(error).__name__,
-            )
-            return asdict(self._runner.soon())
-
-    def _start_next(self, key: str) -> None:
-        for kind, of, destination in DBOS.run_step({"name": "next"}, _unrecorded, self._next, key):
-            self._start(Work(kind=Kind(kind), key=of, destination=destination))
-
-    def _next(self, key: str) -> list[tuple[str, str, str]]:
-        return [(work.kind.value, work.key, work.destination) for work in self._runner.after(key)]
-
-    def left(self, work: Work, kind: type[BaseException] | None, move: Move | None) -> None:
-        """See to it that ``work`` goes on when its workflow was left, by an exception of ``kind`` or not.
-
-        A workflow does not outlive a try that has to wait, so that no wait takes a place from those who
-        need not; it is begun anew when the wait is over.
-
-        Parameters
-        ----------
-        move
-            What came of the try.
-
-        Raises
-        ------
-        Drained
-            In place of an exception that heals: the workflow stays pending, and is resumed unless the
-            service drains, or somebody else has it already.
-        """
-        if kind is None and move is not None and move.then in ("wait", "remake"):
-            if move.then == "remake":
-                self._asked.put(Request(work=Work(kind=Kind.COMPUTE, key=work.key), reopened=True))
-            pause = self._runner.pause(work, move)
-            self._asked.put(Request(work=work, reopened=True, pause=pause))
-        elif kind is None:  # the row may have been opened again behind the back of the last step
-            self._asked.put(Request(work=work, reopened=True))
-        elif issubclass(kind, Fenced):
-            raise Drained
-        elif issubclass(kind, (Drained, *_HEALS)):
-            if not self._drain.begun:
-                self._asked.put(Request(work=work, broken_off=True))
-            raise Drained
-        elif issubclass(kind, dbos_error.DBOSException):  # its steps are those of another version
-            self._asked.put(Request(work=work, reopened=True))
-        elif issubclass(kind, Exception):
-            self._put_aside(work.key, kind)
-
-    def _put_aside(self, key: str, kind: type[BaseException]) -> None:
-        job = self._store.find(key)
-        if job is None or not job.is_open:
-            return
-        failure = Failure(
-            code="LF-JOB-010",
-            message=f"a defect of the node stopped this job ({kind.__name__})",
-            hint="send the line 'error=' of the service's log to the developers; then `lfmri-node retry`",
-            transient=False,
-        )
-        logs.event("job.defect", level=logging.ERROR, job=job.name, code=failure.code)
-        self._store.quarantine(key, failure)
-
-
-def _unrecorded(action: Callable[..., T], *arguments: object) -> T:
-    """Do something as a step whose failure DBOS must not keep, because it would be raised again for ever.
-
-    Raises
-    ------
-    Drained
-        In place of an error of the job table or the disk.
-    """
-    try:
-        return action(*arguments)
-    except (OSError, sqlite3.Error) as error:
-        raise Drained from error
-
-
-class _Guard:
-    """Tells the engine how a workflow was left, and what came of its try."""
-
-    def __init__(self, engine: Engine, work: Work) -> None:
-        self._engine = engine
-        self._work = work
-        self._move: Move | None = None
-
-    def __enter__(self) -> _Guard:
-        return self
-
-    def came_of(self, move: Move) -> bool:
-        """Note what came of the try; whether it is what was wanted."""
-        self._move = move
-        return move.then == "go"
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._engine.left(self._work, kind, self._move)

@@ -551,7 +551,7 @@ MUTANTS = (
     ),
     Mutant(
         name="engine: who waits for another try keeps a place",
-        file="node/jobs/engine.py",
+        file="node/jobs/workflows.py",
         old="            pause = self._runner.pause(work, move)\n",
         new=(
             '            __import__("time").sleep(move.wait_s)\n'
