@@ -66,7 +66,7 @@ class Proof(StrEnum):
     COMMITMENT = "committed"
     """It takes responsibility for it (Storage Commitment, PS3.4 Annex J)."""
     QUERY = "found"
-    """Its index lists it (C-FIND)."""
+    """Its index lists it (C-FIND, QIDO-RS)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
+
+from lfmri_node.dicom_io.types import EncodedObject
 
 _WANTED = ["PatientID", "StudyInstanceUID"]
 
@@ -17,3 +21,14 @@ def whose(path: Path) -> tuple[str, str] | None:
     except (OSError, InvalidDicomError, EOFError):
         return None
     return str(head.get("PatientID", "")), str(head.get("StudyInstanceUID", ""))
+
+
+def by_series(objects: Sequence[EncodedObject]) -> Mapping[tuple[str, str], Sequence[str]] | None:
+    """Study and Series Instance UID -> SOP Instance UIDs, by the files; None where one cannot be read."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for item in objects:
+        owner = whose(item.path)
+        if owner is None or not owner[1]:
+            return None
+        found[owner[1], item.series_instance_uid].append(item.sop_instance_uid)
+    return found

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ImplicitVRLittleEndian
 from pynetdicom import evt
 from pynetdicom.association import Association
@@ -25,7 +21,9 @@ from lfmri_node.dicom_io.commitment import (
     read_report,
     request_of,
 )
+from lfmri_node.dicom_io.deliver.asked import Asked
 from lfmri_node.dicom_io.deliver.association import DicomDestination, opened_association, why_not
+from lfmri_node.dicom_io.deliver.identity import by_series
 from lfmri_node.dicom_io.types import CommitmentReport, EncodedObject
 
 LINGER_S = 1.0
@@ -36,29 +34,6 @@ _FORBIDDEN = frozenset({0x0124})
 _FIND_UNABLE = frozenset({0x0118, 0x0122, 0x0124, 0x0211})
 
 Reported = Callable[[CommitmentReport], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What a destination answered to a question.
-
-    Parameters
-    ----------
-    answered
-        It took the request, or answered the query.
-    offered
-        False where it does not have this service at all, so that asking again is of no use.
-    transient
-        Not answered, and a later attempt may be.
-    found
-        SOP Instance UIDs that a query found.
-    """
-
-    answered: bool
-    detail: str
-    offered: bool = True
-    transient: bool = False
-    found: frozenset[str] = frozenset()
 
 
 def ask_for_commitment(
@@ -117,17 +92,16 @@ def look_for(destination: DicomDestination, objects: Sequence[EncodedObject]) ->
 
     Study and series are asked for as the files name them.
     """
-    try:
-        queries = _queries(objects)
-    except (OSError, InvalidDicomError, AttributeError):
+    series = by_series(objects)
+    if series is None:
         return Asked(answered=False, detail="the files are gone or damaged", offered=False)
     with opened_association(destination, [(StudyRootFind, UID(ImplicitVRLittleEndian))]) as association:
         if (refusal := _not_opened(association, StudyRootFind)) is not None:
             return refusal
         assert association is not None
         found: set[str] = set()
-        for query in queries:
-            status = _found(association, query, found)
+        for (study_uid, series_uid), uids in series.items():
+            status = _found(association, _query(study_uid, series_uid, uids), found)
             if status is None:
                 return Asked(answered=False, detail="no answer to the query", transient=True)
             if status != _SUCCESS:
@@ -138,20 +112,13 @@ def look_for(destination: DicomDestination, objects: Sequence[EncodedObject]) ->
         return Asked(answered=True, detail="0x0000", found=frozenset(found))
 
 
-def _queries(objects: Sequence[EncodedObject]) -> list[Dataset]:
-    """One a series: list of UID matching (PS3.4 C.2.2.2.2)."""
-    series: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for item in objects:
-        named = dcmread(item.path, specific_tags=["StudyInstanceUID"], stop_before_pixels=True)
-        series[str(named.StudyInstanceUID), item.series_instance_uid].append(item.sop_instance_uid)
-    queries = []
-    for (study_uid, series_uid), uids in series.items():
-        query = Dataset()
-        query.QueryRetrieveLevel = "IMAGE"
-        query.StudyInstanceUID, query.SeriesInstanceUID = study_uid, series_uid
-        query.SOPInstanceUID = uids
-        queries.append(query)
-    return queries
+def _query(study_uid: str, series_uid: str, uids: Sequence[str]) -> Dataset:
+    """Of a series, with list of UID matching (PS3.4 C.2.2.2.2)."""
+    query = Dataset()
+    query.QueryRetrieveLevel = "IMAGE"
+    query.StudyInstanceUID, query.SeriesInstanceUID = study_uid, series_uid
+    query.SOPInstanceUID = list(uids)
+    return query
 
 
 def _found(association: Association, query: Dataset, found: set[str]) -> int | None:

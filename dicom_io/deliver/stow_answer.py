@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from lfmri_node.dicom_io.deliver.web import items_of, value_of
 from lfmri_node.dicom_io.status import meaning_of
 
 _FAILED, _REFERENCED, _OTHER = "00081198", "00081199", "0008119A"
@@ -59,7 +60,7 @@ class StowAnswer:
             raise ValueError("no data set")
         self._failed = _entries(document, _FAILED, _REASON)
         self._stored = {} if all_failed else _entries(document, _REFERENCED, _WARNING)
-        self._others = len(_items(document, _OTHER))
+        self._others = len(items_of(document, _OTHER))
 
     def of(self, sop_instance_uid: str) -> Said:
         """What is said of an instance; where both lists name it, that it failed.
@@ -92,19 +93,8 @@ def _failed(reason: int | None) -> Said:
 def _entries(document: dict[str, object], sequence: str, code: str) -> dict[str, int | None]:
     """SOP Instance UID -> the code beside it, for each item of a sequence that is what it should be."""
     found: dict[str, int | None] = {}
-    for item in _items(document, sequence):
-        uid, value = _value(item, _INSTANCE), _value(item, code)
+    for item in items_of(document, sequence):
+        uid, value = value_of(item, _INSTANCE), value_of(item, code)
         if isinstance(uid, str):
             found[uid.strip(" \0")] = value if isinstance(value, int) and 0 <= value <= 0xFFFF else None
     return found
-
-
-def _items(document: dict[str, object], tag: str) -> list[object]:
-    element = document.get(tag)
-    values = element.get("Value") if isinstance(element, dict) else None
-    return values if isinstance(values, list) else []
-
-
-def _value(item: object, tag: str) -> object:
-    values = _items(item, tag) if isinstance(item, dict) else []
-    return values[0] if values else None

@@ -106,6 +106,7 @@ class StowDestinationSection(HttpDestinationSection):
 
     kind: Literal["stow"]
     token_file: FilePath | None = None
+    verify: Literal["none", "query"] = "none"
     max_request_mb: Annotated[float, Field(gt=0, le=4096, allow_inf_nan=False)] = 64.0
 
     @model_validator(mode="after")

@@ -34,8 +34,8 @@ class Destination(Protocol):
         ...
 
     @property
-    def prover(self) -> Prover | None:
-        """How it can be asked afterwards; None: not at all."""
+    def prover(self) -> Prover:
+        """How it can be asked afterwards."""
         ...
 
     def send(self, objects: Sequence[EncodedObject]) -> Iterator[DeliveryReceipt]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Generic, TypeVar
 
+from lfmri_node.dicom_io.deliver.asked import Asked
 from lfmri_node.dicom_io.deliver.association import DicomDestination, echo
 from lfmri_node.dicom_io.deliver.cstore import send_objects
 from lfmri_node.dicom_io.deliver.orthanc import OrthancDestination, reach, upload_objects
-from lfmri_node.dicom_io.deliver.proving import Asked, ask_for_commitment, look_for
-from lfmri_node.dicom_io.deliver.stow import StowDestination, reach_stow, store_instances
+from lfmri_node.dicom_io.deliver.proving import ask_for_commitment, look_for
+from lfmri_node.dicom_io.deliver.qido import reach_web, search_for
+from lfmri_node.dicom_io.deliver.stow import store_instances
+from lfmri_node.dicom_io.deliver.web import WebDestination
 from lfmri_node.dicom_io.tls import ClientTls
 from lfmri_node.dicom_io.types import CommitmentReport, DeliveryReceipt, EncodedObject
 from lfmri_node.node.config import (
@@ -21,15 +24,16 @@ from lfmri_node.node.config import (
     StowDestinationSection,
 )
 from lfmri_node.node.delivery.deliver import Destination
+from lfmri_node.node.delivery.proof import Prover
+
+_Peer = TypeVar("_Peer", DicomDestination, OrthancDestination, WebDestination)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _ByAssociation:
-    """Storage commitment and query; see `proof.Prover`."""
+class _Commitment:
+    """See `proof.Commitment`."""
 
     peer: DicomDestination
-    commits: bool
-    queries: bool
     wait_s: float
 
     def ask(
@@ -40,21 +44,33 @@ class _ByAssociation:
     ) -> Asked:
         return ask_for_commitment(self.peer, transaction_uid, objects, reported)
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Query(Generic[_Peer]):
+    """See `proof.Query`."""
+
+    peer: _Peer
+    by: Callable[[_Peer, Sequence[EncodedObject]], Asked]
+
     def look(self, objects: Sequence[EncodedObject]) -> Asked:
-        return look_for(self.peer, objects)
+        return self.by(self.peer, objects)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Way:
-    """A destination of the configuration; see `deliver.Destination`."""
+class _Way(Generic[_Peer]):
+    """A destination of the configuration; see `deliver.Destination`. Two of the same values are equal."""
 
-    name: str
-    by: Callable[[Sequence[EncodedObject]], Iterator[DeliveryReceipt]]
+    peer: _Peer
+    by: Callable[[_Peer, Sequence[EncodedObject]], Iterator[DeliveryReceipt]]
     ruled: bool
-    prover: _ByAssociation | None = None
+    prover: Prover
+
+    @property
+    def name(self) -> str:
+        return self.peer.name
 
     def send(self, objects: Sequence[EncodedObject]) -> Iterator[DeliveryReceipt]:
-        return self.by(objects)
+        return self.by(self.peer, objects)
 
 
 def destinations_of(config: Config) -> list[Destination]:
@@ -76,18 +92,19 @@ def _destination(section: DestinationSection, calling_ae: str) -> Destination:
         if section.tls is not None:
             section.tls.settings().context()
         peer = _dicom(section, calling_ae)
-        prover = _ByAssociation(
-            peer=peer,
-            commits=section.commitment,
-            queries=section.verify == "query",
-            wait_s=section.commitment_wait_s,
+        commitment = _Commitment(peer=peer, wait_s=section.commitment_wait_s)
+        prover = Prover(
+            commitment=commitment if section.commitment else None,
+            query=_Query(peer=peer, by=look_for) if section.verify == "query" else None,
         )
-        return _Way(name=peer.name, by=partial(send_objects, peer), ruled=ruled, prover=prover)
+        return _Way(peer=peer, by=send_objects, ruled=ruled, prover=prover)
     if section.ca is not None:
         ClientTls(ca=section.ca).context()
     if isinstance(section, OrthancDestinationSection):
-        return _Way(name=section.name, by=partial(upload_objects, _orthanc(section)), ruled=ruled)
-    return _Way(name=section.name, by=partial(store_instances, _stow(section)), ruled=ruled)
+        return _Way(peer=_orthanc(section), by=upload_objects, ruled=ruled, prover=Prover())
+    server = _web(section)
+    prover = Prover(query=_Query(peer=server, by=search_for) if section.verify == "query" else None)
+    return _Way(peer=server, by=store_instances, ruled=ruled, prover=prover)
 
 
 def _dicom(section: DicomDestinationSection, calling_ae: str) -> DicomDestination:
@@ -107,9 +124,9 @@ def _orthanc(section: OrthancDestinationSection) -> OrthancDestination:
     )
 
 
-def _stow(section: StowDestinationSection) -> StowDestination:
+def _web(section: StowDestinationSection) -> WebDestination:
     section.require_token()
-    return StowDestination(
+    return WebDestination(
         name=section.name,
         url=section.url,
         user=section.user,
@@ -131,6 +148,6 @@ def probe(section: DestinationSection, *, calling_ae: str) -> str | None:
     if isinstance(section, OrthancDestinationSection):
         return reach(_orthanc(section))
     if isinstance(section, StowDestinationSection):
-        return reach_stow(_stow(section))
+        return reach_web(_web(section))
     answer = echo(_dicom(section, calling_ae))
     return None if answer.answered else answer.detail

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Protocol
 
 from lfmri_node.dicom_io.commitment import NoReport
-from lfmri_node.dicom_io.deliver.proving import Asked
+from lfmri_node.dicom_io.deliver.asked import Asked
 from lfmri_node.dicom_io.types import CommitmentReport, EncodedObject
 from lfmri_node.dicom_io.uids import fresh_uid
 from lfmri_node.node.jobs.job import Failure, Job
@@ -20,14 +20,8 @@ _LOOKS = 3
 """Queries in a row that do not find an object before it is sent again: archives list what they took later."""
 
 
-class Prover(Protocol):
-    """How a destination can be asked; ``wait_s``: how long a report may take before it is asked again."""
-
-    @property
-    def commits(self) -> bool: ...
-
-    @property
-    def queries(self) -> bool: ...
+class Commitment(Protocol):
+    """A destination that takes responsibility; after ``wait_s`` without a report it is asked again."""
 
     @property
     def wait_s(self) -> float: ...
@@ -41,9 +35,21 @@ class Prover(Protocol):
         """Ask for storage commitment."""
         ...
 
+
+class Query(Protocol):
+    """A destination that can be asked what it has."""
+
     def look(self, objects: Sequence[EncodedObject]) -> Asked:
         """Query for objects."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prover:
+    """How a destination can be asked; by a query only where it does not commit."""
+
+    commitment: Commitment | None = None
+    query: Query | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +98,7 @@ class Proofs:
             transient=True,
         )
 
-    def prove(self, job: Job, name: str, prover: Prover | None, tries: int) -> Proven:
+    def prove(self, job: Job, name: str, prover: Prover, tries: int) -> Proven:
         """Ask about everything that is delivered and not proven."""
         proofs = {s.receipt.sop_instance_uid: s.receipt for s in self._store.receipts(job.key, name)}
         unproven = [
@@ -102,42 +108,42 @@ class Proofs:
         ]
         if not unproven:
             return Proven(note=", ".join(sorted({receipt.proof.value for receipt in proofs.values()})))
-        if prover is None or not (prover.commits or prover.queries):
+        if prover == Prover():
             return Proven(note="taken; not asked afterwards")
         why = []
-        if prover.commits:
-            proven, cannot = self._commitment(job, name, prover, unproven)
+        if prover.commitment is not None:
+            proven, cannot = self._commitment(job, name, prover.commitment, unproven)
             if proven is not None:
                 return proven
             why.append(f"no storage commitment there ({cannot})")
-        if prover.queries:
-            proven, cannot = self._query(job, name, prover, unproven, tries)
+        if prover.query is not None:
+            proven, cannot = self._query(job, name, prover.query, unproven, tries)
             if proven is not None:
                 return proven
             why.append(f"no query there ({cannot})")
         return Proven(note=f"taken; {', '.join(why)}")
 
     def _commitment(
-        self, job: Job, name: str, prover: Prover, unproven: list[EncodedObject]
+        self, job: Job, name: str, commitment: Commitment, unproven: list[EncodedObject]
     ) -> tuple[Proven | None, str]:
         before = self._store.transaction(job.key, name)
         if before is not None and before.answered:  # while objects were sent
             return Proven(wait_s=0.0, note=_WAITS), ""
         if before is not None:
-            due = before.asked_at + timedelta(seconds=prover.wait_s)
+            due = before.asked_at + timedelta(seconds=commitment.wait_s)
             # A clock that was set back makes no wait longer.
-            left_s = min((due - datetime.now(UTC)).total_seconds(), prover.wait_s)
+            left_s = min((due - datetime.now(UTC)).total_seconds(), commitment.wait_s)
             if left_s > 0:
                 return Proven(wait_s=left_s, note=_WAITS), ""
         uid = fresh_uid()
         self._store.open_transaction(job.key, name, uid)
-        asked = prover.ask(uid, unproven, partial(self._reported, name))
+        asked = commitment.ask(uid, unproven, partial(self._reported, name))
         if asked.answered:
             latest = self._store.transaction(job.key, name)
             came = latest is not None and latest.answered
             waits = Proven(
-                failure=None if came or before is None else _not_in_time(name, prover.wait_s),
-                wait_s=prover.wait_s,
+                failure=None if came or before is None else _not_in_time(name, commitment.wait_s),
+                wait_s=commitment.wait_s,
                 note=_WAITS,
                 in_vain=False,
             )
@@ -152,9 +158,9 @@ class Proofs:
             raise NoReport(0x0115, "no such transaction")
 
     def _query(
-        self, job: Job, name: str, prover: Prover, unproven: list[EncodedObject], tries: int
+        self, job: Job, name: str, query: Query, unproven: list[EncodedObject], tries: int
     ) -> tuple[Proven | None, str]:
-        asked = prover.look(unproven)
+        asked = query.look(unproven)
         if not asked.offered:
             return None, asked.detail
         if not asked.answered:

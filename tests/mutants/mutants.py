@@ -72,6 +72,22 @@ MUTANTS = (
         breaks="an object that the archive refused is called delivered",
     ),
     Mutant(
+        name="qido: the first page of an answer counts as all of it",
+        file="dicom_io/deliver/qido.py",
+        old="        if nothing_new or found.issuperset(wanted):\n",
+        new="        if True:\n",
+        tests=("tests/dicom_io/deliver/test_qido.py::test_pages_are_turned_until_everything_is_found",),
+        breaks="objects that stand on the second page of the archive's answer are sent again, for ever",
+    ),
+    Mutant(
+        name="query: what is not found is not missed",
+        file="node/delivery/proof.py",
+        old="        left = wanted - asked.found\n",
+        new="        left = set()\n",
+        tests=("tests/node/delivery/test_stow_delivery.py::test_what_a_search_does_not_find_is_sent_again",),
+        breaks="an object that the archive has lost stays lost",
+    ),
+    Mutant(
         name="commitment: the answer to the request counts as the report",
         file="node/delivery/proof.py",
         old="        if asked.answered:\n            latest",

@@ -14,9 +14,10 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as F
 from pynetdicom.sop_class import Verification
 
 from lfmri_node.dicom_io.commitment import FAILURE_REASONS, NoReport, Remedy, reason_of
+from lfmri_node.dicom_io.deliver.asked import Asked
 from lfmri_node.dicom_io.deliver.association import DicomDestination
 from lfmri_node.dicom_io.deliver.cstore import send_objects
-from lfmri_node.dicom_io.deliver.proving import Asked, ask_for_commitment, look_for
+from lfmri_node.dicom_io.deliver.proving import ask_for_commitment, look_for
 from lfmri_node.dicom_io.receive.policy import AccessPolicy, AllowedCaller
 from lfmri_node.dicom_io.types import CommitmentReport
 from lfmri_node.dicom_io.uids import fresh_uid

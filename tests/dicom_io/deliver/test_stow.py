@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from lfmri_node.dicom_io.deliver.stow import StowDestination, reach_stow, store_instances
+from lfmri_node.dicom_io.deliver.qido import reach_web
+from lfmri_node.dicom_io.deliver.stow import store_instances
+from lfmri_node.dicom_io.deliver.web import WebDestination
 from lfmri_node.dicom_io.types import EncodedObject
 
 PAGE = b"<!DOCTYPE html><html><body>Log in, SECRET</body></html>"
@@ -72,12 +74,12 @@ class Server:
 
 
 @pytest.fixture
-def scripted() -> Iterator[Callable[..., tuple[Server, StowDestination]]]:
+def scripted() -> Iterator[Callable[..., tuple[Server, WebDestination]]]:
     with ExitStack() as stack:
 
         def start(
             script: Script, *objects: EncodedObject, tls: ssl.SSLContext | None = None, **settings: object
-        ) -> tuple[Server, StowDestination]:
+        ) -> tuple[Server, WebDestination]:
             there = Server(script)
             there.knows(*objects)
 
@@ -115,7 +117,7 @@ def scripted() -> Iterator[Callable[..., tuple[Server, StowDestination]]]:
             scheme = "http" if tls is None else "https"
             there.url = f"{scheme}://127.0.0.1:{server.server_address[1]}/dicom-web"
             made = {"name": "web", "url": there.url + "/", "timeout_s": 5} | settings
-            return there, StowDestination(**made)
+            return there, WebDestination(**made)
 
         yield start
 
@@ -129,10 +131,10 @@ def facts(receipts) -> list[tuple[bool, bool]]:
 @pytest.mark.integration
 def test_orthanc_stores_the_bytes_and_takes_them_again(orthanc, make_image) -> None:
     objects = [make_image(400 + n) for n in range(3)]
-    there = StowDestination(
+    there = WebDestination(
         name="web", url=f"{orthanc.url}/dicom-web", user="lfmri", password="test", max_request_bytes=7000
     )
-    assert reach_stow(there) is None
+    assert reach_web(there) is None
     for _ in range(2):
         receipts = list(store_instances(there, objects))
         assert facts(receipts) == [(True, False)] * 3
@@ -144,10 +146,10 @@ def test_orthanc_stores_the_bytes_and_takes_them_again(orthanc, make_image) -> N
 
 @pytest.mark.integration
 def test_orthanc_refuses_a_wrong_password_and_a_damaged_object_alone(orthanc, make_image) -> None:
-    there = StowDestination(name="web", url=f"{orthanc.url}/dicom-web", user="lfmri", password="test")
+    there = WebDestination(name="web", url=f"{orthanc.url}/dicom-web", user="lfmri", password="test")
     wrong = replace(there, password="wrong")
     assert facts(list(store_instances(wrong, [make_image(410)]))) == [(False, False)]
-    assert "401" in reach_stow(wrong)
+    assert "401" in reach_web(wrong)
     objects = [make_image(411), make_image(412), make_image(413)]
     objects[1].path.write_bytes(b"damaged")
     delivered = [r.delivered for r in store_instances(there, objects)]
@@ -270,15 +272,15 @@ def test_a_server_that_fails_is_not_sent_more(scripted, make_image, said) -> Non
 def test_silence_ends(make_image) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        there = StowDestination(name="web", url=url, timeout_s=0.3)
+        there = WebDestination(name="web", url=url, timeout_s=0.3)
         assert facts(list(store_instances(there, [make_image(1)]))) == [(False, True)]
-        assert reach_stow(there) is not None
+        assert reach_web(there) is not None
 
 
 def test_nobody_listens(make_image, free_port: int) -> None:
-    there = StowDestination(name="web", url=f"http://127.0.0.1:{free_port}")
+    there = WebDestination(name="web", url=f"http://127.0.0.1:{free_port}")
     assert facts(list(store_instances(there, [make_image(1), make_image(2)]))) == [(False, True)] * 2
-    assert reach_stow(there) is not None
+    assert reach_web(there) is not None
     assert list(store_instances(there, [])) == []
 
 
@@ -324,14 +326,14 @@ def test_the_server_is_known_by_its_certificate(scripted, make_image, tmp_path: 
 @pytest.mark.parametrize("status", [200, 204, 404, 405, 501])
 def test_reached_also_where_nothing_can_be_searched(scripted, status: int) -> None:
     _, destination = scripted(lambda _n, _u: (status, b""))
-    assert reach_stow(destination) is None
+    assert reach_web(destination) is None
 
 
 @pytest.mark.parametrize("status", [302, 401, 403, 500, 503])
 def test_not_reached(scripted, status: int) -> None:
     _, destination = scripted(lambda _n, _u: (status, b""))
-    assert str(status) in reach_stow(destination)
+    assert str(status) in reach_web(destination)
 
 
 def test_secrets_are_not_printed() -> None:
-    assert "secret" not in repr(StowDestination(name="o", url="http://x", user="u", password="secret"))
+    assert "secret" not in repr(WebDestination(name="o", url="http://x", user="u", password="secret"))

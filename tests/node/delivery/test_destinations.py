@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from lfmri_node.node.config import load
+from lfmri_node.node.delivery.destinations import destinations_of
 from lfmri_node.node.demo.pacs import dataset_sha256
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.ledger import Ledger
@@ -177,3 +178,20 @@ def test_a_destination_that_leaves_the_configuration_is_waited_for_no_longer(nod
     (job,) = node.wait_finished()
     assert job.stage is Stage.SENT
     assert [item.stores for item in pacs.instances()] == [1]
+
+
+def test_destinations_of_the_same_configuration_are_the_same(node) -> None:
+    """So one that stays as it is keeps its way and its wait when the configuration is read again."""
+    more = "[[destinations]]\nkind = '{0}'\nname = '{0}'\nurl = 'http://127.0.0.1:1'\n"
+    text = node.config.read_text()
+    node.config.write_text(text + more.format("orthanc") + more.format("stow") + "verify = 'query'\n")
+    before = destinations_of(load(node.config))
+    assert destinations_of(load(node.config)) == before
+    node.config.write_text(
+        node.config.read_text().replace("http://127.0.0.1:1'\nverify", "http://127.0.0.1:2'\nverify")
+    )
+    assert [one == two for one, two in zip(destinations_of(load(node.config)), before, strict=True)] == [
+        True,
+        True,
+        False,
+    ]
