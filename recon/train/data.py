@@ -73,8 +73,11 @@ def augment(
     mask: Bool | None = None,
     *,
     finest: float = BELOW_RESOLUTION,
+    retoned: bool = True,
 ) -> tuple[Real, Bool | None]:
     """Random flip, turn, zoom, shift, tone and shading; f32 (size, size), brightest tissue about 1.
+
+    Without ``retoned`` the contrast stays as it was measured.
 
     The zoom keeps the object inside the field of view and the resampling below the acquired resolution
     (a factor of at most ``finest``): in a large matrix the object is small. ``mask`` bool moves along.
@@ -97,7 +100,9 @@ def augment(
     warped = np.clip(
         ndimage.affine_transform(smooth, turn, offset, output_shape=(size, size), order=3), 0, None
     )
-    warped = retone(warped / max(float(np.percentile(warped, 99.5)), 1e-3), rng)
+    warped = warped / max(float(np.percentile(warped, 99.5)), 1e-3)
+    if retoned:
+        warped = retone(warped, rng)
     warped = warped * np.exp(rng.uniform(0, 0.3) * smooth_field((size, size), 3, rng))
     bright = float(np.percentile(warped, 99.5))
     return np.asarray(warped / max(bright, 1e-3), dtype=np.float32), moved

@@ -26,7 +26,8 @@ def stroke_scans(
 ) -> list[SimulatedScan]:
     """``n`` scans of slices with a lesion that can be seen, and ``n`` of slices without a mask.
 
-    Each is resampled below its resolution, turned and toned at random, and measured with 8 coils.
+    Each is resampled below its resolution, turned at random, and measured with 8 coils. Its contrast stays: a
+    stroke that is bright on FLAIR is none in another tone.
     """
     rng = np.random.default_rng([seed, 31])
     seen = [s for s in strokes if s.cnr > VISIBLE and s.mask.sum() >= SMALLEST_PX]
@@ -34,7 +35,7 @@ def stroke_scans(
     scans = []
     for group in (seen, free):
         for i in rng.permutation(len(group))[:n]:
-            image, mask = augment(group[i].image, rng, SIZE, group[i].mask)
+            image, mask = augment(group[i].image, rng, SIZE, group[i].mask, retoned=False)
             lesion = real_lesion(mask) if mask is not None and mask.any() else None
             entry = LabelledImage(
                 image=image, label=lesion is not None, lesion=lesion, subject=group[i].subject
