@@ -184,10 +184,12 @@ def complete(dataset: hd.SOPClass, job: ObjectJob, role: Role, source: Dataset) 
         Of `patient_and_study`.
     """
     dataset.copy_patient_and_study_information(source)
-    dataset.InstanceCreationDate, dataset.InstanceCreationTime = DA(job.moment.date()), TM(job.moment.time())
+    day, clock = DA(job.moment.date()), TM(job.moment.time())
+    dataset.InstanceCreationDate, dataset.InstanceCreationTime = day, clock
     dataset.ContributingEquipmentSequence = _contributing_equipment(job)
     if role is Role.REPORT:
-        dataset.ContentDate, dataset.ContentTime = DA(job.moment.date()), TM(job.moment.time())
+        dataset.ContentDate, dataset.ContentTime = day, clock
+        dataset.SeriesDate, dataset.SeriesTime = day, clock
     elif role is not Role.SUMMARY:
         _complete_image(dataset, job, role)
     if job.source_zone is not None:

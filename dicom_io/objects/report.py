@@ -27,7 +27,9 @@ from lfmri_node.dicom_io.objects.mr_image import MRImage
 from lfmri_node.dicom_io.objects.segmentation import algorithm_parameters, tracking_id, tracking_uid
 from lfmri_node.recon.types import LesionMap
 
-_NOT_OF_AN_SR = ("content_qualification", "content_date", "content_time")
+_NOT_OF_AN_SR = ("content_qualification", "content_date", "content_time", "series_date", "series_time")
+"""Of images alone. highdicom takes the date of a report's content from the clock and refuses a series that is
+later, as after a clock was set back, or in another time zone: `attributes.complete` sets all of them."""
 
 
 def lesion_report(

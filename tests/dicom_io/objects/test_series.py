@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -221,6 +221,20 @@ def test_times_are_in_the_zone_of_the_source(make):
         make.thin(), make.context(TimezoneOffsetFromUTC="-0500"), folder="moved", created_at=midnight
     )
     assert {d.SeriesDate for d in moved.read()} == {"20251231"}
+
+
+def test_no_clock_is_asked_when_objects_are_made(make):
+    """A scan that came in before the clock was set back, or from east of the node, is later than now."""
+    later = datetime.now(UTC) + timedelta(days=2)
+    east = make.context(TimezoneOffsetFromUTC="+1400")
+    for folder, context, created_at in (("later", None, later), ("east", east, datetime.now(UTC))):
+        delivery = make.deliver(make.trusted(), context, folder=folder, created_at=created_at)
+        assert "report" in delivery.roles
+        moment = created_at if context is None else created_at + timedelta(hours=14)
+        for dataset in delivery.read():
+            for name in ("Series", "Content", "InstanceCreation"):
+                assert dataset[f"{name}Date"].value == moment.strftime("%Y%m%d")
+                assert dataset[f"{name}Time"].value == moment.strftime("%H%M%S.%f")
 
 
 @pytest.mark.parametrize("offset", ["", "+9900", "0100", "+01:00"])
