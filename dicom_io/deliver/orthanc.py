@@ -15,11 +15,13 @@ from typing import Any
 from orthanc_api_client import OrthancApiClient
 from orthanc_api_client import exceptions as api
 
+from lfmri_node.dicom_io.deliver.earlier import is_earlier_making
 from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject, Proof
 
 _PERMANENT = frozenset({400, 401, 403, 404, 405, 409, 413, 415})
 _CUT = "the connection was cut"  # the client library answers None to what it cannot name
 _STRANGER = "what answers is not Orthanc (a proxy, a login page?)"
+_EARLIER = "it has the object from an earlier delivery, with another time of creation"
 _STORED = frozenset({"Success", "AlreadyStored"})
 _NOT_STORED = {"FilteredOut": False, "Failure": False, "StorageFull": True}  # Orthanc's word -> may heal
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{8}){4}")
@@ -65,9 +67,10 @@ def upload_objects(
     """Upload objects one by one; a receipt for each, in order, once Orthanc's copy has been compared.
 
     Every object gets its receipt, also where what answers is no Orthanc at all.
-    ``verified`` is True when Orthanc returns the bytes that were sent, False when it returns others
-    (it keeps what it has unless told to overwrite). An object that cannot be read back counts as not
-    delivered and may be sent again: uploading the same bytes twice changes nothing.
+    ``verified`` is True when Orthanc returns the bytes that were sent, or those of an earlier making of the
+    same object (`earlier`), False when it returns others (it keeps what it has unless told to overwrite). An
+    object that cannot be read back counts as not delivered and may be sent again: uploading the same bytes
+    twice changes nothing.
     """
     with _client(destination) as client:
         for item in objects:
@@ -107,6 +110,8 @@ def _upload(
     except _NotTaken as error:
         return _receipt(destination, item, error.detail, transient=error.transient)
     if hashlib.sha256(copy).hexdigest() != item.sha256:
+        if is_earlier_making(item, copy):
+            return _receipt(destination, item, _EARLIER, delivered=True, verified=True)
         detail = "Orthanc holds another object under this SOP Instance UID"
         return _receipt(destination, item, detail, verified=False)
     return _receipt(destination, item, status, delivered=True, verified=True)

@@ -41,14 +41,22 @@ class OrthancServer:
 
     Orthanc 1.10 binds every interface, so the DICOM port stays closed, and HTTP refuses remote
     callers and asks for a random password.
+
+    Parameters
+    ----------
+    overwrite
+        Keep the last object of a SOP Instance UID; else the first, as Orthanc does unless it is told.
     """
 
-    def __init__(self, program: Path, folder: Path, *, plugins: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, program: Path, folder: Path, *, plugins: Sequence[Path] = (), overwrite: bool = True
+    ) -> None:
         self.password = secrets.token_urlsafe(16)
         self.port = _free_port()
         self._program = program
         self._plugins = [str(plugin) for plugin in plugins]
         self._folder = folder
+        self._overwrite = overwrite
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -112,7 +120,7 @@ class OrthancServer:
             "AuthenticationEnabled": True,
             "RegisteredUsers": {USER: self.password},
             "DicomServerEnabled": False,
-            "OverwriteInstances": True,
+            "OverwriteInstances": self._overwrite,
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": True, "WadoRoot": "/wado"},
         }
 

@@ -1,5 +1,6 @@
 """Delivery through Orthanc's REST API: a real Orthanc, and a scripted HTTP server for what it never does."""
 
+import hashlib
 import http.server
 import json
 import socket
@@ -13,6 +14,7 @@ import pydicom
 import pytest
 
 from lfmri_node.dicom_io.deliver.orthanc import OrthancDestination, reach, upload_objects
+from lfmri_node.dicom_io.types import EncodedObject
 
 
 @pytest.fixture
@@ -209,3 +211,22 @@ def test_a_missing_file_is_an_error_of_ours(scripted, make_image, tmp_path: Path
     item = replace(make_image(1), path=tmp_path / "gone.dcm")
     with pytest.raises(FileNotFoundError):
         list(upload_objects(scripted(post=(200, STORED)), [item]))
+
+
+def test_an_earlier_making_of_the_same_object_is_good(scripted, make_image) -> None:
+    """A scan that is sent again to a node without memory: the same UIDs, another time of creation."""
+
+    def made(time: str, number: int) -> EncodedObject:
+        item = make_image(350)
+        dataset = pydicom.dcmread(item.path)
+        dataset.InstanceCreationTime, dataset.InstanceNumber = time, number
+        dataset.save_as(item.path)
+        return replace(item, sha256=hashlib.sha256(item.path.read_bytes()).hexdigest())
+
+    first = made("115959.123456", 1).path.read_bytes()
+    there = scripted(post=(200, KEPT), get=(200, first))
+    (again,) = upload_objects(there, [made("120000.654321", 1)])
+    (other,) = upload_objects(there, [made("120000.654321", 2)])
+    assert (again.delivered, again.verified) == (True, True)
+    assert (other.delivered, other.verified) == (False, False)
+    assert "earlier" in again.detail
