@@ -71,6 +71,7 @@ class Outcome(StrEnum):
 
     STORED = "stored"
     STORED_WITH_WARNING = "stored with warning"
+    HELD = "held since an earlier time"
     REFUSED = "refused"
 
 
@@ -121,13 +122,19 @@ def _warning(code: int, meaning: str) -> DimseStatus:
     return DimseStatus(first=code, last=code, meaning=meaning, clause="PS3.4 B.2.3", outcome=outcome)
 
 
+def _held(code: int, meaning: str, clause: str) -> DimseStatus:
+    """A refusal of what is there already: who was killed before it knew sends an object again, and its UID
+    follows from what it is made of (`uids`)."""
+    return DimseStatus(first=code, last=code, meaning=meaning, clause=clause, outcome=Outcome.HELD)
+
+
 STORAGE_STATUSES: tuple[DimseStatus, ...] = (
     DimseStatus(first=0x0000, last=0x0000, meaning="Success", clause="PS3.4 B.2.3", outcome=Outcome.STORED),
     _warning(0xB000, "Coercion of Data Elements"),
     _warning(0xB006, "Elements Discarded"),
     _warning(0xB007, "Data Set does not match SOP Class"),
     _row(0x0110, "Processing failure", "PS3.7 Annex C", transient=True),
-    _row(0x0111, "Duplicate SOP Instance", "PS3.7 Annex C"),
+    _held(0x0111, "Duplicate SOP Instance", "PS3.7 Annex C"),
     _row(0x0117, "Invalid SOP Instance", "PS3.7 9.1.1.1.9"),
     _row(0x0122, "Refused: SOP Class not supported", "PS3.7 9.1.1.1.9"),
     _row(0x0124, "Refused: Not authorized", "PS3.7 9.1.1.1.9"),

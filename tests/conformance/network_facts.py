@@ -238,9 +238,8 @@ def commitment_rows() -> list[tuple[str, ...]]:
 
 
 def _service_status(row: DimseStatus) -> str:
-    return {Outcome.STORED: "Success", Outcome.STORED_WITH_WARNING: "Warning", Outcome.REFUSED: "Failure"}[
-        row.outcome
-    ]
+    names = {Outcome.STORED: "Success", Outcome.STORED_WITH_WARNING: "Warning"}
+    return names.get(row.outcome, "Failure")
 
 
 def _range(row: DimseStatus) -> str:
@@ -249,7 +248,10 @@ def _range(row: DimseStatus) -> str:
 
 def _behaviour(row: DimseStatus) -> str:
     if row.delivered:
-        told = "; the warning is kept in the receipt" if row.outcome is Outcome.STORED_WITH_WARNING else ""
+        told = {
+            Outcome.STORED_WITH_WARNING: "; the warning is kept in the receipt",
+            Outcome.HELD: ": it was, before this try; the receipt says so",
+        }.get(row.outcome, "")
         return f"Delivered{told}."
     if row.transient:
         return "Tried again, with waits from `retry.base_s` to `retry.cap_s`."

@@ -16,6 +16,7 @@ def test_category_agrees_with_pynetdicom(row) -> None:
     expected = {
         Outcome.STORED: "Success",
         Outcome.STORED_WITH_WARNING: "Warning",
+        Outcome.HELD: "Failure",
         Outcome.REFUSED: "Failure",
     }[row.outcome]
     for code in (row.first, row.last):
@@ -30,6 +31,7 @@ def test_category_agrees_with_pynetdicom(row) -> None:
         (0xB000, True, False),
         (0xB006, True, False),
         (0xB007, True, False),
+        (0x0111, True, False),
         (0xA700, False, True),
         (0xA7FF, False, True),
         (0x0213, False, True),

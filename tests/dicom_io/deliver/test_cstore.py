@@ -140,7 +140,7 @@ def test_paths_are_sent_like_objects(pacs, make_image) -> None:
     assert len(there.objects) == 1
 
 
-@pytest.mark.parametrize("code", [0xB000, 0xB006, 0xB007])
+@pytest.mark.parametrize("code", [0xB000, 0xB006, 0xB007, 0x0111])
 def test_a_warning_is_delivered_and_told(pacs, make_image, code: int) -> None:
     (receipt,) = send_objects(pacs(lambda _e, _n: code).destination, [make_image(1)])
     assert receipt.delivered
