@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
+from archive import Archive, running
 from orthanc_api_client import OrthancApiClient
 from orthanc_api_client.exceptions import OrthancApiException
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from lfmri_node.node.demo.pacs import Pacs
 from lfmri_node.node.viewer.orthanc_server import USER, OrthancServer
 
 Identity = tuple[str, int, int]
@@ -97,26 +97,32 @@ class Held:
 
 
 class StoragePacs:
-    """A pynetdicom storage SCP behind a wire."""
+    """An archive behind a wire, which commits to what it took."""
 
-    def __init__(self, pacs: Pacs, wire: Wire) -> None:
-        self.pacs, self.wire = pacs, wire
+    def __init__(self, archive: Archive, wire: Wire, *, commitment: bool) -> None:
+        self.archive, self.wire = archive, wire
+        self._commitment = commitment
 
     def destination(self, name: str) -> str:
+        commitment = "commitment = true\ncommitment_wait_s = 3\n" if self._commitment else ""
         return (
             f'[[destinations]]\nkind = "dicom"\nname = "{name}"\nhost = "127.0.0.1"\n'
-            f'port = {self.wire.port}\nae_title = "PACS"\n'
+            f'port = {self.wire.port}\nae_title = "PACS"\n{commitment}'
         )
 
     def n_studies(self) -> int:
-        return len({item.study_instance_uid for item in self.pacs.instances()})
+        return self.archive.n_studies()
 
     def held(self) -> list[Held]:
-        return [Held.of(dcmread(item.path)) for item in self.pacs.instances()]
+        return [Held.of(dcmread(item.path)) for item in self.archive.instances().values()]
 
     def conflicts(self) -> int:
-        """How often a known object came with other bytes."""
-        return sum(item.conflicts for item in self.pacs.instances())
+        """How often a known object came with other bytes, in more than when it was made."""
+        return sum(item.conflicts for item in self.archive.instances().values())
+
+    def remade(self) -> int:
+        """How often a known object came again with another time of making."""
+        return sum(item.remade for item in self.archive.instances().values())
 
 
 class Orthanc:
@@ -150,11 +156,14 @@ class Orthanc:
         return [Held.of(dcmread(BytesIO(self._client.instances.get_file(name)))) for name in names]
 
     def conflicts(self) -> int:
-        """Orthanc keeps the last object of a UID; its pixels are compared all the same."""
+        """Orthanc keeps the first object of a UID; the node compares it with what it has sent."""
+        return 0
+
+    def remade(self) -> int:
         return 0
 
 
 @contextlib.contextmanager
-def storage_pacs(folder: Path, rng: random.Random) -> Iterator[StoragePacs]:
-    with Pacs(folder) as pacs:
-        yield StoragePacs(pacs, Wire(pacs.port, rng))
+def storage_pacs(folder: Path, rng: random.Random, *, commitment: bool = False) -> Iterator[StoragePacs]:
+    with running(folder, rng) as archive:
+        yield StoragePacs(archive, Wire(archive.port, rng), commitment=commitment)

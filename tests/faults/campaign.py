@@ -1,40 +1,40 @@
-"""One campaign: scans are sent without pause while node, worker, disk, clock and PACS fail at random."""
+"""One campaign: scans are sent without pause while whatever is around fails at random."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import random
+import signal
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import cycle, islice
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 
-from archives import Identity, Orthanc, StoragePacs, Wire, storage_pacs
+from archives import Identity, Orthanc, StoragePacs, storage_pacs
 from crew import Crew
-from hostile import ATTACKS, under_attack
+from faults import Faults, answer
 from postgres_cluster import running_cluster
-from senders import BACKLOG, Gateway, Verdict
-from surroundings import Clock, Disk, Node, free_port, installed, make_scan, store, study_of, wait_until
+from scans import make_scan, store, study_of, write_file
+from senders import Gateway, Verdict
+from surroundings import Clock, Disk, Node, installed, wait_until
+from watched import WatchedFolder
+from yesterday import Backups
 
 from lfmri_node.node.viewer.orthanc_server import OrthancServer, find_orthanc
 
-KILLS = {"node": 0.35, "worker": 0.3, "both": 0.2, "starting": 0.15}
-"""What is killed, and how often in a hundred."""
-
-FREEZES = ("node", "worker")
-"""What is stopped by SIGSTOP for a while, as on a machine that swaps or is moved: it comes back."""
-
-_CROWD, _CROWD_EVERY = 64, 20
 _STARVED_S = 90.0
 _PEACE_S = 300.0
-_CLOCK_STEPS_S = (-86_400, 3_600, -3_600, 86_400, 0)
+_WATCHED_MOST = 4
+HONEST = ("here", "later")
 
 
 class Campaign:
     """A node under faults, two PACS, gateways, and the verdict.
+
+    Attributes
+    ----------
+    acknowledged, owed
+        See `senders.Sending`.
 
     Parameters
     ----------
@@ -44,9 +44,21 @@ class Campaign:
         Of every random choice. Moments depend on the machine as well.
     """
 
+    n_gateways = 2
+    again_share = 0.2
+    watched_every = 8
+    """One scan of so many lies in the folder that ``lfmri-node gateway watch`` looks at."""
+    backlog = 3
+    """Scans on their way to the PACS at which gateways wait."""
+    disk_mb = 96
+
     def __init__(self, folder: Path, *, name: str, seed: int, show: Callable[[str], None]) -> None:
         self.verdict = Verdict()
         self.acknowledged: set[int] = set()
+        self.owed: set[int] = set()
+        self.gateways: list[Gateway] = []
+        self.pause = threading.Event()
+        self.start_s = 5.0
         self._rng = random.Random(f"{seed} {name}")
         self._folder = folder
         self._name = name
@@ -54,230 +66,180 @@ class Campaign:
         self._show = show
         self._turn = threading.Lock()
         self._number = 0
-        self._start_s = 5.0
+        self._by_watcher: set[int] = set()
 
     def run(self, kills: int, until: float) -> Verdict:
         """So many kills with the other faults among them (none after ``until``), then peace and the count."""
         begun = monotonic()
-        faults = {
-            "kill": self._kill,
-            "freeze": self._freeze,
-            "postgres": self._postgres,
-            "crowd": self._crowd,
-            "silent": self._silent,
-            "full": self._full,
-            "second": self._second,
-            "clock": self._step_clock,
-        }
         with contextlib.ExitStack() as stack:
             self._set_up(stack)
-            self._start()
-            gateways = [Gateway(self, self._rng.randrange(1 << 30)) for _ in range(2)]
-            for gateway in gateways:
+            self.start()
+            self.watched.start()
+            self.gateways += [
+                Gateway(self, self._rng.randrange(1 << 30), again_share=self.again_share)
+                for _ in range(self.n_gateways)
+            ]
+            for gateway in self.gateways:
                 gateway.start()
-            for number, fault in enumerate(self._plan(kills), start=1):
-                if monotonic() > until:
-                    break
-                self._show(f"{self._name}: {number} {fault}, {len(self.acknowledged)} scans acknowledged")
-                self.verdict.faults[fault] += 1
-                name, _, how = fault.partition(" ")
-                if not self.node.alive:
-                    self.verdict.own_exits += 1
-                    self._start()
-                faults[name](how)
-            self._peace(gateways)
+            self._suffer(kills, until)
+            self._peace()
             self._count()
         self.verdict.seconds = monotonic() - begun
         return self.verdict
 
+    def _suffer(self, kills: int, until: float) -> None:
+        faults = Faults(self, self._rng)
+        for fault in faults.plan(kills):
+            if monotonic() > until:
+                break
+            self.happen(faults, fault)
+
+    def happen(self, faults: Faults, fault: str) -> None:
+        """One fault."""
+        self._show(f"{self._name}: {fault}, {len(self.acknowledged)} scans acknowledged")
+        self.verdict.faults[fault] += 1
+        if not self.node.alive:
+            self.verdict.own_exits += 1
+            self.start()
+        faults.happen(fault)
+
     def _set_up(self, stack: contextlib.ExitStack) -> None:
         folder = self._folder
-        self._clock = Clock(folder / "clock")
-        self._disk = Disk(folder / "node" / "data")
-        stack.callback(self._disk.remove)
-        self.moody = stack.enter_context(storage_pacs(folder / "moody", self._rng))
+        self.clock = Clock(folder / "clock")
+        self.disk = Disk(folder / "node" / "data", size_mb=self.disk_mb)
+        stack.callback(self.disk.remove)
+        self.moody = stack.enter_context(storage_pacs(folder / "moody", self._rng, commitment=True))
         self.healthy: StoragePacs | Orthanc
-        environment = dict(self._clock.environment)
+        environment = dict(self.clock.environment)
         if program := find_orthanc():
-            self.healthy = Orthanc(stack.enter_context(OrthancServer(program, folder / "orthanc")))
+            server = OrthancServer(program, folder / "orthanc", overwrite=False)
+            self.healthy = Orthanc(stack.enter_context(server))
             environment |= self.healthy.environment
         else:
             self.healthy = stack.enter_context(storage_pacs(folder / "healthy", self._rng))
         tables = [self.moody.destination("moody"), self.healthy.destination("healthy")]
-        place = folder / "node"
-        if self._kind != "shared":
-            self.node = stack.enter_context(Node(place, self._kind, tables, environment))
-            return
-        cluster = stack.enter_context(running_cluster(installed))
-        crew = Crew(place, tables, environment, cluster=cluster, rng=self._rng)
-        self.node = stack.enter_context(crew)
+        self.node = stack.enter_context(self._node(stack, folder / "node", tables, environment))
+        self.moody.archive.node_port = self.node.port
+        self.watched = WatchedFolder(folder / "gateway", self.write, self.node.port)
+        stack.callback(self.watched.end, signal.SIGKILL)
+        self.backups = Backups(folder / "backups", self.node)
 
-    def _plan(self, kills: int) -> list[str]:
-        """Names of faults in random order; a freeze and three of the others for every ten kills."""
-        plan = [f"kill {self._rng.choices(list(KILLS), list(KILLS.values()))[0]}" for _ in range(kills)]
-        plan += [f"freeze {what}" for what in islice(cycle(FREEZES), math.ceil(0.1 * kills))]
-        plan += ["postgres"] * math.ceil(0.1 * kills) if self._kind == "shared" else []
-        plan += ["crowd"] * (kills // _CROWD_EVERY)
-        others = ["silent", "full", "second", "second other-name"]
-        others += ["full start"] if self._disk.mounted else []
-        others += ["clock"] if self._clock.works else []
-        self._rng.shuffle(others)
-        plan += list(islice(cycle(others), math.ceil(0.3 * kills)))
-        self._rng.shuffle(plan)
-        return plan
+    def _node(
+        self, stack: contextlib.ExitStack, place: Path, tables: list[str], environment: dict[str, str]
+    ) -> Node:
+        if self._kind != "shared":
+            return Node(place, self._kind, tables, environment)
+        cluster = stack.enter_context(running_cluster(installed))
+        return Crew(place, tables, environment, cluster=cluster, rng=self._rng)
 
     @property
     def port(self) -> int:
         return self.node.port
 
-    def next_number(self) -> int:
+    def next_number(self) -> int | None:
+        """See `senders.Sending`; now and then one is for the watched folder."""
+        number = self._taken()
+        while number is not None and number % self.watched_every == 0 and self._has_time():
+            self.watched.export(number)
+            self._by_watcher.add(number)
+            number = self._taken()
+        return number
+
+    def _has_time(self) -> bool:
+        return len(self.watched.waiting()) < _WATCHED_MOST
+
+    def _taken(self) -> int | None:
         with self._turn:
             self._number += 1
             return self._number
+
+    def some_again(self, rng: random.Random) -> int:
+        return rng.choice(sorted(self.acknowledged - self._by_watcher) or [1])
+
+    def likeness(self, number: int) -> int:
+        """The number whose images a scan has."""
+        return number
+
+    def write(self, number: int, path: Path) -> dict[str, str]:
+        """See `scans.write_file`."""
+        return write_file(number, path, likeness=self.likeness(number))
 
     def scan(self, number: int) -> list[Path]:
         """Raw Data objects of a scan, made when they are first wanted."""
         with self._turn:
             made = sorted((self._folder / "scans" / f"scan-{number:04d}").glob("*.dcm"))
-            return made or make_scan(self._folder / "scans", number)
+            return made or make_scan(self._folder / "scans", number, likeness=self.likeness(number))
 
-    def backlog(self) -> int:
-        """Scans that are acknowledged and not in the healthy PACS yet."""
-        return len(self.acknowledged) - self.healthy.n_studies()
+    def full(self) -> bool:
+        """Whether so many scans are acknowledged and not in the healthy PACS yet."""
+        self.collect()
+        return len(self.acknowledged) - self.healthy.n_studies() >= self.backlog
 
-    def _start(self) -> None:
+    def collect(self) -> None:
+        """Learn what the watched folder has got rid of."""
+        self.acknowledged |= set(self.watched.sent())
+
+    def start(self) -> None:
         """Start the node and, like a supervisor, start it again where it ends by itself."""
         begun = monotonic()
         while not self.node.start():
             self.verdict.own_exits += 1
             if monotonic() - begun > _PEACE_S:
                 raise RuntimeError(f"the node does not start: see {self.node.log}")
-        self._start_s = monotonic() - begun
+        self.start_s = monotonic() - begun
 
     @property
-    def _patience_s(self) -> float:
+    def patience_s(self) -> float:
         """How long something may take that has to happen; a slow machine gets more."""
-        return max(_STARVED_S, 5 * self._start_s)
+        return max(_STARVED_S, 5 * self.start_s)
 
-    def _some_time(self, longest_s: float) -> None:
-        threading.Event().wait(self._rng.uniform(0.0, longest_s))
-
-    def _kill(self, what: str) -> None:
-        """One kill -9 at a random moment, in a random mood of one PACS; the node is started again."""
-        self.moody.wire.change(self._rng.choice(("open", "open", *Wire.MOODS)))
-        self.moody.pacs.before_answer = self._rng.choice((_taken, _taken, _taken, _no_space))
-        self.verdict.kills += 1
-        if what == "worker":
-            self._kill_worker()
-            return
-        self._some_time(2.0)
-        if what == "both":
-            self.node.kill_worker()
-        self.node.kill()
-        if what == "starting":
-            self.node.launch()
-            self._some_time(self._start_s)
-            self.node.kill()
-        self._start()
-
-    def _kill_worker(self) -> None:
-        """Not twice without a scan in between: that would be a scan that kills its worker."""
-        self._wait_arrivals(1, "before a worker was to be killed")
-        self._some_time(1.0)
-        wait_until(self.node.kill_worker, self._patience_s)
-
-    def _freeze(self, what: str) -> None:
-        """SIGSTOP for a while, then SIGCONT."""
-        frozen = self.node.freeze(what)
-        self._some_time(max(2.0 * self._start_s, self.node.longest_freeze_s))
-        self.node.thaw(frozen)
-
-    def _postgres(self, _how: str) -> None:
-        """The database server restarts."""
-        assert isinstance(self.node, Crew)
-        self._some_time(2.0)
-        self.node.restart_database()
-
-    def _crowd(self, _how: str) -> None:
-        """64 gateways send a new scan at once, beside 64 connections of a stranger that mean no good."""
-        gateways = [Gateway(self, 0) for _ in range(_CROWD)]
-        numbers = [self.next_number() for _ in gateways]
-        for number in numbers:
-            self.scan(number)
-        kind = self._rng.choice(sorted(ATTACKS))
-        with under_attack(self.port, ATTACKS[kind], source="127.0.0.2"), ThreadPoolExecutor(_CROWD) as pool:
-            list(pool.map(Gateway.send, gateways, numbers))
-
-    def _wait_arrivals(self, n_scans: int, when: str) -> None:
+    def wait_arrivals(self, n_scans: int, when: str) -> None:
+        """Wait until so many more scans are in the healthy PACS; count it where they do not come."""
         wanted = self.healthy.n_studies() + n_scans
-        if not wait_until(lambda: self.healthy.n_studies() >= wanted, self._patience_s, every_s=0.5):
-            self.verdict.starved += 1
-            self.verdict.remarks.append(f"the healthy PACS got nothing for {self._patience_s:.0f} s, {when}")
+        if not wait_until(lambda: self.healthy.n_studies() >= wanted, self.patience_s, every_s=0.5):
+            self._starved(f"the healthy PACS got nothing for {self.patience_s:.0f} s, {when}")
 
-    def _silent(self, _how: str) -> None:
-        """One PACS takes connections and says nothing; scans go on arriving in the other one."""
-        self.moody.wire.change("silent")
-        self._wait_arrivals(BACKLOG, "beside a silent one")
-        self.moody.wire.change("open")
+    def _starved(self, remark: str) -> None:
+        self.verdict.starved += 1
+        self.verdict.remarks.append(remark)
 
-    def _full(self, how: str) -> None:
-        """The disk is full for a while; also while the node starts."""
-        self._disk.fill(self.node)
-        self._some_time(2.0)
-        if how == "start":
-            self.node.kill()
-            self.node.launch()
-            self._some_time(2.0 * self._start_s)
-        self._disk.empty(self.node)
-
-    def _second(self, how: str) -> None:
-        """Another node on the same folder, also under another name, has to leave by itself."""
-        config = self.node.configure("second.toml", free_port())
-        if how:
-            text = config.read_text(encoding="utf-8")
-            config.write_text(text.replace("[node]", '[node]\nexecutor_id = "node-2"'), encoding="utf-8")
-        second = self.node.launch(config)
-        if not wait_until(lambda: second.poll() is not None, self._patience_s):
-            self.verdict.second_nodes += 1
-            self.verdict.remarks.append(f"a second node on the same folder was let in ({how or 'same name'})")
-            second.kill()
-        second.wait()
-
-    def _step_clock(self, _how: str) -> None:
-        """The wall clock of the node jumps by an hour or a day, also backwards, while deliveries wait."""
-        self.moody.wire.change("closed")
-        self._some_time(2.0)
-        self._clock.step_to(self._rng.choice(_CLOCK_STEPS_S))
-        self.moody.wire.change("open")
-
-    def _peace(self, gateways: list[Gateway]) -> None:
+    def _peace(self) -> None:
         """No more faults: whatever was acknowledged has to arrive now, without an operator."""
-        self._disk.empty(self.node)
+        self.disk.empty(self.node)
         self.moody.wire.change("open")
-        self.moody.pacs.before_answer = _taken
+        answer(self.moody.archive, 0x0000)
+        self.moody.archive.habits = HONEST
         if not self.node.alive:
-            self._start()
-        for gateway in gateways:
+            self.start()
+        self.watched.end(signal.SIGTERM)  # started anew it waits for nothing
+        self.watched.start()
+        for gateway in self.gateways:
             gateway.last = True
-        for gateway in gateways:
+        for gateway in self.gateways:
             gateway.join(_PEACE_S)
             gateway.stopped.set()
-
+        if not wait_until(lambda: not self.watched.waiting(), _PEACE_S, every_s=0.5):
+            self._starved(f"the watched folder holds {len(self.watched.waiting())} scans")
         if not wait_until(lambda: self.node.status()["unfinished"] == 0, _PEACE_S, every_s=1.0):
-            self.verdict.remarks.append(f"jobs were unfinished after {_PEACE_S:.0f} s of peace")
+            self._starved(f"jobs were unfinished after {_PEACE_S:.0f} s of peace")
+        self.collect()
 
     def _count(self) -> None:
-        verdict, scans = self.verdict, sorted(self.acknowledged)
+        verdict, scans = self.verdict, sorted(self.acknowledged | self.owed)
         verdict.acknowledged = len(scans)
+        verdict.by_watcher = len(self.watched.sent())
+        verdict.commitment = self.moody.archive.asked
+        verdict.turned_away += len(self.watched.failed())
         verdict.quarantined = self.node.status()["stages"].get("quarantined", 0)
-        expected = undisturbed(self._folder / "reference", self.node.kind, [self.scan(n)[0] for n in scans])
-        lost = set()
+        expected = self._expected(scans)
+        lost = {study_of(number) for number in self.watched.waiting()}
         for name, pacs in (("healthy", self.healthy), ("moody", self.moody)):
             held = pacs.held()
             pixels = {item.identity: item.pixels for item in held}
             wrong = {identity[0] for identity, digest in expected.items() if pixels.get(identity) != digest}
             doubled = len(held) - len(pixels.keys() & expected.keys()) + pacs.conflicts()
             verdict.doubled += doubled
+            verdict.remade += pacs.remade()
             lost |= wrong
             if wrong or doubled:
                 verdict.remarks.append(
@@ -285,6 +247,20 @@ class Campaign:
                 )
         verdict.lost = sum(study_of(number) in lost for number in scans)
         verdict.delivered = verdict.acknowledged - verdict.lost
+
+    def _expected(self, scans: Sequence[int]) -> dict[Identity, str]:
+        """SHA-256 of the pixels of every object that there has to be."""
+        likes = sorted({self.likeness(number) for number in scans})
+        made = undisturbed(self._folder / "reference", self.node.kind, [self.scan(n)[0] for n in likes])
+        of = {study_of(number): number for number in likes}
+        by_likeness: dict[int, list[tuple[Identity, str]]] = {}
+        for identity, digest in made.items():
+            by_likeness.setdefault(of[identity[0]], []).append((identity, digest))
+        return {
+            (study_of(number), series, instance): digest
+            for number in scans
+            for (_, series, instance), digest in by_likeness[self.likeness(number)]
+        }
 
 
 def undisturbed(folder: Path, kind: str, scans: list[Path]) -> dict[Identity, str]:
@@ -297,11 +273,3 @@ def undisturbed(folder: Path, kind: str, scans: list[Path]) -> dict[Identity, st
             wait_until(lambda: pacs.n_studies() == len(scans), 60.0 + 30.0 * len(scans))
             wait_until(lambda: node.status()["unfinished"] == 0, _PEACE_S, every_s=1.0)
         return {item.identity: item.pixels for item in pacs.held()}
-
-
-def _taken(_uid: str) -> int:
-    return 0x0000
-
-
-def _no_space(_uid: str) -> int:
-    return 0xA700

@@ -31,7 +31,7 @@ from types import FrameType
 sys.path.insert(0, str(Path(__file__).parents[1] / "node" / "doors"))
 from damage import bytes_damaged, text_damaged, tree_damaged
 from mrd_client import messages
-from surroundings import make_scan
+from scans import make_scan
 
 from lfmri_node.dicom_io.errors import DicomIoError
 from lfmri_node.dicom_io.raw_data.payload import read_payload

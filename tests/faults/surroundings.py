@@ -1,4 +1,4 @@
-"""A node in the campaign and what is before it: its process, its disk and clock, gateways.
+"""A node in the campaign and what it stands on: its process, its disk, its clock.
 
 Nothing here looks inside the node: it is started by its command line, spoken to by DIMSE, and asked by
 ``lfmri-node status --json``.
@@ -23,18 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-import numpy as np
 import psutil
-from pydicom import dcmread
-from pydicom.uid import ExplicitVRLittleEndian, RawDataStorage
-from pynetdicom import AE
-
-from lfmri_node.dicom_io.raw_data.wrap import wrap
-from lfmri_node.recon.mrd.write import ScanLayout, open_writer
-from lfmri_node.recon.phantom.body import phantom_volume
-from lfmri_node.recon.phantom.coils import loop_coils
-from lfmri_node.recon.sense.fourier import fft_axis
-from lfmri_node.recon.types import SequenceInfo
 
 HERE = Path(__file__).parent
 READY_LIMIT_S = 600.0
@@ -70,6 +59,8 @@ class Node:
     ----------
     kind
         ``light``: numerics of a few lines (`light.py`); ``real``: the service as installed.
+    more
+        Further tables of the configuration.
     """
 
     folder: Path
@@ -77,6 +68,8 @@ class Node:
     destinations: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
+    housekeeping_s: int = 1
+    more: str = ""
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -98,7 +91,7 @@ class Node:
             [node]
             data_dir = "data"
             drain_s = 10
-            housekeeping_s = 1
+            housekeeping_s = {self.housekeeping_s}
             [listener]
             port = {port}
             free_space_floor_gb = 0
@@ -112,6 +105,7 @@ class Node:
             base_s = 0.3
             cap_s = 2
             {"".join(self.destinations)}
+            {self.more}
             """,
             encoding="utf-8",
         )
@@ -231,6 +225,7 @@ class Clock:
         library, page = folder / "clock.so", folder / "clock"
         page.write_bytes(bytes(mmap.PAGESIZE))
         self._page = page
+        self.shows_s = 0
         compiler = shutil.which("cc")
         self.works = compiler is not None
         self.environment: dict[str, str] = {}
@@ -245,6 +240,7 @@ class Clock:
         """Let the node's wall clock differ from ours by so many seconds."""
         with self._page.open("r+b") as file:
             file.write(struct.pack("<q", seconds))
+        self.shows_s = seconds
 
 
 class Disk:
@@ -289,53 +285,3 @@ class Disk:
     def remove(self) -> None:
         if self.mounted:
             subprocess.run(["umount", "--lazy", str(self._folder)], check=True)
-
-
-def make_scan(folder: Path, number: int) -> list[Path]:
-    """Raw Data objects of a phantom: 2 slices of 32 x 32, 4 coils; every number is another patient."""
-    rng = np.random.default_rng(number)
-    size, n_slices = 32, 2
-    maps = loop_coils(4, (size, size), rng)
-    layout = ScanLayout(
-        matrix=(size, size, 1),
-        field_of_view_mm=(192.0, 192.0, 5.0),
-        n_coils=4,
-        positions_mm=tuple((0.0, 0.0, 6.0 * s) for s in range(n_slices)),
-        sequences=(SequenceInfo(protocol="campaign", repetition_time_ms=500.0, echo_time_ms=10.0),),
-    )
-    target = folder / f"scan-{number:04d}"
-    target.mkdir(parents=True)
-    with open_writer(target / "scan.h5", layout) as writer:
-        for s, plane in enumerate(phantom_volume(n_slices, (size, size), rng)):
-            kspace = fft_axis(fft_axis(maps * plane[None], -1), -2)
-            noise = rng.standard_normal((*kspace.shape, 2)) @ np.array([1.0, 1.0j])
-            lines = (kspace + 0.01 * noise).astype(np.complex64).transpose(2, 0, 1)
-            writer.lines(lines, np.arange(size), slice_counter=s)
-    patient = {"PatientID": f"CAMPAIGN-{number}", "PatientName": "Phantom^Campaign"}
-    study = {
-        "StudyInstanceUID": f"2.25.{990_000_000 + number}",
-        "StudyDate": "20260101",
-        "StudyTime": "120000",
-    }
-    return wrap(target / "scan.h5", target, {**patient, **study})
-
-
-def study_of(number: int) -> str:
-    return f"2.25.{990_000_000 + number}"
-
-
-def store(path: Path, port: int, *, limit_s: float = 60.0) -> int | None:
-    """C-STORE by a plain pynetdicom SCU; the status, None where there was no answer."""
-    entity = AE("GATEWAY")
-    entity.add_requested_context(RawDataStorage, ExplicitVRLittleEndian)
-    entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = limit_s
-    association = entity.associate("127.0.0.1", port, ae_title="LFMRI")
-    if not association.is_established:
-        return None
-    try:
-        answer = association.send_c_store(dcmread(path))
-        return int(answer.Status) if "Status" in answer else None
-    except RuntimeError:  # the association ended since it was looked at
-        return None
-    finally:
-        association.release()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hostile import established, fragment, read_status, store_request
 from pydicom import dcmread
-from surroundings import make_scan, store
+from scans import make_scan, store
 
 from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.dicom_io.status import Status

@@ -9,7 +9,8 @@ from time import monotonic
 import pytest
 from archives import storage_pacs
 from hostile import ATTACKS, under_attack
-from surroundings import Node, make_scan
+from scans import make_scan
+from surroundings import Node
 
 SERVED_WITHIN_S = 5.0
 MEMORY_MB = 400
