@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 from lfmri_node.node import logs
 from lfmri_node.node.audit.auditor import Auditor
@@ -22,7 +23,6 @@ from lfmri_node.node.jobs.tables import databases_of
 from lfmri_node.node.jobs.workers import NODE
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.service import run_until_signalled
-from lfmri_node.node.worker.process import WorkerProcess
 from lfmri_node.node.working import (
     confined,
     delivery_of,
@@ -33,6 +33,7 @@ from lfmri_node.node.working import (
     warm_up,
     worker_command,
     worker_log,
+    worker_of,
 )
 
 _LOOK_S = 1.0
@@ -47,9 +48,18 @@ class ComputeService:
         Its own among all that share the jobs, the same after a restart.
     worker
         Program and arguments of the reconstruction process; None for the usual one.
+    places
+        Folders that another one may use beside those of the usual one.
     """
 
-    def __init__(self, config: Config, name: str, *, worker: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        name: str,
+        *,
+        worker: Sequence[str] | None = None,
+        places: Sequence[Path] = (),
+    ) -> None:
         if config.queue.url is None:
             raise JobError(
                 "LF-JOB-073",
@@ -60,6 +70,7 @@ class ComputeService:
             raise JobError("LF-JOB-072", f"'{NODE}' is the name of `serve`", "give the worker another one")
         self._config = config
         self._name = name
+        self._places = places
         self._layout = Layout(root=config.node.data_dir)
         self._worker_command = list(worker or worker_command(config))
 
@@ -85,8 +96,9 @@ class ComputeService:
             drain = Drain()
             store = stack.enter_context(entered(config, databases, self._name, stop))
             heart = stack.enter_context(Heart(databases.table, store.epoch, dead_after_s=dead_after_s))
-            command = [*confined(config), *self._worker_command]
-            worker = stack.enter_context(WorkerProcess(command, log=log))
+            cage = confined(config)
+            worker = worker_of(config, cage, self._worker_command, log, self._places)
+            stack.enter_context(worker)
             engine = engine_of(
                 config,
                 databases,

@@ -61,6 +61,11 @@ class Layout:
         return self.spool / "assigned" / f"{key[:32]}.json"
 
     @property
+    def compiled(self) -> Path:
+        """Numerics of SigPy that Numba compiled for the worker."""
+        return self.root / "compiled"
+
+    @property
     def trash(self) -> Path:
         """What retention has taken and nobody needs; emptied without looking."""
         return self.root / "trash"

@@ -51,6 +51,7 @@ from lfmri_node.node.working import (
     named_errors,
     warm_up,
     worker_command,
+    worker_of,
 )
 
 Receiver = Callable[[ReceivedMeasurement], Job]
@@ -77,6 +78,8 @@ class Service:
     ----------
     worker
         Program and arguments of the worker; None for the usual one.
+    places
+        Folders that another one may use beside those of the usual one.
     received
         Wraps what is called when a measurement is safe in the spool; None for nothing in between.
         With ``worker`` the two places where a test holds the node still.
@@ -89,6 +92,7 @@ class Service:
         config: Config,
         *,
         worker: Sequence[str] | None = None,
+        places: Sequence[Path] = (),
         received: Callable[[Receiver], Receiver] | None = None,
         reread: Callable[[], Config] | None = None,
     ) -> None:
@@ -97,6 +101,7 @@ class Service:
         self._asked = threading.Event()
         self._layout = Layout(root=config.node.data_dir)
         self._worker_command = list(worker or worker_command(config))
+        self._places = places
         self._wrap = received
 
     def run(self, stop: threading.Event, hurry: threading.Event) -> None:
@@ -129,9 +134,9 @@ class Service:
                 logs.event("table.migrated", version=VERSION)
             store = stack.enter_context(entered(config, databases, NODE, stop))
             heart = self._heart(stack, store, databases)
-            launcher = confined(config)
-            command = [*launcher, *self._worker_command]
-            worker = stack.enter_context(WorkerProcess(command, log=self._layout.worker_log))
+            cage = confined(config)
+            log = self._layout.worker_log
+            worker = stack.enter_context(worker_of(config, cage, self._worker_command, log, self._places))
             if config.queue.compute:
                 worker.start()
             auditor.application(started=True)
@@ -152,7 +157,7 @@ class Service:
             received = self._wrap(ingest.received) if self._wrap else ingest.received
             settings = listener_settings(config, self._layout)
             listener = Listener(settings, received, ingest.reported, auditor.refused)
-            doors = Doors(config, self._layout, listener.spool, received, store, launcher)
+            doors = Doors(config, self._layout, listener.spool, received, store, cage)
             vitals = _vitals(listener, doors, engine, worker, drain, delivery)
             stack.enter_context(Monitor(config, vitals, version=software_version()))
             with named_errors(), databases.alone():

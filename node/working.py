@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import sys
 import threading
@@ -17,19 +18,21 @@ from sqlalchemy.exc import DBAPIError
 from lfmri_node.node import logs
 from lfmri_node.node.audit.auditor import Auditor
 from lfmri_node.node.config import Config
+from lfmri_node.node.config.secrets import named_secrets
 from lfmri_node.node.delivery.deliver import Delivery, Destination
 from lfmri_node.node.errors import Fenced, PostgresError, WorkerDied, damaged_database
 from lfmri_node.node.jobs.drain import Drain
 from lfmri_node.node.jobs.engine import Engine
 from lfmri_node.node.jobs.job import Job
-from lfmri_node.node.jobs.recipe import goes_to
+from lfmri_node.node.jobs.recipe import Recipe, goes_to
 from lfmri_node.node.jobs.runner import Runner
 from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.jobs.tables import Databases
 from lfmri_node.node.jobs.workers import Workers, executor, name_is_taken
 from lfmri_node.node.layout import Layout
-from lfmri_node.node.worker.process import TimeLimit, WorkerProcess
-from lfmri_node.node.worker.sandbox import sandbox
+from lfmri_node.node.worker.process import TimeLimit, Weights, WorkerProcess
+from lfmri_node.node.worker.sandbox import Sandbox, sandbox
+from lfmri_node.recon.method.modelcard import card_of
 
 _DRAIN_STEP_S, _ENTER_STEP_S, _WARM_AGAIN_S = 0.1, 1.0, 30.0
 _GRACE, _GIVE_BACK = 0.8, 0.05
@@ -122,12 +125,36 @@ def _takers(config: Config, job: Job) -> list[str]:
     ]
 
 
-def confined(config: Config) -> tuple[str, ...]:
-    """What takes network and privileges from the worker."""
-    found = sandbox(config.recon.sandbox)
-    level = logging.INFO if found.no_network else logging.WARNING
+def confined(config: Config) -> Sandbox:
+    """What network, files and privileges are taken from processes that parse foreign bytes."""
+    found = sandbox(config.recon.sandbox, forgets=named_secrets(config).variables)
+    level = logging.INFO if found.whole else logging.WARNING
     logs.event("worker.sandbox", level=level, what=str(found))
-    return found.launcher
+    return found
+
+
+def worker_of(
+    config: Config, cage: Sandbox, command: Sequence[str], log: Path, places: Sequence[Path] = ()
+) -> WorkerProcess:
+    """The reconstruction process: it reads raw data and weights, and writes results.
+
+    Parameters
+    ----------
+    places
+        Folders that it may use beside.
+    """
+    layout = Layout(root=config.node.data_dir)
+    numba = os.environ.get("NUMBA_CACHE_DIR") or str(layout.compiled)
+    writes = [layout.root / "work", layout.root / "objects", Path(numba), *places]
+    for folder in writes:
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def launcher(weights: Sequence[Weights]) -> list[str]:
+        files = [file for path, _ in weights for file in (Path(path), card_of(Path(path)))]
+        environment = {"NUMBA_CACHE_DIR": numba}
+        return cage.launcher(reads=[layout.spool, *files], writes=writes, environment=environment)
+
+    return WorkerProcess(command, log=log, launcher=launcher, weights=Recipe.of(config).own_weights())
 
 
 def delivery_of(

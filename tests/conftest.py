@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from postgres_cluster import Cluster, running_cluster
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")  # a busy machine is no failure: speed is measured by the bench
+os.environ.setdefault("NUMBA_CACHE_DIR", f"{sys.prefix}/numba")  # not one for each node, compiled anew
 os.environ.pop("COLUMNS", None)  # a terminal's, or 80 where files run side by side: what is printed stays
 
 _SYSTEM = "/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin"

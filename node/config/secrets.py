@@ -3,9 +3,41 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
 
 from lfmri_node.node.errors import ConfigError
+
+_FILES = ("key", "password_file", "secret_file", "token_file", "users_file")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrets:
+    """Where a configuration says that secrets are."""
+
+    files: frozenset[Path]
+    variables: frozenset[str]
+
+
+def named_secrets(section: BaseModel) -> Secrets:
+    """Files and environment variables with passwords, tokens and keys, of a table and all below it."""
+    values = list(_values(section))
+    return Secrets(
+        files=frozenset(value for name, value in values if name in _FILES and isinstance(value, Path)),
+        variables=frozenset(value for name, value in values if name.endswith("_env") and value),
+    )
+
+
+def _values(section: BaseModel) -> Iterator[tuple[str, Any]]:
+    for name, value in section:
+        yield name, value
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, BaseModel):
+                yield from _values(item)
 
 
 def password(whose: str, *, env: str | None, file: Path | None) -> str | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 from lfmri_node.dicom_io.objects.validate import program
 from lfmri_node.node.config import Config
+from lfmri_node.node.config.secrets import named_secrets
 from lfmri_node.node.doctor.findings import Finding, State, ok
 from lfmri_node.node.files import open_to_others, try_to_write
 from lfmri_node.node.layout import Layout
@@ -66,7 +66,7 @@ def disk(config: Config, layout: Layout) -> Iterator[Finding]:
 
 def worker(config: Config, _layout: Layout) -> Iterator[Finding]:
     found = sandbox(config.recon.sandbox)
-    if found.no_network and found.no_new_privileges:
+    if found.whole:
         yield ok("worker", f"{found}, for what parses foreign bytes")
     else:
         yield Finding(
@@ -74,23 +74,12 @@ def worker(config: Config, _layout: Layout) -> Iterator[Finding]:
             state=State.WARNING,
             message=f"what parses foreign bytes is not confined: {found}",
             code="LF-DOC-030",
-            hint="install util-linux 2.38, allow user namespaces (systemd: RestrictNamespaces=user net ipc)",
+            hint="Linux 5.13 with Landlock and seccomp is needed, and a container that does not forbid them",
         )
 
 
-def _secrets(config: Config) -> Iterator[Path | None]:
-    """Files with passwords and keys."""
-    for section in config.destinations:
-        yield getattr(section, "password_file", None)
-        yield getattr(section, "token_file", None)
-        yield getattr(getattr(section, "tls", None), "key", None)
-    yield config.console.users_file
-    for tls in (config.listener.tls, config.console.tls, config.audit.syslog):
-        yield tls.key if tls is not None else None
-
-
 def privacy(config: Config, layout: Layout) -> Iterator[Finding]:
-    named = [path for path in (config.logging.file, *_secrets(config)) if path is not None]
+    named = [*([config.logging.file] if config.logging.file else []), *sorted(named_secrets(config).files)]
     found = open_to_others([*layout.guarded(), *named])
     if found:
         yield Finding(

@@ -14,6 +14,7 @@ from lfmri_node.node.doors.intake import Taken
 from lfmri_node.node.jobs.job import Job, Stage
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.layout import Layout
+from lfmri_node.node.worker.sandbox import Sandbox
 from lfmri_node.node.worker.task import RECONSTRUCTION
 
 _POLL_S = 0.3
@@ -28,13 +29,24 @@ class ImagesBack:
     ----------
     table
         Read only.
+    cage
+        Leaves the child that writes messages the images, and a folder for them.
     limit_s
         Longest wait for a reconstruction.
     """
 
-    def __init__(self, table: Ledger, layout: Layout, *, limit_s: float, stopped: threading.Event) -> None:
+    def __init__(
+        self,
+        table: Ledger,
+        layout: Layout,
+        cage: Sandbox,
+        *,
+        limit_s: float,
+        stopped: threading.Event,
+    ) -> None:
         self._table = table
         self._layout = layout
+        self._cage = cage
         self._limit_s = limit_s
         self._stopped = stopped
 
@@ -60,7 +72,8 @@ class ImagesBack:
             kind, folder = "reconstruction", self._layout.work(scan.key) / RECONSTRUCTION
         with tempfile.TemporaryDirectory(prefix="images-", dir=self._layout.spool) as scratch:
             out = Path(scratch) / "messages"
-            command = [sys.executable, "-m", "lfmri_node.node.doors.pictures", kind, str(folder), str(out)]
+            command = self._cage.launcher(reads=[folder], writes=[Path(scratch)])
+            command += [sys.executable, "-m", "lfmri_node.node.doors.pictures", kind, str(folder), str(out)]
             try:
                 done = subprocess.run(command, timeout=_WRITE_S, stderr=subprocess.DEVNULL, check=False)
             except subprocess.TimeoutExpired:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from ipaddress import ip_network
 
 from lfmri_node.dicom_io.receive.spool import Spool
@@ -11,12 +11,13 @@ from lfmri_node.node import logs
 from lfmri_node.node.config import Config, MrdSection
 from lfmri_node.node.doors.back import ImagesBack
 from lfmri_node.node.doors.folder import FolderDoor, FolderSettings
-from lfmri_node.node.doors.intake import CONVERTER, Intake, Received
+from lfmri_node.node.doors.intake import Intake, Received
 from lfmri_node.node.doors.mrd import Caller, MrdDoor, MrdSettings
 from lfmri_node.node.doors.streams import Streams
 from lfmri_node.node.errors import JobError
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.layout import Layout
+from lfmri_node.node.worker.sandbox import Sandbox
 
 
 class Doors:
@@ -30,8 +31,8 @@ class Doors:
         Makes a job of a measurement that is safe in the spool.
     table
         Says how far jobs are.
-    confined
-        Words before the command of a child that parses foreign bytes: they take network and rights from it.
+    cage
+        For the children that parse what came in.
     """
 
     def __init__(
@@ -41,18 +42,16 @@ class Doors:
         spool: Spool,
         received: Received,
         table: Ledger,
-        confined: Sequence[str] = (),
+        cage: Sandbox,
     ) -> None:
-        self._intake = Intake(
-            spool=spool, folder=layout.spool, received=received, converter=(*confined, *CONVERTER)
-        )
+        self._intake = Intake(spool=spool, folder=layout.spool, received=received, cage=cage)
         self._streams = Streams(
             layout.spool,
             max_bytes=int(config.mrd.max_gb * 2**30),
             min_free_bytes=int(config.listener.free_space_floor_gb * 2**30),
         )
         stopped = threading.Event()
-        images = ImagesBack(table, layout, limit_s=config.mrd.images_limit_s, stopped=stopped)
+        images = ImagesBack(table, layout, cage, limit_s=config.mrd.images_limit_s, stopped=stopped)
         self._mrd = None
         if config.mrd.allow:
             self._mrd = MrdDoor(

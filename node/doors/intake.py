@@ -20,6 +20,7 @@ from lfmri_node.dicom_io.receive.spool import Spool
 from lfmri_node.dicom_io.status import Status
 from lfmri_node.node.errors import DoorError
 from lfmri_node.node.jobs.job import Job
+from lfmri_node.node.worker.sandbox import Sandbox
 
 Received = Callable[[ReceivedMeasurement], Job]
 CONVERTER = (sys.executable, "-m", "lfmri_node.node.doors.convert")
@@ -56,6 +57,8 @@ class Intake:
         For what is converted; on the file system of ``spool``.
     received
         Makes a job of a measurement that is safe in the spool (`node.ingest`).
+    cage
+        Leaves a child what it is to convert, and the folder for what comes of it.
     """
 
     def __init__(
@@ -64,11 +67,13 @@ class Intake:
         spool: Spool,
         folder: Path,
         received: Received,
+        cage: Sandbox,
         converter: Sequence[str] = CONVERTER,
     ) -> None:
         self._spool = spool
         self._folder = folder / _DIRECTORY
         self._received = received
+        self._cage = cage
         self._converter = list(converter)
         self._alone = threading.Lock()
         self._stopped = False
@@ -140,8 +145,9 @@ class Intake:
         self, kind: str, source: str, size: int, ae_title: str, scratch: Path, files: Sequence[int]
     ) -> dict[str, Any]:
         """Run the child; it may take two minutes and a second for each 4 MiB."""
+        launcher = self._cage.launcher(reads=[Path(source)], writes=[scratch])
         child = subprocess.Popen(
-            [*self._converter, kind, source, str(scratch), ae_title],
+            [*launcher, *self._converter, kind, source, str(scratch), ae_title],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -127,6 +127,12 @@ class Recipe:
             rule=fitting["name"],
         )
 
+    def own_weights(self) -> list[tuple[str, str]]:
+        """Files of a site's own weights that scans of this recipe may need, each with its SHA-256."""
+        pairs = [(self.weights, self.weights_sha256)]
+        pairs += [(each["weights"], each["weights_sha256"]) for each in self.candidates]
+        return [(path, sha256) for path, sha256 in pairs if path]
+
     @classmethod
     def of(cls, config: Config, calling_ae: str = "") -> Recipe:
         """The recipe that the configuration asks for, for what ``calling_ae`` sent.

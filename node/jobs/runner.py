@@ -165,11 +165,14 @@ class Runner:
 
     def _work(self, job: Job, stage: Stage) -> None:
         begun = time.monotonic()
+        task = self.task(job)
+        recipe = task.recipe
         answer = self._worker.call(
             _OPERATIONS[stage],
-            self.task(job).to_json(),
+            task.to_json(),
             limit_s=self._time_limit.of(job.summary, self._paces(job, stage)),
             progress=self._shown_progress(job.key),
+            weights=(recipe.weights, recipe.weights_sha256) if recipe.weights else None,
         )
         seconds = time.monotonic() - begun
         logs.event("stage.done", job=job.name, stage=stage, seconds=seconds)

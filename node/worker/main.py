@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import resource
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -31,6 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     memory_limit_gb, threads, device = arguments or sys.argv[1:]
     answers = own_stdout()
     logs.silence_texts(sys.stderr)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if float(memory_limit_gb) > 0:
         limit_memory(float(memory_limit_gb))
     pipeline = Pipeline(threads=int(threads), device=Device(device))

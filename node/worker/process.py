@@ -20,6 +20,10 @@ from typing import Any
 from lfmri_node.node.errors import StageFailed, WorkerDied
 
 Progress = Callable[[int, int], None]
+Weights = tuple[str, str]
+"""File of a site's own weights, and its SHA-256."""
+Launcher = Callable[[Sequence[Weights]], Sequence[str]]
+"""Words before the worker's command, for one that reads these weights."""
 
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Threads that wait for one another sleep instead of spinning. On a machine that does other work too
@@ -70,7 +74,7 @@ class WorkerProcess:
     Attributes
     ----------
     n_starts
-        How often a process was started.
+        How often a process was started because there was none.
     was_warm
         Whether one has been ready once.
 
@@ -80,10 +84,23 @@ class WorkerProcess:
         Program and arguments of the worker.
     log
         File that takes the worker's stderr.
+    launcher
+        May confine it to the files that it is known to need.
+    weights
+        Those that it may read from the start.
     """
 
-    def __init__(self, command: Sequence[str], *, log: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        launcher: Launcher = lambda _weights: (),
+        weights: Sequence[Weights] = (),
+    ) -> None:
         self._command = list(command)
+        self._launcher = launcher
+        self._weights = list(weights)
         self._log = log
         self._process: subprocess.Popen[str] | None = None
         self._ready = False
@@ -129,6 +146,7 @@ class WorkerProcess:
         *,
         limit_s: float,
         progress: Progress | None = None,
+        weights: Weights | None = None,
     ) -> dict[str, Any]:
         """Have the worker do ``operation`` on ``task``.
 
@@ -136,6 +154,8 @@ class WorkerProcess:
         ----------
         limit_s
             A request that takes longer is answered by killing the worker.
+        weights
+            What the operation reads; a process that may not is replaced by one that may.
 
         Returns
         -------
@@ -149,6 +169,8 @@ class WorkerProcess:
             LF-JOB-011 the process ended before it answered; LF-JOB-012 it was stopped because the
             request took longer than ``limit_s``; LF-JOB-019 it could not start.
         """
+        if weights is not None and weights not in self._weights:
+            self._let_read(weights)
         self.get_ready()
         process = self._living()
         self._next_id += 1
@@ -179,6 +201,13 @@ class WorkerProcess:
                 progress(*answer["progress"])
         return None
 
+    def _let_read(self, weights: Weights) -> None:
+        with self._warming:
+            self._weights.append(weights)
+            if self._process is not None and self._process.poll() is None:
+                _end(self._process)
+                self.n_starts -= 1
+
     def _living(self) -> subprocess.Popen[str]:
         if self._stopped:
             raise WorkerDied("LF-JOB-019", "the service stops", "start it again")
@@ -188,7 +217,7 @@ class WorkerProcess:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as stderr:
             self._process = subprocess.Popen(
-                self._command,
+                [*self._launcher(self._weights), *self._command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -202,17 +231,8 @@ class WorkerProcess:
     def stop(self) -> None:
         """End the worker for good: its stdin is closed, which it takes as the order to leave at once."""
         self._stopped = True
-        process = self._process
-        if process is None:
-            return
-        assert process.stdin is not None
-        with suppress(BrokenPipeError):
-            process.stdin.close()
-        try:
-            process.wait(timeout=_LEAVE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if self._process is not None:
+            _end(self._process)
 
     def __enter__(self) -> WorkerProcess:
         return self
@@ -244,6 +264,17 @@ class _Alarm:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._timer.cancel()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        process.stdin.close()
+    try:
+        process.wait(timeout=_LEAVE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _ending(status: int) -> str:

@@ -86,8 +86,13 @@ def shipped_weights() -> Path:
         return path
 
 
+def card_of(weights: Path) -> Path:
+    """The card's file: ``<stem>.json`` beside ``weights``."""
+    return weights.with_suffix(".json")
+
+
 def read_card(weights: Path) -> ModelCard:
-    """Read ``<stem>.json`` beside ``weights``.
+    """Read the card of ``weights``.
 
     Raises InvalidModel: LF-MOD-001 no weights, LF-MOD-002 no card, LF-MOD-003 card unreadable or without a
     number that the node needs.
@@ -96,7 +101,7 @@ def read_card(weights: Path) -> ModelCard:
         raise InvalidModel(
             "LF-MOD-001", "the weights file does not exist", "check recon.weights in config.toml"
         )
-    path = weights.with_suffix(".json")
+    path = card_of(weights)
     if not path.is_file():
         raise InvalidModel(
             "LF-MOD-002", f"no model card {path.name} beside the weights", "put the card next to the weights"

@@ -44,11 +44,12 @@ def work() -> None:
 def serve(path: Path, name: str) -> None:
     """Be the node or a worker."""
     config, command = load(path), [sys.executable, __file__]
+    places = [Path(__file__).parent, Path(__file__).parents[1] / "node"]
     logs.configure(config.logging.level, None)
     if name == NODE:
-        run_until_signalled(Service(config, worker=command))
+        run_until_signalled(Service(config, worker=command, places=places))
     else:
-        run_until_signalled(ComputeService(config, name, worker=command))
+        run_until_signalled(ComputeService(config, name, worker=command, places=places))
 
 
 if __name__ == "__main__":

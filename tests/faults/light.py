@@ -18,11 +18,12 @@ def main(config: Path, name: str | None = None) -> None:
     settings = load(config)
     logs.configure(settings.logging.level, settings.logging.file)
     holds = config.parent / "holds"  # nobody holds it
+    places = [WORKER.parent, holds]
     command = [sys.executable, str(WORKER), str(holds), "light"]
     if name is None:
-        run_until_signalled(Service(settings, worker=command))
+        run_until_signalled(Service(settings, worker=command, places=places))
     else:
-        run_until_signalled(ComputeService(settings, name, worker=command))
+        run_until_signalled(ComputeService(settings, name, worker=command, places=places))
 
 
 if __name__ == "__main__":

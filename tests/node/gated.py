@@ -57,14 +57,21 @@ def serve(config: Path, holds: Path, kind: str) -> None:
         return run
 
     command = [sys.executable, str(WORKER), str(holds), kind]
-    run_until_signalled(Service(settings, worker=command, received=wrapped, reread=lambda: load(config)))
+    service = Service(
+        settings,
+        worker=command,
+        places=[WORKER.parent, holds],
+        received=wrapped,
+        reread=lambda: load(config),
+    )
+    run_until_signalled(service)
 
 
 def compute(config: Path, holds: Path, kind: str, name: str) -> None:
     settings = load(config)
     logs.configure(settings.logging.level, None)
     command = [sys.executable, str(WORKER), str(holds), kind]
-    run_until_signalled(ComputeService(settings, name, worker=command))
+    run_until_signalled(ComputeService(settings, name, worker=command, places=[WORKER.parent, holds]))
 
 
 if __name__ == "__main__":

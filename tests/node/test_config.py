@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lfmri_node.node.config import load
+from lfmri_node.node.config.secrets import named_secrets
 from lfmri_node.node.errors import ConfigError
 from lfmri_node.node.jobs.recipe import Recipe
 from lfmri_node.recon.types import Method
@@ -172,6 +173,60 @@ def test_gateway_without_a_section_gets_the_defaults(tmp_path: Path) -> None:
     assert config.gateway("SCANNER1").fft_sign == 1
     assert config.gateway("SCANNER1").flip_phase
     assert config.gateway("OTHER").fft_sign == -1
+
+
+def test_every_secret_that_is_named_is_known(tmp_path: Path) -> None:
+    """However deep: `doctor` looks at the files, and the worker does not get the variables."""
+    text = """
+    [queue]
+    url = "postgresql://lfmri@db/lfmri"
+    password_env = "QUEUE"
+    [console]
+    users_file = "users"
+    tls = {certificate = "c.pem", key = "c.key"}
+    [listener]
+    tls = {certificate = "l.pem", key = "l.key", ca = "ca.pem"}
+    [audit.syslog]
+    host = "siem"
+    ca = "ca.pem"
+    certificate = "s.pem"
+    key = "s.key"
+    [[destinations]]
+    kind = "dicom"
+    name = "d"
+    host = "pacs"
+    port = 104
+    ae_title = "PACS"
+    tls = {ca = "ca.pem", certificate = "d.pem", key = "d.key"}
+    [[destinations]]
+    kind = "stow"
+    name = "s"
+    url = "https://pacs"
+    token_file = "token"
+    [[destinations]]
+    kind = "orthanc"
+    name = "o"
+    url = "https://orthanc"
+    user = "u"
+    password_env = "ORTHANC"
+    [[notify]]
+    kind = "webhook"
+    name = "w"
+    url = "https://hook"
+    secret_file = "secret"
+    [[notify]]
+    kind = "mail"
+    name = "m"
+    host = "mail"
+    sender = "a@b"
+    to = ["c@d"]
+    user = "u"
+    password_file = "mail"
+    """
+    secrets = named_secrets(load(written(tmp_path, text)))
+    keys = {"c.key", "l.key", "s.key", "d.key"}
+    assert {path.name for path in secrets.files} == {"users", "token", "secret", "mail"} | keys
+    assert secrets.variables == {"QUEUE", "ORTHANC"}
 
 
 def test_shipped_configuration_is_valid_and_safe() -> None:

@@ -12,6 +12,7 @@ from lfmri_node.node.doctor.examine import examine
 from lfmri_node.node.doctor.findings import Finding, State
 from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.layout import Layout
+from lfmri_node.node.worker import landlock
 
 
 def findings(folder: Path, *, data_dir: str = "data", more: str = "") -> dict[str, list[Finding]]:
@@ -101,6 +102,14 @@ def test_what_others_may_read_is_told(tmp_path: Path, layout: Layout) -> None:
         "password_file = 'password'\n"
     )
     assert str(secret) in the_one(findings(tmp_path, more=destination), "privacy").message
+
+
+def test_a_kernel_that_confines_nobody_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert the_one(findings(tmp_path), "worker").state is State.OK
+    monkeypatch.setattr(landlock, "abi", lambda: 0)
+    worker = the_one(findings(tmp_path), "worker")
+    assert (worker.state, worker.code) == (State.WARNING, "LF-DOC-030")
+    assert "other files possible" in worker.message
 
 
 def test_a_missing_password_hides_no_other_finding(tmp_path: Path, layout: Layout) -> None:
