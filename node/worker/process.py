@@ -1,6 +1,6 @@
 """The parent's side of the worker: one long-lived child process that does all numerics.
 
-One JSON object a line goes in on stdin and comes back on stdout. The child imports torch and SigPy;
+One JSON object a line goes in on stdin and comes back on stdout. The child imports torch;
 this process never does, so the listener stays small and a crash in numerics cannot take it down.
 """
 

@@ -42,7 +42,7 @@ _DECODE_BYTES = 2 << 30
 
 
 class Pipeline:
-    """The stages, with the model kept between jobs. torch and SigPy are imported when first needed."""
+    """The stages, with the model kept between jobs. torch is imported when first needed."""
 
     def __init__(self, *, threads: int = 0, device: Device = Device.CPU) -> None:
         self._threads = threads

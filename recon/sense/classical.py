@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sigpy.mri.app import L1WaveletRecon
 from torch import Tensor
 
 from lfmri_node.recon.compute import CPU
@@ -89,6 +88,8 @@ def l1_wavelet(
 
     Source: Lustig et al., Magn Reson Med 58 (2007) 1182; implementation SigPy.
     """
+    from sigpy.mri.app import L1WaveletRecon  # seconds and hundreds of MB that most sites do without
+
     scale = float(np.abs(zero_filled(kspace, maps)).max())
     if scale == 0.0:
         return np.zeros(kspace.data.shape[1:], dtype=np.complex64)

@@ -1,7 +1,7 @@
-"""Coil sensitivities: SigPy's ESPIRiT on a coarse grid, interpolated to the image.
+"""Coil sensitivities: ESPIRiT on a coarse grid, interpolated to the image.
 
 ESPIRiT kernels are small, so the maps are smooth and the central points of k-space already hold all
-that SigPy's full-grid run finds. `calibrate` runs SigPy there; `interpolate` brings maps and
+that a run on the full grid finds. `calibrate` works on the coarse grid; `interpolate` brings maps and
 eigenvalue to the image grid. `estimate_full_grid` is SigPy as it comes, the oracle of the tests.
 
 Source: Uecker et al., ESPIRiT, Magn Reson Med 71 (2014) 990; low-resolution maps: McKenzie et al.,
@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from sigpy.mri.app import EspiritCalib
 
 from lfmri_node.recon.errors import UnsupportedAcquisition
+from lfmri_node.recon.sense.espirit import espirit
 from lfmri_node.recon.sense.sampling import calibration_box
 from lfmri_node.recon.types import CoilMaps, Complex, KSpace, Real
 
@@ -106,11 +106,10 @@ def calibrate(kspace: KSpace) -> CoarseMaps:
     if n_coils == 1:
         ones = np.ones((1, *grid), dtype=np.complex64)
         return CoarseMaps(maps=ones, eigenvalue=np.ones(grid, dtype=np.float32), side=side)
-    padded = _pad(data, grid)
     if side < MINIMUM_ESPIRIT_SIDE:
-        maps, eigenvalue = _low_resolution(padded, side)
+        maps, eigenvalue = _low_resolution(_pad(data, grid), side)
     else:
-        maps, eigenvalue = _espirit(padded, side)
+        maps, eigenvalue = espirit(data, grid, _kernel(side))
     return CoarseMaps(maps=_reference_phase(maps, data), eigenvalue=eigenvalue, side=side)
 
 
@@ -122,16 +121,9 @@ def calibration_images(kspace: KSpace, grid: tuple[int, int]) -> Complex:
     return np.asarray(images, dtype=np.complex64)
 
 
-def _espirit(kspace: Complex, side: int) -> tuple[Complex, Real]:
-    kernel = _KERNEL_LARGE if side >= _KERNEL_CHANGE else _KERNEL_SMALL
-    scaled = kspace / np.abs(kspace).max()
-    app = EspiritCalib(
-        scaled, calib_width=side, kernel_width=kernel, crop=0, output_eigenvalue=True, show_pbar=False
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):  # SigPy divides by coil 0 where it sees nothing
-        maps, eigenvalue = app.run()
-    eigenvalue = np.abs(eigenvalue).reshape(kspace.shape[1:])
-    return np.nan_to_num(maps).astype(np.complex64), np.nan_to_num(eigenvalue).astype(np.float32)
+def _kernel(side: int) -> int:
+    """Side of the kernels for a calibration square of ``side`` points."""
+    return _KERNEL_LARGE if side >= _KERNEL_CHANGE else _KERNEL_SMALL
 
 
 def _low_resolution(kspace: Complex, side: int) -> tuple[Complex, Real]:
@@ -183,7 +175,13 @@ def resample(planes: Planes, shape: tuple[int, int], *, periodic: bool = True) -
     mode = "grid-wrap" if periodic else "nearest"
     rows = _spline_matrix(planes.shape[-2], shape[0], mode)
     columns = _spline_matrix(planes.shape[-1], shape[1], mode)
-    return (rows @ planes) @ columns.T  # type: ignore[return-value]
+    return _down(rows, _down(columns, planes.swapaxes(-2, -1)).swapaxes(-2, -1))
+
+
+def _down(matrix: NDArray[np.float32], planes: Planes) -> Planes:
+    """``matrix @ planes``, of complex planes as pairs of real numbers: half the products."""
+    whole = np.ascontiguousarray(planes)
+    return (matrix @ whole.view(np.float32)).view(whole.dtype)  # type: ignore[return-value]
 
 
 def interpolate(coarse: CoarseMaps, shape: tuple[int, int]) -> CoilMaps:
@@ -191,8 +189,8 @@ def interpolate(coarse: CoarseMaps, shape: tuple[int, int]) -> CoilMaps:
     maps = resample(coarse.maps, shape)
     support = resample(coarse.eigenvalue, shape) > EIGENVALUE_FLOOR
     norm = np.sqrt((maps.real**2 + maps.imag**2).sum(0))
-    scale = np.where(support, 1.0 / np.maximum(norm, 1e-6), 0.0).astype(np.float32)
-    return CoilMaps(maps=np.asarray(maps * scale, dtype=np.complex64), support=support)
+    maps *= np.where(support, 1.0 / np.maximum(norm, 1e-6), 0.0).astype(np.float32)
+    return CoilMaps(maps=maps, support=support)
 
 
 def estimate(kspace: KSpace) -> CoilMaps:
@@ -202,8 +200,15 @@ def estimate(kspace: KSpace) -> CoilMaps:
 
 def estimate_full_grid(kspace: KSpace) -> CoilMaps:
     """SigPy's ESPIRiT on every pixel (tens of seconds a slice): the oracle of `estimate`."""
+    from sigpy.mri.app import EspiritCalib  # seconds and hundreds of MB that the service does without
+
     data = calibration_data(kspace)
-    shape = (kspace.data.shape[1], kspace.data.shape[2])
-    maps, eigenvalue = _espirit(_pad(data, shape), data.shape[1])
-    support = eigenvalue > EIGENVALUE_FLOOR
+    side, shape = data.shape[1], (kspace.data.shape[1], kspace.data.shape[2])
+    scaled = _pad(data, shape) / np.abs(data).max()
+    app = EspiritCalib(
+        scaled, calib_width=side, kernel_width=_kernel(side), crop=0, output_eigenvalue=True, show_pbar=False
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):  # SigPy divides by coil 0 where it sees nothing
+        maps, eigenvalue = (np.nan_to_num(part) for part in app.run())
+    support = np.abs(eigenvalue).reshape(shape) > EIGENVALUE_FLOOR
     return CoilMaps(maps=(_reference_phase(maps, data) * support).astype(np.complex64), support=support)
