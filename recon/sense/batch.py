@@ -14,6 +14,9 @@ from torch import Tensor
 from lfmri_node.recon.sense.operators import SenseOp
 from lfmri_node.recon.types import CoilMaps, KSpace
 
+NEGLIGIBLE = 1e-4
+"""Of the sensitivity of a pixel: coils that add less are left out of ``A^H A``."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
@@ -43,7 +46,7 @@ class Batch:
         sampled = stacked([kspace.sampled for kspace in slices], device)
         return cls(
             slices=tuple(slices),
-            encoding=SenseOp(sensitivities, sampled),
+            encoding=SenseOp(sensitivities, sampled, negligible=NEGLIGIBLE),
             data=stacked([kspace.data for kspace in slices], device),
             support=stacked([entry.support for entry in maps], device),
         )

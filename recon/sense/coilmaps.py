@@ -181,7 +181,7 @@ def resample(planes: Planes, shape: tuple[int, int], *, periodic: bool = True) -
 def _down(matrix: NDArray[np.float32], planes: Planes) -> Planes:
     """``matrix @ planes``, of complex planes as pairs of real numbers: half the products."""
     whole = np.ascontiguousarray(planes)
-    return (matrix @ whole.view(np.float32)).view(whole.dtype)  # type: ignore[return-value]
+    return (matrix @ whole.view(np.float32)).view(whole.dtype)
 
 
 def interpolate(coarse: CoarseMaps, shape: tuple[int, int]) -> CoilMaps:

@@ -57,7 +57,7 @@ def _projection(data: Complex, kernel: int) -> Tensor:
     )
     kept = squares > _THRESHOLD**2 * squares[-1]
     vectors = vectors[:, kept]
-    kernels = calibration.mH @ (vectors / squares[kept].sqrt()) if wide else vectors
+    kernels: Tensor = calibration.mH @ (vectors / squares[kept].sqrt()) if wide else vectors
     return kernels.conj() @ kernels.mT
 
 
@@ -75,9 +75,7 @@ def _autocorrelation(projection: Tensor, n_coils: int, kernel: int) -> Tensor:
 def _series(n: int, kernel: int) -> Tensor:
     """Exponentials c64 (n, 2 k - 1) of the displacements ``1 - k`` to ``k - 1`` at ``n`` positions."""
     position, displacement = np.arange(n) - n // 2, np.arange(1 - kernel, kernel)
-    return torch.from_numpy(
-        np.exp(2j * np.pi * np.outer(position, displacement) / n).astype(np.complex64)
-    )
+    return torch.from_numpy(np.exp(2j * np.pi * np.outer(position, displacement) / n).astype(np.complex64))
 
 
 def _strongest(matrices: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,8 @@ import sigpy
 import sigpy.mri.linop
 import torch
 
-from lfmri_node.recon.sense.operators import SenseOp, fft_centred, ifft_centred
+from lfmri_node.recon.phantom.coils import loop_coils
+from lfmri_node.recon.sense.operators import SenseOp, fewer_coils, fft_centred, ifft_centred
 
 SHAPES = [(8, 10), (9, 10), (8, 7), (7, 9), (1, 6)]
 
@@ -85,3 +86,43 @@ def test_transform_is_unitary_and_centred(shape):
 def test_a_mask_of_the_wrong_size_is_refused():
     with pytest.raises(ValueError, match="does not fit"):
         SenseOp(complex_normal(1, 2, 4, 6), torch.ones(1, 5))
+
+
+@pytest.fixture(scope="module")
+def maps() -> torch.Tensor:
+    maps = loop_coils(12, (96, 92), np.random.default_rng(2))
+    return torch.from_numpy(maps / np.linalg.norm(maps, axis=0)).to(torch.complex64)[None]
+
+
+class TestFewerCoils:
+    """Twelve loops whose maps are smooth: fewer combinations say all that the mask can tell apart."""
+
+    @pytest.mark.parametrize("negligible", [1e-2, 1e-4, 1e-6])
+    def test_no_pixel_loses_more_than_what_is_negligible(self, maps, negligible):
+        coils = fewer_coils(maps, negligible)
+        assert coils.shape[2] < 12
+        seen = coils.abs().square().sum(2)
+        assert 1 - seen.min() <= negligible + 1e-5
+        one_more = coils[:, :, 1:].abs().square().sum(2)
+        assert 1 - one_more.min() > negligible
+
+    def test_the_gram_changes_by_no_more(self, maps):
+        mask = torch.rand(1, 92, generator=torch.Generator().manual_seed(1)) > 0.6
+        x = complex_normal(1, 96, 92, seed=3)
+        exact = SenseOp(maps, mask).gram(x)
+        for negligible in (1e-3, 1e-5):
+            change = SenseOp(maps, mask, negligible=negligible).gram(x) - exact
+            assert change.norm() <= (negligible + 1e-5) * x.norm()
+
+    def test_slices_beside_each_other_keep_what_each_needs_alone(self, maps):
+        few = torch.zeros_like(maps)
+        few[:, :2] = maps[:, :2] / maps[:, :2].norm(dim=1, keepdim=True)
+        both = fewer_coils(torch.cat((few, maps)), 1e-4)
+        alone = fewer_coils(few, 1e-4)
+        assert alone.shape[2] == 2
+        torch.testing.assert_close(both[0, :, -2:].abs(), alone[0].abs(), rtol=1e-4, atol=1e-5)
+        assert not both[0, :, :-2].any()
+
+    def test_whole_slices_without_coil_maps_give_zero(self, maps):
+        operator = SenseOp(torch.zeros_like(maps), torch.tensor([[True, False] * 46]), negligible=1e-4)
+        assert not operator.gram(complex_normal(1, 96, 92)).any()
