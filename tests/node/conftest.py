@@ -12,19 +12,23 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import psutil
 import pytest
+from postgres_cluster import PASSWORD, Cluster
 
 from lfmri_node.dicom_io.deliver.association import DicomDestination
 from lfmri_node.dicom_io.deliver.cstore import send_objects
 from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.node.demo.pacs import Pacs
 from lfmri_node.node.gateway.send import Address, send_file
+from lfmri_node.node.jobs.database import PostgresTable, Table
 from lfmri_node.node.jobs.job import Job, Stage
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.jobs.store import Store
+from lfmri_node.node.jobs.tables import has_tables
 from lfmri_node.node.layout import Layout
 from lfmri_node.recon.mrd.write import ScanLayout, open_writer
 from lfmri_node.recon.phantom.body import phantom_volume
@@ -46,6 +50,7 @@ from lfmri_node.recon.types import (
 
 HERE = Path(__file__).parent
 PATIENT = {"PatientID": "SENTINEL-4711", "PatientName": "Zzyzx^Sentinella"}
+VARIABLE = "LFMRI_TEST_QUEUE_PASSWORD"
 POLL_S = 0.02
 """Between two looks at the job table of another process, which can only be asked, not awaited."""
 
@@ -133,6 +138,7 @@ class Node:
     folder: Path
     pacs: Pacs
     extra: str = ""
+    postgres: PostgresTable | None = None
     process: subprocess.Popen[str] | None = None
     port: int = 0
     lines: list[str] = field(default_factory=list)
@@ -142,8 +148,20 @@ class Node:
         return Layout(root=self.folder / "data")
 
     @property
+    def table(self) -> Table:
+        return self.postgres or self.layout.job_table
+
+    @property
     def config(self) -> Path:
         return self.folder / "config.toml"
+
+    @property
+    def queue(self) -> str:
+        """The table ``[queue]``, of a node on PostgreSQL that was not configured by hand."""
+        if self.postgres is None:
+            return ""
+        url = self.postgres.url.replace(f":{quote(PASSWORD)}@", "@")
+        return f'[queue]\nurl = "{url}"\npassword_env = "{VARIABLE}"\ndead_after_s = 3\n'
 
     @property
     def holds(self) -> Path:
@@ -184,6 +202,7 @@ class Node:
             base_s = 0.3
             cap_s = 0.5
             {extra or self.extra}
+            {self.queue}
             """,
             encoding="utf-8",
         )
@@ -260,16 +279,13 @@ class Node:
         assert receipt.delivered
 
     def jobs(self) -> list[Job]:
-        ledger = Ledger(self.layout.job_table)
-        try:
+        with closing(Ledger(self.table)) as ledger:
             return ledger.jobs()
-        finally:
-            ledger.close()
 
     def wait_for(self, wanted: Callable[[list[Job]], bool]) -> list[Job]:
         """Look at the job table until it is as wanted (pytest's timeout ends a vain wait)."""
         pause = threading.Event()
-        while not (self.layout.job_table.exists() and wanted(jobs := self.jobs())):
+        while not (has_tables(self.table) and wanted(jobs := self.jobs())):
             assert self.process is None or self.process.poll() is None, "".join(self.lines)
             pause.wait(POLL_S)
         return jobs
@@ -284,9 +300,9 @@ class Node:
 
     def done_stages(self, job: Job) -> list[Stage]:
         """Stages that were brought to their end, in order; a repeated one occurs twice."""
-        ledger = Ledger(self.layout.job_table)
         keys = [job.parent, job.key] if job.parent else [job.key]
-        return [t.stage for key in keys for t in ledger.timings(key) if t.outcome == "done"]
+        with closing(Ledger(self.table)) as ledger:
+            return [t.stage for key in keys for t in ledger.timings(key) if t.outcome == "done"]
 
     def workers(self) -> list[int]:
         """Process ids of the node's children."""
@@ -309,6 +325,21 @@ def node(tmp_path: Path, pacs: Pacs) -> Iterator[Node]:
     if made.process is not None and made.process.poll() is None:
         made.process.kill()
         made.process.wait()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
+def any_node(
+    node: Node, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Node:
+    """A node on either database."""
+    if request.param == "postgresql":
+        cluster: Cluster = request.getfixturevalue("postgres")
+        monkeypatch.setenv(VARIABLE, PASSWORD)
+        cluster.database(tmp_path.name)
+        url = cluster.url(tmp_path.name, password=PASSWORD)
+        node.postgres = PostgresTable(url=url, root=node.layout.root)
+        node.configure()
+    return node
 
 
 @pytest.fixture
