@@ -37,7 +37,12 @@ Reported = Callable[[CommitmentReport], None]
 
 
 def ask_for_commitment(
-    destination: DicomDestination, transaction_uid: str, objects: Sequence[EncodedObject], reported: Reported
+    destination: DicomDestination,
+    transaction_uid: str,
+    objects: Sequence[EncodedObject],
+    reported: Reported,
+    *,
+    linger: bool = True,
 ) -> Asked:
     """Ask an archive to take responsibility for objects (N-ACTION, PS3.4 J.3.2).
 
@@ -48,6 +53,8 @@ def ask_for_commitment(
     reported
         Is told a report that comes over the same association, from another thread. What it raises is
         answered as a failure, so that the archive reports again.
+    linger
+        Wait for a report over the same association.
     """
     came = threading.Event()
 
@@ -70,7 +77,7 @@ def ask_for_commitment(
             answer, _ = association.send_n_action(request, REQUEST, PUSH_MODEL, PUSH_MODEL_INSTANCE)
         except (RuntimeError, ValueError):  # the association ended since, or has no context for it
             answer = Dataset()
-        if answer.get("Status") == _SUCCESS:
+        if answer.get("Status") == _SUCCESS and linger:
             came.wait(LINGER_S)
         return _action_answered(answer)
 

@@ -41,8 +41,10 @@ class _Commitment:
         transaction_uid: str,
         objects: Sequence[EncodedObject],
         reported: Callable[[CommitmentReport], None],
+        *,
+        linger: bool,
     ) -> Asked:
-        return ask_for_commitment(self.peer, transaction_uid, objects, reported)
+        return ask_for_commitment(self.peer, transaction_uid, objects, reported, linger=linger)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

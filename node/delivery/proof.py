@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,9 @@ from lfmri_node.node.jobs.job import Failure, Job
 from lfmri_node.node.jobs.store import Store
 
 _WAITS = "waits for the report on storage commitment"
+_SURE = 3
+"""Reports in a row that came over an association of the archive's own; then none is waited for over ours, as
+that keeps other scans from the archive."""
 _LOOKS = 3
 """Queries in a row that do not find an object before it is sent again: archives list what they took later."""
 
@@ -31,8 +35,10 @@ class Commitment(Protocol):
         transaction_uid: str,
         objects: Sequence[EncodedObject],
         reported: Callable[[CommitmentReport], None],
+        *,
+        linger: bool,
     ) -> Asked:
-        """Ask for storage commitment."""
+        """Ask for storage commitment; ``linger`` for a report over the same association."""
         ...
 
 
@@ -79,12 +85,15 @@ class Proofs:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._here: set[str] = set()
+        self._elsewhere: Counter[str] = Counter()
 
     def refused(self, job: Job, name: str) -> Failure | None:
         """The failure of a delivery whose report has come and leaves something open; None: nothing."""
         transaction = self._store.transaction(job.key, name)
         if transaction is None or not transaction.answered:
             return None
+        self._learn(name, transaction.uid)
         self._store.close_transactions(job.key, name)
         receipts = [stored.receipt for stored in self._store.receipts(job.key, name)]
         left = [receipt for receipt in receipts if receipt.verified is None]
@@ -97,6 +106,14 @@ class Proofs:
             hint="see the archive's log if it goes on; the node tries again by itself",
             transient=True,
         )
+
+    def _learn(self, name: str, transaction_uid: str) -> None:
+        """Count the reports in a row that came over another association than the request."""
+        if transaction_uid in self._here:
+            self._here.discard(transaction_uid)
+            self._elsewhere[name] = 0
+        else:
+            self._elsewhere[name] += 1
 
     def prove(self, job: Job, name: str, prover: Prover, tries: int) -> Proven:
         """Ask about everything that is delivered and not proven."""
@@ -137,7 +154,9 @@ class Proofs:
                 return Proven(wait_s=left_s, note=_WAITS), ""
         uid = fresh_uid()
         self._store.open_transaction(job.key, name, uid)
-        asked = commitment.ask(uid, unproven, partial(self._reported, name))
+        asked = commitment.ask(
+            uid, unproven, partial(self._reported, name), linger=self._elsewhere[name] < _SURE
+        )
         if asked.answered:
             latest = self._store.transaction(job.key, name)
             came = latest is not None and latest.answered
@@ -156,6 +175,7 @@ class Proofs:
     def _reported(self, name: str, report: CommitmentReport) -> None:
         if self._store.note_report((name,), report) is None:
             raise NoReport(0x0115, "no such transaction")
+        self._here.add(report.transaction_uid)
 
     def _query(
         self, job: Job, name: str, query: Query, unproven: list[EncodedObject], tries: int

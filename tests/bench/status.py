@@ -15,6 +15,7 @@ N_OBJECTS, N_STAGES = 10, 6
 TEXT = {
     "source_sha256": "0" * 64,
     "calling_ae": "GATEWAY",
+    "identity": "stated",
     "recipe": "{}",
     "summary": '{"verdict": "TRUSTED"}',
 }

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from lfmri_node.dicom_io.deliver.asked import Asked
 from lfmri_node.dicom_io.types import CommitmentReport, DeliveryReceipt, EncodedObject
 from lfmri_node.node.backoff import Patience
+from lfmri_node.node.delivery.proof import Proofs, Prover
 from lfmri_node.node.jobs.job import Failure, Stage
 from lfmri_node.node.jobs.store import ScanFound, Store
 
@@ -142,3 +144,39 @@ def test_patience_ends_by_number_or_by_age() -> None:
     assert Patience(days=2.9).is_over(1, ago)
     assert not Patience(days=3.1).is_over(1_000_000, ago)
     assert not Patience(days=1).is_over(1, None)
+
+
+class Archive:
+    """Is asked for commitment; ``here``: it reports at once, over the same association."""
+
+    wait_s = 3600.0
+
+    def __init__(self) -> None:
+        self.here = False
+        self.asked: list[tuple[str, bool]] = []
+
+    def ask(self, transaction_uid: str, objects, reported, *, linger: bool) -> Asked:
+        self.asked.append((transaction_uid, linger))
+        if self.here:
+            reported(report(transaction_uid, set(), {A: 0x0213}))
+        return Asked(answered=True, detail="0x0000")
+
+
+def test_an_archive_that_reports_elsewhere_is_not_waited_for_on_the_line(store: Store) -> None:
+    """Three in a row; one report over the same association, and it is waited for again."""
+    archive, proofs = Archive(), Proofs(store)
+
+    def once(*, here: bool) -> bool:
+        """Ask, have the report, and read it; whether the line was to stay open."""
+        archive.here = here
+        job = store.find(KEY)
+        assert job is not None
+        proofs.prove(job, "archive", Prover(commitment=archive), 1)
+        uid, linger = archive.asked[-1]
+        if not here:
+            store.note_report({"archive"}, report(uid, set(), {A: 0x0213}))
+        assert proofs.refused(job, "archive") is not None
+        return linger
+
+    assert [once(here=False) for _ in range(5)] == [True, True, True, False, False]
+    assert [once(here=True), once(here=False), once(here=False)] == [False, True, True]
