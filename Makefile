@@ -15,7 +15,7 @@ AT_ONCE ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults fuzz mutants bench lab pictures lint check sbom advisories lowest newest clean programs
+.PHONY: help demo test faults week fuzz mutants bench lab pictures lint check sbom advisories lowest newest clean programs
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -35,8 +35,11 @@ mutants: $(READY)  ## change important places one by one: do the tests see it? (
 bench: $(READY) programs  ## the figures of the README, written to bench/results.json (under 30 minutes)
 	@$(BIN)/python tests/bench/run.py $(ARGS)
 
-faults: $(READY) programs  ## kill -9, full disks, clock steps, silent PACS at random: faults-out/ (ARGS="--kills 10 --seed 2")
+faults: $(READY) programs  ## kill -9 and every other fault at random: faults-out/ (ARGS="--kills 10 --seed 2")
 	@$(BIN)/python tests/faults/run.py $(ARGS)
+
+week: $(READY) programs  ## 5,000 small exams over a simulated week with every fault at random (ARGS="--exams 200 --seed 2")
+	@$(BIN)/python tests/faults/week.py $(ARGS)
 
 fuzz: $(READY)  ## 100,000 damaged inputs at every place where foreign bytes are read (ARGS="--inputs 4000 --only xml")
 	@$(BIN)/python tests/faults/fuzz.py $(ARGS)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 
+from archive import HABITS
 from archives import Identity, Orthanc, StoragePacs, storage_pacs
 from crew import Crew
 from faults import Faults, answer
@@ -25,7 +26,6 @@ from lfmri_node.node.viewer.orthanc_server import OrthancServer, find_orthanc
 _STARVED_S = 90.0
 _PEACE_S = 300.0
 _WATCHED_MOST = 4
-HONEST = ("here", "later")
 
 
 class Campaign:
@@ -51,6 +51,9 @@ class Campaign:
     backlog = 3
     """Scans on their way to the PACS at which gateways wait."""
     disk_mb = 96
+    habits: tuple[str, ...] = HABITS
+    """How the archive answers requests for commitment; then, in peace."""
+    honest: tuple[str, ...] = ("here", "later")
 
     def __init__(self, folder: Path, *, name: str, seed: int, show: Callable[[str], None]) -> None:
         self.verdict = Verdict()
@@ -120,6 +123,7 @@ class Campaign:
         tables = [self.moody.destination("moody"), self.healthy.destination("healthy")]
         self.node = stack.enter_context(self._node(stack, folder / "node", tables, environment))
         self.moody.archive.node_port = self.node.port
+        self.moody.archive.habits = self.habits
         self.watched = WatchedFolder(folder / "gateway", self.write, self.node.port)
         stack.callback(self.watched.end, signal.SIGKILL)
         self.backups = Backups(folder / "backups", self.node)
@@ -208,7 +212,7 @@ class Campaign:
         self.disk.empty(self.node)
         self.moody.wire.change("open")
         answer(self.moody.archive, 0x0000)
-        self.moody.archive.habits = HONEST
+        self.moody.archive.habits = self.honest
         if not self.node.alive:
             self.start()
         self.watched.end(signal.SIGTERM)  # started anew it waits for nothing
@@ -220,8 +224,9 @@ class Campaign:
             gateway.stopped.set()
         if not wait_until(lambda: not self.watched.waiting(), _PEACE_S, every_s=0.5):
             self._starved(f"the watched folder holds {len(self.watched.waiting())} scans")
-        if not wait_until(lambda: self.node.status()["unfinished"] == 0, _PEACE_S, every_s=1.0):
-            self._starved(f"jobs were unfinished after {_PEACE_S:.0f} s of peace")
+        limit_s = _PEACE_S + len(self.acknowledged)
+        if not wait_until(lambda: self.node.status()["unfinished"] == 0, limit_s, every_s=1.0):
+            self._starved(f"jobs were unfinished after {limit_s:.0f} s of peace")
         self.collect()
 
     def _count(self) -> None:

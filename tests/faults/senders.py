@@ -29,7 +29,7 @@ class Verdict:
         Times that a scan without fault was answered with a status that tells the sender to give up.
     starved
         Times that the healthy PACS got nothing for 90 s, or for five starts of the node on a slow machine;
-        that anything was left to do or to send after five minutes of peace.
+        that anything was left to do or to send after five minutes of peace and a second a scan.
     second_nodes
         Times that a second node was let in on the same folder.
     own_exits
