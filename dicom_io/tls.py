@@ -68,8 +68,7 @@ class ServerTls:
             required = self.require_client_certificate
             context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
         if self.crl is not None:
-            _load_trusted(context, self.crl)
-            context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+            _load_revoked(context, self.crl)
         return context
 
 
@@ -83,11 +82,14 @@ class ClientTls:
         Who signs their certificate; it has to name the host that is called.
     certificate, key
         Ours, where they ask for one.
+    crl
+        Revocation list of ``ca``; with one that has expired nobody is spoken to.
     """
 
     ca: Path
     certificate: Path | None = None
     key: Path | None = None
+    crl: Path | None = None
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
@@ -106,6 +108,8 @@ class ClientTls:
         _load_trusted(context, self.ca)
         if self.certificate is not None and self.key is not None:
             _load_own(context, self.certificate, self.key)
+        if self.crl is not None:
+            _load_revoked(context, self.crl)
         return context
 
 
@@ -190,6 +194,11 @@ def _load_own(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
 
 def _load_trusted(context: ssl.SSLContext, path: Path) -> None:
     _loaded(lambda: context.load_verify_locations(cafile=path), path)
+
+
+def _load_revoked(context: ssl.SSLContext, crl: Path) -> None:
+    _load_trusted(context, crl)
+    context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
 
 
 def _loaded(load: Callable[[], None], *paths: Path) -> None:

@@ -48,6 +48,7 @@ class ClientTlsSection(Section):
     ca: FilePath
     certificate: FilePath | None = None
     key: FilePath | None = None
+    crl: FilePath | None = None
 
     @model_validator(mode="after")
     def _belong_together(self) -> ClientTlsSection:
@@ -55,4 +56,4 @@ class ClientTlsSection(Section):
         return self
 
     def settings(self) -> ClientTls:
-        return ClientTls(ca=self.ca, certificate=self.certificate, key=self.key)
+        return ClientTls(ca=self.ca, certificate=self.certificate, key=self.key, crl=self.crl)

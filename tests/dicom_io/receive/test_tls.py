@@ -45,9 +45,16 @@ def start_tls(start_node, authority: Authority, ours: Identity) -> Callable[...,
     return start
 
 
-def node_at(port: int, authority: Authority, identity: Identity | None, host: str = "127.0.0.1"):
+def node_at(
+    port: int,
+    authority: Authority,
+    identity: Identity | None,
+    host: str = "127.0.0.1",
+    crl: Path | None = None,
+):
     tls = ClientTls(
         ca=authority.ca,
+        crl=crl,
         certificate=identity.certificate if identity else None,
         key=identity.key if identity else None,
     )
@@ -131,6 +138,20 @@ def test_a_destination_has_to_prove_its_name(start_tls, authority, theirs, tmp_p
     with _tls_server(wrong, authority) as port:
         detail = echo(node_at(port, authority, theirs)).detail
     assert detail == "no association: no TLS handshake, certificate refused, IP address mismatch"
+
+
+def test_a_destination_whose_certificate_is_revoked_gets_nothing(authority, ours, theirs, make_image) -> None:
+    """The list is read for each connection: one that is renewed counts from the next on."""
+    with _tls_server(ours, authority) as port:
+        destination = node_at(port, authority, theirs, crl=authority.revoke(theirs))
+        assert echo(destination).answered
+        authority.revoke(ours)
+        refused = "no TLS handshake, certificate refused, certificate revoked"
+        assert echo(destination).detail == f"no association: {refused}"
+        (receipt,) = send_objects(destination, [make_image(1)])
+        assert (receipt.delivered, receipt.transient, refused in receipt.detail) == (False, True, True)
+        authority.revoke(days=-1)
+        assert "CRL has expired" in echo(destination).detail
 
 
 def _tls_server(identity: Identity, authority: Authority):
