@@ -104,6 +104,15 @@ class DeliveryReceipt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SentQuery:
+    """A query as it went: ``identifier`` is its data set in that transfer syntax."""
+
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    identifier: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommitmentReport:
     """What an archive reports of one transaction (PS3.4 J.3.3).
 

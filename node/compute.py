@@ -94,8 +94,12 @@ class ComputeService:
         log = worker_log(self._layout, self._name)
         with ExitStack() as stack:
             drain = Drain()
+            auditor = Auditor(config, worker=self._name)
             store = stack.enter_context(entered(config, databases, self._name, stop))
             heart = stack.enter_context(Heart(databases.table, store.epoch, dead_after_s=dead_after_s))
+            auditor.application(started=True)
+            stack.callback(auditor.application, started=False)
+            stack.enter_context(auditor.forwarder())
             cage = confined(config)
             worker = worker_of(config, cage, self._worker_command, log, self._places)
             stack.enter_context(worker)
@@ -105,7 +109,7 @@ class ComputeService:
                 self._name,
                 store=store,
                 worker=worker,
-                delivery=delivery_of(config, store, drain, [], Auditor(config)),
+                delivery=delivery_of(config, store, drain, [], auditor),
                 drain=drain,
                 delivers=False,
             )

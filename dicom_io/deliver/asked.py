@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lfmri_node.dicom_io.types import SentQuery
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
@@ -19,6 +21,8 @@ class Asked:
         Not answered, and a later attempt may be.
     found
         SOP Instance UIDs that a query found.
+    queries
+        Of DICOM, that were sent.
     """
 
     answered: bool
@@ -26,3 +30,4 @@ class Asked:
     offered: bool = True
     transient: bool = False
     found: frozenset[str] = frozenset()
+    queries: tuple[SentQuery, ...] = ()

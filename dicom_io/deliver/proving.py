@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, ImplicitVRLittleEndian
 from pynetdicom import evt
 from pynetdicom.association import Association
+from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind as StudyRootFind,
 )
@@ -24,7 +25,7 @@ from lfmri_node.dicom_io.commitment import (
 from lfmri_node.dicom_io.deliver.asked import Asked
 from lfmri_node.dicom_io.deliver.association import DicomDestination, opened_association, why_not
 from lfmri_node.dicom_io.deliver.identity import by_series
-from lfmri_node.dicom_io.types import CommitmentReport, EncodedObject
+from lfmri_node.dicom_io.types import CommitmentReport, EncodedObject, SentQuery
 
 LINGER_S = 1.0
 """How long the association of a request stays open for its report; later ones come over another."""
@@ -107,16 +108,24 @@ def look_for(destination: DicomDestination, objects: Sequence[EncodedObject]) ->
             return refusal
         assert association is not None
         found: set[str] = set()
+        sent: list[SentQuery] = []
         for (study_uid, series_uid), uids in series.items():
-            status = _found(association, _query(study_uid, series_uid, uids), found)
+            query = _query(study_uid, series_uid, uids)
+            sent.append(_sent(query))
+            status = _found(association, query, found)
             if status is None:
-                return Asked(answered=False, detail="no answer to the query", transient=True)
+                detail = "no answer to the query"
+                return Asked(answered=False, detail=detail, transient=True, queries=tuple(sent))
             if status != _SUCCESS:
                 unable = status in _FIND_UNABLE or 0xA900 <= status <= 0xCFFF
                 return Asked(
-                    answered=False, detail=f"0x{status:04X}", offered=not unable, transient=not unable
+                    answered=False,
+                    detail=f"0x{status:04X}",
+                    offered=not unable,
+                    transient=not unable,
+                    queries=tuple(sent),
                 )
-        return Asked(answered=True, detail="0x0000", found=frozenset(found))
+        return Asked(answered=True, detail="0x0000", found=frozenset(found), queries=tuple(sent))
 
 
 def _query(study_uid: str, series_uid: str, uids: Sequence[str]) -> Dataset:
@@ -126,6 +135,16 @@ def _query(study_uid: str, series_uid: str, uids: Sequence[str]) -> Dataset:
     query.StudyInstanceUID, query.SeriesInstanceUID = study_uid, series_uid
     query.SOPInstanceUID = list(uids)
     return query
+
+
+def _sent(query: Dataset) -> SentQuery:
+    content = encode(query, True, True)
+    assert content is not None
+    return SentQuery(
+        sop_class_uid=str(StudyRootFind),
+        transfer_syntax_uid=str(ImplicitVRLittleEndian),
+        identifier=content,
+    )
 
 
 def _found(association: Association, query: Dataset, found: set[str]) -> int | None:

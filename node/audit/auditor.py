@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from lfmri_node.dicom_io.deliver.identity import whose
 from lfmri_node.dicom_io.raw_data.received import ReceivedMeasurement
 from lfmri_node.dicom_io.receive.policy import NODE_NOT_AUTHENTIC
-from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
+from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject, SentQuery
 from lfmri_node.node.audit.messages import Participant, Speaker, destination
 from lfmri_node.node.audit.syslog import Forwarder, Repository
 from lfmri_node.node.audit.trail import Trail
@@ -22,15 +22,20 @@ _RECONNECT = Backoff(base_s=1.0, cap_s=60.0)
 class Auditor:
     """Writes the trail of one process; where `[audit]` is off it writes nothing.
 
+    Parameters
+    ----------
+    worker
+        Name of a worker, which keeps a trail of its own: several machines append to no file together.
+
     Attributes
     ----------
     destinations
         May be replaced at any time, for what is sent from then on.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, worker: str = "") -> None:
         self._section = config.audit
-        self._folder = Layout(root=config.node.data_dir).audit
+        self._folder = Layout(root=config.node.data_dir).audit / worker
         self._speaker = Speaker(ae_title=config.node.ae_title)
         self.destinations = config.destinations
         self._trail = Trail(self._folder if config.audit.enabled else None)
@@ -90,6 +95,10 @@ class Auditor:
         found = (section for section in self.destinations if section.name == name)
         section = next(found, None)
         return destination(section) if section is not None else Participant(user=name)
+
+    def queried(self, name: str, query: SentQuery, *, answered: bool) -> None:
+        """A destination was asked what it has."""
+        self._trail.record(self._speaker.queried(self._peer(name), query, answered=answered))
 
     def refused(self, code: str, message: str, address: str) -> None:
         """The listener turned somebody away; what concerns security is told."""

@@ -7,6 +7,7 @@ patient by identifier and a study by UID, as the standard asks, and holds no nam
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
 
+from lfmri_node.dicom_io.types import SentQuery
 from lfmri_node.node.config import DestinationSection, DicomDestinationSection
 
 
@@ -37,6 +39,7 @@ class Code:
 APPLICATION_ACTIVITY = Code(code="110100", meaning="Application Activity")
 BEGIN_TRANSFERRING = Code(code="110102", meaning="Begin Transferring DICOM Instances")
 INSTANCES_TRANSFERRED = Code(code="110104", meaning="DICOM Instances Transferred")
+QUERY = Code(code="110112", meaning="Query")
 NETWORK_ENTRY = Code(code="110108", meaning="Network Entry")
 SECURITY_ALERT = Code(code="110113", meaning="Security Alert")
 USER_AUTHENTICATION = Code(code="110114", meaning="User Authentication")
@@ -57,6 +60,7 @@ _DESTINATION, _SOURCE = (
     Code(code="110153", meaning="Source Role ID"),
 )
 _STUDY = Code(code="110180", meaning="Study Instance UID")
+_SOP_CLASS = Code(code="110181", meaning="SOP Class UID")
 _NODE_ID = Code(code="110182", meaning="Node ID")
 _PATIENT = Code(code="2", meaning="Patient Number", scheme="RFC-3881")
 _BY_NAME, _BY_ADDRESS, _BY_URI = "1", "2", "5"  # NetworkAccessPointTypeCode
@@ -76,7 +80,17 @@ class Participant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What it was about; ``classes`` are SOP classes with the number of instances."""
+    """What it was about.
+
+    Parameters
+    ----------
+    classes
+        SOP classes with the number of instances.
+    detail, detail_kind
+        ParticipantObjectDetail, and its type.
+    query
+        ParticipantObjectQuery, in base64.
+    """
 
     id: str
     kind: Code
@@ -84,6 +98,8 @@ class Subject:
     role: str
     classes: Mapping[str, int] = field(default_factory=dict)
     detail: str = ""
+    detail_kind: str = ""
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,10 +174,36 @@ class Speaker:
             source=self.ae_title,
         )
 
+    def queried(self, peer: Participant, query: SentQuery, *, answered: bool) -> Message:
+        """We asked a peer what it has (A.5.3.10)."""
+        what = Subject(
+            id=query.sop_class_uid,
+            kind=_SOP_CLASS,
+            type="2",
+            role="3",
+            query=b64encode(query.identifier).decode("ascii"),
+            detail=query.transfer_syntax_uid,
+            detail_kind="TransferSyntax",
+        )
+        return Message(
+            event=QUERY,
+            outcome=Outcome.SUCCESS if answered else Outcome.MINOR_FAILURE,
+            participants=(self._we(_SOURCE, requestor=True), peer),
+            subjects=(what,),
+            source=self.ae_title,
+        )
+
     def alert(self, code: str, message: str, address: str) -> Message:
         """Somebody was turned away (A.5.3.11)."""
         caller = Participant(user=address, requestor=True, place=address)
-        what = Subject(id=address, kind=_NODE_ID, type="2", role="13", detail=f"{code}: {message}")
+        what = Subject(
+            id=address,
+            kind=_NODE_ID,
+            type="2",
+            role="13",
+            detail=f"{code}: {message}",
+            detail_kind="Alert Description",
+        )
         return Message(
             event=SECURITY_ALERT,
             type=_NODE_AUTHENTICATION,

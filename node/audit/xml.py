@@ -58,11 +58,13 @@ def _subject(root: Element, subject: Mapping[str, Any]) -> None:
         ParticipantObjectTypeCodeRole=subject["role"],
     )
     _code(element, "ParticipantObjectIDTypeCode", subject["kind"])
-    SubElement(element, "ParticipantObjectName")  # asked for by the schema, and empty: no names
+    if subject.get("query"):
+        SubElement(element, "ParticipantObjectQuery").text = subject["query"]
+    else:
+        SubElement(element, "ParticipantObjectName")  # asked for by the schema, and empty: no names
     if subject["detail"]:
-        SubElement(
-            element, "ParticipantObjectDetail", type="Alert Description", value=_base64(subject["detail"])
-        )
+        said = {"type": subject["detail_kind"], "value": _base64(subject["detail"])}
+        SubElement(element, "ParticipantObjectDetail", said)
     if subject["classes"]:
         description = SubElement(element, "ParticipantObjectDescription")
         for uid, count in subject["classes"].items():

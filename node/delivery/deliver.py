@@ -131,7 +131,7 @@ class Delivery:
         self._drain = drain
         self._backoff = backoff
         self._limit = limit
-        self._proofs = Proofs(store)
+        self._proofs = Proofs(store, auditor)
         self._auditor = auditor
         self.set_destinations(destinations)
 

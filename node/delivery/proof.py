@@ -13,6 +13,7 @@ from lfmri_node.dicom_io.commitment import NoReport
 from lfmri_node.dicom_io.deliver.asked import Asked
 from lfmri_node.dicom_io.types import CommitmentReport, EncodedObject
 from lfmri_node.dicom_io.uids import fresh_uid
+from lfmri_node.node.audit.auditor import Auditor
 from lfmri_node.node.jobs.job import Failure, Job
 from lfmri_node.node.jobs.store import Store
 
@@ -83,10 +84,11 @@ class Proven:
 class Proofs:
     """Asks, once for each try of a delivery."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, auditor: Auditor) -> None:
         self._store = store
         self._here: set[str] = set()
         self._elsewhere: Counter[str] = Counter()
+        self._auditor = auditor
 
     def refused(self, job: Job, name: str) -> Failure | None:
         """The failure of a delivery whose report has come and leaves something open; None: nothing."""
@@ -181,6 +183,8 @@ class Proofs:
         self, job: Job, name: str, query: Query, unproven: list[EncodedObject], tries: int
     ) -> tuple[Proven | None, str]:
         asked = query.look(unproven)
+        for sent in asked.queries:
+            self._auditor.queried(name, sent, answered=asked.answered)
         if not asked.offered:
             return None, asked.detail
         if not asked.answered:

@@ -5,10 +5,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from io import BytesIO
 
 import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
+from pynetdicom.dsutils import decode
 from pynetdicom.sop_class import StorageCommitmentPushModel as Commitment
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as Find
 from pynetdicom.sop_class import Verification
@@ -281,6 +283,9 @@ def test_a_query_finds_what_is_listed(archive, make_image, source) -> None:
     assert query.StudyInstanceUID == source["StudyInstanceUID"]
     assert query.SeriesInstanceUID == objects[0].series_instance_uid
     assert list(query.SOPInstanceUID) == [item.sop_instance_uid for item in objects]
+    (sent,) = asked.queries
+    assert sent.sop_class_uid == "1.2.840.10008.5.1.4.1.2.2.1"
+    assert decode(BytesIO(sent.identifier), True, True) == query
 
 
 @pytest.mark.parametrize(

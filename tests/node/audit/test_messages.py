@@ -1,11 +1,13 @@
 """Every message is one of the schema (PS3.15 A.5.1) and holds what its table in A.5.3 asks for."""
 
 import json
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
 from lxml import etree
 
+from lfmri_node.dicom_io.types import SentQuery
 from lfmri_node.node.audit.messages import Message, Speaker, destination
 from lfmri_node.node.audit.xml import to_xml
 from lfmri_node.node.config import DicomDestinationSection, OrthancDestinationSection
@@ -18,6 +20,11 @@ PACS = destination(
 ORTHANC = destination(OrthancDestinationSection(kind="orthanc", name="o", url="https://o.example.org:8042"))
 WHOSE = ("4711", "1.2.3")
 CLASSES = ["1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.30"]
+QUESTION = SentQuery(
+    sop_class_uid="1.2.840.10008.5.1.4.1.2.2.1",
+    transfer_syntax_uid="1.2.840.10008.1.2",
+    identifier=b"\x08\x00\x52\x00\x06\x00\x00\x00IMAGE ",
+)
 
 MESSAGES: dict[str, tuple[Message, str, str | None]] = {
     "start": (SPEAKER.application(started=True), "110100", "110120"),
@@ -29,6 +36,8 @@ MESSAGES: dict[str, tuple[Message, str, str | None]] = {
     "begins": (SPEAKER.begins(PACS, WHOSE, CLASSES), "110102", None),
     "sent": (SPEAKER.sent(ORTHANC, WHOSE, CLASSES, missing=0), "110104", None),
     "sent in part": (SPEAKER.sent(PACS, WHOSE, [], missing=3), "110104", None),
+    "query": (SPEAKER.queried(PACS, QUESTION, answered=True), "110112", None),
+    "vain query": (SPEAKER.queried(PACS, QUESTION, answered=False), "110112", None),
     "alert": (SPEAKER.alert("LF-NET-041", "no TLS handshake", "192.0.2.1"), "110113", "110126"),
     "login": (SPEAKER.login("anna", "192.0.2.1", succeeded=True), "110114", "110122"),
     "vain login": (SPEAKER.login("\x00<anna>", "192.0.2.1", succeeded=False), "110114", "110122"),
@@ -51,7 +60,15 @@ def test_the_schema_accepts_it(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "outcome"), [("sent", "0"), ("sent in part", "4"), ("login", "0"), ("vain login", "4")]
+    ("name", "outcome"),
+    [
+        ("sent", "0"),
+        ("sent in part", "4"),
+        ("query", "0"),
+        ("vain query", "4"),
+        ("login", "0"),
+        ("vain login", "4"),
+    ],
 )
 def test_the_outcome_is_told(name: str, outcome: str) -> None:
     assert parsed(MESSAGES[name][0]).xpath("string(EventIdentification/@EventOutcomeIndicator)") == outcome
@@ -65,6 +82,17 @@ def test_a_transfer_names_source_destination_study_and_patient(name: str) -> Non
     said = "ParticipantObjectIdentification[ParticipantObjectIDTypeCode/@csd-code='{}']/@ParticipantObjectID"
     assert document.xpath(said.format("110180")) == [WHOSE[1]]
     assert document.xpath(said.format("2")) == [WHOSE[0]]
+
+
+def test_a_query_names_who_asks_whom_for_what() -> None:
+    document = parsed(MESSAGES["query"][0])
+    assert document.xpath("ActiveParticipant/RoleIDCode/@csd-code") == ["110153", "110152"]
+    (asked,) = document.xpath("ParticipantObjectIdentification")
+    assert asked.get("ParticipantObjectID") == QUESTION.sop_class_uid
+    assert asked.xpath("string(ParticipantObjectIDTypeCode/@csd-code)") == "110181"
+    assert b64decode(asked.findtext("ParticipantObjectQuery")) == QUESTION.identifier
+    said = asked.xpath("string(ParticipantObjectDetail[@type='TransferSyntax']/@value)")
+    assert b64decode(said).decode() == QUESTION.transfer_syntax_uid
 
 
 def test_instances_are_counted_by_class() -> None:

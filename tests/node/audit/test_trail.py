@@ -1,6 +1,7 @@
 """The trail of a running node: what it holds, on disk and at a repository that comes and goes."""
 
 import json
+import logging
 import socket
 import ssl
 import stat
@@ -191,8 +192,15 @@ def test_a_repository_of_another_authority_gets_nothing(authority, tls, tmp_path
     trail = Trail(tmp_path / "audit")
     trail.record(SPEAKER.login("anna", "127.0.0.1", succeeded=True))
     said = threading.Event()
-    caplog.handler.addFilter(lambda record: record.getMessage() == "audit.unsent" and (said.set() or True))
-    with Forwarder(tmp_path / "audit", Repository(host="127.0.0.1", port=stranger.port, tls=tls), AT_ONCE):
+    place = Repository(host="127.0.0.1", port=stranger.port, tls=tls)
+
+    class Said(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            if record.getMessage() == "audit.unsent":
+                said.set()
+            return True
+
+    with caplog.filtering(Said()), Forwarder(tmp_path / "audit", place, AT_ONCE):
         assert said.wait(60)
     assert stranger.messages == []
     stranger.close()

@@ -1,5 +1,6 @@
 """A job is verified when the archive has committed to it, and not before: reports late, failing, never."""
 
+import json
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -210,3 +211,7 @@ def test_where_commitment_is_not_offered_a_query_tells(node, archive, make_scan)
     assert proofs(node, job) == {(True, True, Proof.QUERY)}
     assert {uid: there.stored.count(uid) for uid in missing} == {missing[0]: 2}
     assert note(node, job) == "found"
+    (path,) = node.layout.audit.glob("audit-*.jsonl")
+    told = [json.loads(line) for line in path.read_text().splitlines()]
+    queries = [each for each in told if each["event"]["meaning"] == "Query"]
+    assert {(each["outcome"], each["participants"][1]["ae_title"]) for each in queries} == {(0, "ARCHIVE")}

@@ -153,6 +153,8 @@ def test_the_jobs_of_a_killed_worker_go_on_with_another(site: Site, pacs, make_s
     hold.remove()
     site.start_worker("w2")
     (job,) = site.wait_finished()
+    trails = {path.parent.name: path.read_text() for path in site.node.layout.audit.glob("*/audit-*.jsonl")}
+    assert {name: text.count("Application Start") for name, text in trails.items()} == {"w1": 1, "w2": 1}
     outcomes = [timing.outcome for timing in site.timings(job) if timing.stage is Stage.RECONSTRUCTED]
     assert outcomes == ["cut off", "done"]
     assert [(item.stores, item.conflicts) for item in pacs.instances()] == [(1, 0)] * 3
