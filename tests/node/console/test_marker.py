@@ -6,15 +6,21 @@ trail by identifier and study alone.
 
 from __future__ import annotations
 
+import json
 import re
+import ssl
 import subprocess
 import sys
+from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlencode
 
 import h5py
 import psutil
 import pytest
+import trustme
+from servers import Hook, Mailbox, serving
 
 from lfmri_node.node.errors import NodeError
 from lfmri_node.node.jobs.job import Stage
@@ -54,6 +60,13 @@ def marked(make_scan):
     return make
 
 
+def explained(node, scan: Path, *way: str) -> str:
+    """What `explain` says of a scan, but for the name of the file that it was asked about."""
+    said = cli(node, "explain", str(scan), *way)
+    assert "LF-JOB-022" in said
+    return said.replace(str(scan), "")
+
+
 def pages_of(console, names: list[str]) -> dict[str, str]:
     """What an admin sees, after one login in vain."""
     origin = {"Origin": f"http://{console.host}"}
@@ -82,6 +95,70 @@ def processes(*pids: int) -> dict[str, str]:
     }
 
 
+@pytest.fixture
+def told() -> Iterator[tuple[Hook, Mailbox, trustme.CA]]:
+    """Who is told by webhook and by mail."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    hook, mailbox = Hook(), Mailbox(context, "node", PASSWORD)
+    with serving(hook), serving(mailbox):
+        yield hook, mailbox, authority
+
+
+def notices(folder: Path, hook: Hook, mailbox: Mailbox, authority: trustme.CA) -> str:
+    """The part of the configuration that tells both of everything, at once."""
+    authority.cert_pem.write_to_path(folder / "notices-ca.pem")
+    (folder / "mail-password").write_text(PASSWORD)
+    (folder / "mail-password").chmod(0o600)
+    return f"""
+        [[notify]]
+        kind = "webhook"
+        name = "hook"
+        url = "{hook.url}"
+        secret_file = "secret"
+        at_most_every_s = 0.1
+        destination_down_s = 0.2
+        [[notify]]
+        kind = "mail"
+        name = "mail"
+        host = "127.0.0.1"
+        port = {mailbox.port}
+        user = "node"
+        password_file = "mail-password"
+        ca_file = "notices-ca.pem"
+        sender = "node@example.org"
+        to = ["someone@example.org"]
+        at_most_every_s = 0.1
+        """
+
+
+def notices_of(hook: Hook, mailbox: Mailbox) -> dict[str, str]:
+    """What came: each webhook with its headers, each mail with its own, until both know of a quarantine."""
+    posts, mails = [], []
+    while not any("LF-JOB-022" in post for post in posts):
+        headers, body = hook.got.get(timeout=120)
+        posts.append(f"{headers} {body.decode()}")
+    while not any("LF-JOB-022" in mail for mail in mails):
+        to, mail = mailbox.got.get(timeout=120)
+        mails.append(f"{to} {mail.as_string()} {mail.get_payload(decode=True)}")
+    return {"webhook": "".join(posts), "mail": "".join(mails)}
+
+
+def pages_of_monitor(lines: list[str]) -> dict[str, str]:
+    """What whoever looks after the node may fetch."""
+    (line,) = [line for line in lines if "monitor.ready" in line]
+    port = json.loads(line)["port"]
+    found = {}
+    for page in ("metrics", "healthz", "readyz", f"{PATIENT_ID}"):
+        connection = HTTPConnection("127.0.0.1", port)
+        connection.request("GET", f"/{page}")
+        answer = connection.getresponse()
+        found[f"monitor, {page}"] = f"{answer.getheaders()} {answer.read().decode()}"
+        connection.close()
+    return found
+
+
 def files_of(root: Path) -> dict[str, str]:
     """Content and name of every file that has no business with an identity."""
     inside = [path for path in root.rglob("*") if path.is_file()]
@@ -90,7 +167,7 @@ def files_of(root: Path) -> dict[str, str]:
     return content | {"names of files": "\n".join(str(path.relative_to(root)) for path in inside)}
 
 
-def test_marks_are_found_nowhere_they_do_not_belong(node, pacs, marked, start_console) -> None:
+def test_marks_are_found_nowhere_they_do_not_belong(node, pacs, marked, start_console, told) -> None:
     (node.folder / "secret").write_text(SECRET)
     (node.folder / "secret").chmod(0o600)
     node.configure(
@@ -106,7 +183,11 @@ def test_marks_are_found_nowhere_they_do_not_belong(node, pacs, marked, start_co
         users_file = "users.json"
         [monitor]
         port = 0
+        [logging]
+        format = "json"
+        level = "debug"
         """
+        + notices(node.folder, *told)
     )
     assert "anna" in cli(node, "users", "anna", "--role", "admin", said=PASSWORD + "\n")
     good, nowhere = marked("good", seed=1), marked("nowhere", seed=2, read_dir=(0.0, 0.0, 0.0))
@@ -117,7 +198,9 @@ def test_marks_are_found_nowhere_they_do_not_belong(node, pacs, marked, start_co
         "StudyInstanceUID": STUDY,
         "AccessionNumber": ACCESSION,
     }
-    node.start(light=False)
+    node.launch(light=False)
+    node.wait_line("service.ready")
+    node.port = json.loads(node.lines[-1])["port"]
     for scan in (good, nowhere):
         node.send(scan, **given)
     node.send_as_another_gateway(other, **{**given, "PatientID": f"{PATIENT_ID}-2"})
@@ -133,10 +216,18 @@ def test_marks_are_found_nowhere_they_do_not_belong(node, pacs, marked, start_co
     console = start_console(node.config)
     said = {"refusal": str(refused.value)}
     said |= pages_of(console, names)
+    said |= notices_of(*told[:2])
+    said |= pages_of_monitor(node.lines)
     said |= processes(node.process.pid, console.process.pid)
     said |= {
-        " ".join(a): cli(node, *a) for a in (("status",), ("status", "--json"), ("doctor",), ("accept",))
+        " ".join(a): cli(node, *a)
+        for a in (
+            *(("status",), ("status", "--json"), ("doctor",), ("doctor", "--json"), ("accept",)),
+            ("reprocess", "--since", "2026-01-01", "--dry-run"),
+            ("purge", "--dry-run"),
+        )
     }
+    said |= {f"explain, as {way}": explained(node, nowhere, *way) for way in ((), ("--json",))}
     said |= {f"status {name}": cli(node, "status", name, "--json") for name in names}
     console.process.terminate()
     said["console"] = "".join(console.process.communicate())
