@@ -40,25 +40,39 @@ class DenoiserConfig:
 class Block(nn.Module):
     """Two convolutions; the gain and the bias of the second norm follow the conditions of the measurement.
 
-    f32 (b, n_in, r, p), conditions f32 (b, n) -> f32 (b, n_out, r, p). Source of the modulation: Perez et
-    al., FiLM, AAAI 2018; it starts at none.
+    f32 or bf16 (b, n_in, r, p), conditions f32 (b, n) -> (b, n_out, r, p). A norm a channel is the group norm
+    of as many groups as channels: three times as fast as torch's instance norm on the processor. Source of
+    the modulation: Perez et al., FiLM, AAAI 2018; it starts at none.
     """
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
         self.first = nn.Sequential(
             nn.Conv2d(n_in, n_out, 3, padding=1, bias=False),
-            nn.InstanceNorm2d(n_out, affine=True),
+            nn.GroupNorm(n_out, n_out),
             nn.SiLU(inplace=True),
             nn.Conv2d(n_out, n_out, 3, padding=1, bias=False),
-            nn.InstanceNorm2d(n_out, affine=True),
+            nn.GroupNorm(n_out, n_out),
         )
         self.modulation = nn.Linear(N_CONDITIONS, 2 * n_out, bias=False)
         nn.init.zeros_(self.modulation.weight)
 
     def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
-        gain, bias = self.modulation(conditions)[:, :, None, None].chunk(2, dim=1)
-        return functional.silu(self.first(x) * (1 + gain) + bias)
+        *before, norm = self.first
+        for step in before:
+            x = step(x)
+        gain, bias = self.modulation(conditions).chunk(2, dim=1)
+        weight, shift = norm.weight * (1 + gain), norm.bias * (1 + gain) + bias
+        return functional.silu(_normed(x, weight, shift, norm.eps), inplace=True)
+
+
+def _normed(x: Tensor, weight: Tensor, shift: Tensor, eps: float) -> Tensor:
+    """Group norm of every channel of every slice by itself, with weight and shift (b, c) of its own."""
+    n = weight.numel()
+    if len(x) == 1:  # a view would lose the order in memory that the convolutions chose
+        return functional.group_norm(x, n, weight[0], shift[0], eps)
+    groups = x.reshape(1, n, *x.shape[2:])
+    return functional.group_norm(groups, n, weight.flatten(), shift.flatten(), eps).view(x.shape)
 
 
 class ResidualUNet(nn.Module):
