@@ -44,7 +44,7 @@ _PATIENCE = 2
 def worker_command(config: Config) -> list[str]:
     """Program and arguments of the worker process."""
     recon = config.recon
-    limits = [str(recon.memory_limit_gb or 0), str(recon.threads), recon.device.value]
+    limits = [str(recon.memory_limit_gb or 0), str(recon.threads), recon.device.value, recon.precision.value]
     return [sys.executable, "-m", "lfmri_node.node.worker.main", *limits]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lfmri_node.recon.compute import side_by_side
 from lfmri_node.recon.sense.coilmaps import CoarseMaps
 from lfmri_node.recon.sense.coilmaps import calibrate as calibrate_slice
 from lfmri_node.recon.sense.compression import compress
@@ -68,14 +69,17 @@ def calibrate(
 
     Raises ReconError as `RawScan.load` and `coilmaps.calibrate` do.
     """
-    settings = settings or ReconSettings()
-    maps, indicators, sampled = [], [], []
-    for s in range(scan.n_slices):
-        kspace = load_slice(scan, s, settings)
+    chosen = settings or ReconSettings()
+
+    def one(s: int) -> tuple[CoarseMaps, Indicators, Bool]:
+        kspace = load_slice(scan, s, chosen)
         coarse = calibrate_slice(kspace)
-        maps.append(coarse)
-        indicators.append(measure_slice(kspace, coarse))
-        sampled.append(kspace.sampled)
+        return coarse, measure_slice(kspace, coarse), kspace.sampled
+
+    found = []
+    for entry in side_by_side(one, range(scan.n_slices)):
+        found.append(entry)
         if progress:
-            progress(s + 1, scan.n_slices)
-    return Calibration(slices=tuple(maps), indicators=tuple(indicators), sampled=tuple(sampled))
+            progress(len(found), scan.n_slices)
+    slices, indicators, sampled = zip(*found, strict=True)
+    return Calibration(slices=slices, indicators=indicators, sampled=sampled)

@@ -1,13 +1,16 @@
 """The device that computes, and how many slices it takes at a time.
 
-Slices of a scan are independent, so an accelerator gets as many side by side as its memory holds: the first
-one alone tells what a slice needs. Where memory runs out all the same, half as many are tried; where not even
-one slice fits, the processor computes the rest of the scan. What happened is kept for the record.
+Slices of a scan are independent. On the processor each of a few threads has a slice of its own, since the
+operations on one slice are too small for all cores: one reads while another one computes. An accelerator
+gets as many side by side as its memory holds: the first one alone tells what a slice needs. Where memory
+runs out all the same, half as many are tried; where not even one slice fits, the processor computes the rest
+of the scan. What happened is kept for the record.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TypeVar
@@ -17,9 +20,12 @@ import torch
 CPU = torch.device("cpu")
 LARGEST_BATCH = 16
 """Slices at a time at most: the measured data of so many are in the memory of the host too."""
+MOST_THREADS = 4
+"""Slices that the processor computes beside each other: more would need more memory than they save time."""
 _FILL = 0.8
 """Share of the free memory that is used: the rest is for fragmentation and for the neighbours."""
 
+Item = TypeVar("Item")
 Done = TypeVar("Done")
 
 
@@ -31,7 +37,7 @@ class Compute:
     device
         Where the tensors of the scan are.
     at_once
-        Slices side by side at first. One on the processor: more do not fit its cache, and the images of a
+        Slices in a batch at first. One on the processor: more do not fit its cache, and the images of a
         batch of one are the same whatever is beside them.
     name
         Of the device, for a reader.
@@ -52,12 +58,18 @@ class Compute:
     ) -> Iterator[Done]:
         """``work`` on all of ``slices``, a batch at a time; yields its answers, one a slice, in order.
 
+        It is called in several threads at once where the processor takes slices one by one.
+
         Raises
         ------
         torch.OutOfMemoryError
             Not even the processor has the memory for one slice.
         """
         rest = list(slices)
+        if self.device == CPU and self._at_once == 1:
+            with exact():
+                yield from side_by_side(lambda s: work([s], CPU)[0], rest)
+            return
         while rest:
             now = rest[: self._at_once]
             done = self._tried(partial(self._measured, now, work), len(now))
@@ -112,6 +124,22 @@ class Compute:
         """Let go of memory that the allocator keeps: other processes may compute on the same device."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def side_by_side(work: Callable[[Item], Done], items: Sequence[Item]) -> Iterator[Done]:
+    """``work`` on all ``items`` on the processor, a few at a time, its answers in order.
+
+    Torch's threads are shared out: with as many items at a time as threads each has one, and its result does
+    not depend on how many there are.
+    """
+    n_threads = torch.get_num_threads()
+    n = min(n_threads, len(items), MOST_THREADS)
+    if n < 2:
+        yield from map(work, items)
+        return
+    share = partial(torch.set_num_threads, n_threads // n)
+    with ThreadPoolExecutor(n, thread_name_prefix="slices", initializer=share) as pool:
+        yield from pool.map(work, items)
 
 
 def fitting(free_bytes: int, bytes_a_slice: int) -> int:

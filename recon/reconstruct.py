@@ -33,6 +33,9 @@ from lfmri_node.recon.types import (
     Verdict,
 )
 
+BFLOAT16 = ", convolutions in bfloat16"
+"""What the record says beside the device."""
+
 
 def reconstruct(
     scan: RawScan,
@@ -126,7 +129,8 @@ def _assemble(work: Work, model: Model | None, volumes: Volumes, measured: Quali
             fallback=choice.method if choice is not None else None,
             choice=choice.why if choice is not None else None,
             convention=scan.convention,
-            device=compute.describe(),
+            device=compute.describe()
+            + (BFLOAT16 if trusted and model is not None and model.bfloat16 else ""),
             device_notes=tuple(compute.notes),
         ),
     )

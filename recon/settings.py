@@ -39,6 +39,18 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+class Precision(StrEnum):
+    """In what the convolutions of D_w and G_u run on the processor: bfloat16 where it has units and a check
+    finds it fast and close, or one of both by name. Everything else is float32 always.
+
+    Like `Device` it belongs to the machine: it stands in no recipe and no job key.
+    """
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconSettings:
     """What a site can choose; part of the job key, so a change makes new objects.

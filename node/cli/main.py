@@ -207,14 +207,15 @@ def reconstruct(
 
     require_measurement(file, given, group)
     recipe = recipe_for(settings, method=method, weights=weights, calling_ae=calling_ae)
-    from lfmri_node.node.worker.process import PATIENT_THREADS
+    from lfmri_node.node.worker.process import ENVIRONMENT
 
-    for name, value in PATIENT_THREADS.items():
-        os.environ.setdefault(name, value)  # read by the OpenMP runtime when torch is imported
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)  # of it OpenMP reads its part when torch is imported
     from lfmri_node.node.offline.view import print_outcomes, run_offline
 
     wanted = Device(device) if device else settings.recon.device
-    outcomes = run_offline(file, out, recipe, given=given, group=group, device=wanted)
+    precision = settings.recon.precision
+    outcomes = run_offline(file, out, recipe, given=given, group=group, device=wanted, precision=precision)
     print_outcomes(outcomes, out, as_json=json)
 
 

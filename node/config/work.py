@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from lfmri_node.node.backoff import Backoff, Patience
 from lfmri_node.node.config.kinds import Days, FilePath, Gigabytes, LongString, Seconds, Section
-from lfmri_node.recon.settings import VIRTUAL_COILS, Device, LesionWeighting, Method, ReconSettings
+from lfmri_node.recon.settings import VIRTUAL_COILS, Device, LesionWeighting, Method, Precision, ReconSettings
 
 
 class ReconSection(Section):
@@ -22,6 +22,7 @@ class ReconSection(Section):
     weights: FilePath | None = None
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     device: Annotated[Device, Field(strict=False)] = Device.AUTO
+    precision: Annotated[Precision, Field(strict=False)] = Precision.AUTO
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     memory_limit_gb: Annotated[Gigabytes, Field(ge=1)] | None = None
     stage_limit_s: Seconds = 300.0

@@ -12,6 +12,7 @@ from typing import Any
 from lfmri_node.node.config import Config
 from lfmri_node.node.doctor.findings import Finding, State, ok
 from lfmri_node.node.layout import Layout
+from lfmri_node.recon.processor import bfloat16_units
 from lfmri_node.recon.settings import Device
 
 _ASK = (sys.executable, "-m", "lfmri_node.recon.accelerator")
@@ -26,6 +27,13 @@ def device(config: Config, _layout: Layout) -> Iterator[Finding]:
         yield ok("device", "auto: cpu, because this torch is built without CUDA")
     else:
         yield asked(wanted)
+
+
+def precision(config: Config, _layout: Layout) -> Iterator[Finding]:
+    """What is asked for and whether the processor can; the worker checks it, and the row of a job says."""
+    wanted = config.recon.precision
+    units = ", ".join(bfloat16_units()) or "none"
+    yield ok("precision", f"{wanted}; units of this processor for bfloat16: {units}")
 
 
 def asked(wanted: Device, ask: Sequence[str] = _ASK) -> Finding:

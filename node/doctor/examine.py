@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from lfmri_node.node.config import Config
 from lfmri_node.node.doctor import certificates, clocks, machine, network, records, watching
-from lfmri_node.node.doctor.device import device
+from lfmri_node.node.doctor.device import device, precision
 from lfmri_node.node.doctor.findings import Finding, failed, guarded, ok
 from lfmri_node.node.errors import NodeError
 from lfmri_node.node.layout import Layout
@@ -34,6 +34,7 @@ _CHECKS = {
     "weights": machine.weights,
     "dciodvfy": machine.validator,
     "device": device,
+    "precision": precision,
     "disk": machine.disk,
     "certificates": certificates.certificates,
     "worker": machine.worker,

@@ -24,14 +24,15 @@ from lfmri_node.node.jobs.recipe import Recipe, job_key
 from lfmri_node.node.offline.asked import is_raw_data
 from lfmri_node.node.offline.pictures import captions_of, shown_kinds, write_pictures
 from lfmri_node.node.worker.stages import check_identity, findings, objects_by
-from lfmri_node.recon.accelerator import take
+from lfmri_node.recon.accelerator import look, take
 from lfmri_node.recon.calibration import calibrate
 from lfmri_node.recon.compute import Compute
 from lfmri_node.recon.method.weights import Model, load_model
 from lfmri_node.recon.metrics import ImageQuality, compare
 from lfmri_node.recon.mrd.measurement import Measurement, ReaderSettings, open_measurement
+from lfmri_node.recon.precision import choose
 from lfmri_node.recon.reconstruct import reconstruct
-from lfmri_node.recon.settings import Device
+from lfmri_node.recon.settings import Device, Precision
 from lfmri_node.recon.types import Method, RawScan, Real, Reconstruction
 
 Show = Callable[[str, int, int], None]
@@ -95,6 +96,7 @@ def reconstruct_file(
     show: Show,
     group: str | None = None,
     device: Device = Device.CPU,
+    precision: Precision = Precision.AUTO,
 ) -> list[Outcome]:
     """Reconstruct every contrast and repetition in ``source``.
 
@@ -109,8 +111,8 @@ def reconstruct_file(
         DICOM attributes of patient and study, keyword -> value, over what the header says.
     group
         HDF5 group; None: the only one that holds acquisitions.
-    device
-        What computes.
+    device, precision
+        What computes, and in what its convolutions run.
 
     Raises
     ------
@@ -130,6 +132,8 @@ def reconstruct_file(
         model = None
         if recipe.recon.method is Method.LF_MRI:
             model = load_model(Path(recipe.weights) if recipe.weights else None, sha256=recipe.weights_sha256)
+            on_processor = look(device).device == "cpu"
+            model = choose(model, precision if on_processor else Precision.FLOAT32).model
         scratch, outcomes = Path(folder), []
         for scan in scans:
             name = f"contrast-{scan.contrast}-repetition-{scan.repetition}" if len(scans) > 1 else "."

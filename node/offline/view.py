@@ -14,7 +14,7 @@ from lfmri_node.node.offline.reconstruct import Outcome, reconstruct_file
 from lfmri_node.node.terminal.steps import Steps
 from lfmri_node.node.terminal.tables import console, print_json, print_table
 from lfmri_node.recon.metrics import ImageQuality
-from lfmri_node.recon.settings import Device
+from lfmri_node.recon.settings import Device, Precision
 
 
 def run_offline(
@@ -25,11 +25,19 @@ def run_offline(
     given: Mapping[str, str],
     group: str | None = None,
     device: Device = Device.CPU,
+    precision: Precision = Precision.AUTO,
 ) -> list[Outcome]:
     """Reconstruct ``source``; progress on stderr."""
     with Steps() as steps:
         return reconstruct_file(
-            source, out, recipe=recipe, given=given, show=steps.show, group=group, device=device
+            source,
+            out,
+            recipe=recipe,
+            given=given,
+            show=steps.show,
+            group=group,
+            device=device,
+            precision=precision,
         )
 
 

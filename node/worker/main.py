@@ -22,20 +22,21 @@ from lfmri_node.node.worker.memory import is_out_of_memory, limit_memory
 from lfmri_node.node.worker.stages import Pipeline
 from lfmri_node.node.worker.task import Task
 from lfmri_node.recon.errors import DeviceMissing, ReconError, UnsupportedAcquisition
-from lfmri_node.recon.settings import Device
+from lfmri_node.recon.settings import Device, Precision
 
 Operation = Callable[[Task, Callable[[int, int], None]], Mapping[str, object]]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Serve requests until stdin ends. Arguments: memory limit in GB (0: none), threads (0: all), device."""
-    memory_limit_gb, threads, device = arguments or sys.argv[1:]
+    """Serve requests until stdin ends. Arguments: memory limit in GB (0: none), threads (0: all), device,
+    precision."""
+    memory_limit_gb, threads, device, precision = arguments or sys.argv[1:]
     answers = own_stdout()
     logs.silence_texts(sys.stderr)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if float(memory_limit_gb) > 0:
         limit_memory(float(memory_limit_gb))
-    pipeline = Pipeline(threads=int(threads), device=Device(device))
+    pipeline = Pipeline(threads=int(threads), device=Device(device), precision=Precision(precision))
     serve(
         sys.stdin,
         answers,

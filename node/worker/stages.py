@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from math import prod
@@ -29,8 +29,10 @@ from lfmri_node.node.jobs.recipe import Recipe, job_key
 from lfmri_node.node.worker.facts import facts_of
 from lfmri_node.node.worker.memory import bounded_growth, is_out_of_memory
 from lfmri_node.node.worker.task import ANSWER, CALIBRATION, RECONSTRUCTION, Task
+from lfmri_node.recon.errors import InvalidModel
+from lfmri_node.recon.method.modelcard import shipped_weights
 from lfmri_node.recon.mrd.measurement import Measurement, ReaderSettings, open_measurement
-from lfmri_node.recon.settings import Device
+from lfmri_node.recon.settings import Device, Precision
 from lfmri_node.recon.types import Method, RawScan, Reconstruction, ScanIdentity
 
 if TYPE_CHECKING:
@@ -44,16 +46,23 @@ _DECODE_BYTES = 2 << 30
 class Pipeline:
     """The stages, with the model kept between jobs. torch is imported when first needed."""
 
-    def __init__(self, *, threads: int = 0, device: Device = Device.CPU) -> None:
+    def __init__(
+        self, *, threads: int = 0, device: Device = Device.CPU, precision: Precision = Precision.AUTO
+    ) -> None:
         self._threads = threads
         self._device = device
+        self._precision = precision
         self._model: Model | None = None
-        self._model_sha256: str | None = None
 
     def warm_up(self) -> None:
-        """Import the numerics, which takes seconds, before the first job comes."""
+        """Import the numerics, which takes seconds, before the first job comes; load the shipped weights."""
         import lfmri_node.dicom_io.objects.series
         import lfmri_node.recon.reconstruct  # noqa: F401
+
+        if shipped_weights().is_file():
+            self._limit_threads()
+            with suppress(InvalidModel):  # the first job that needs them says so
+                self._load(None, None)
 
     def decode(self, task: Task, progress: Progress) -> dict[str, object]:
         """Read the header, check identity and geometry, list the scans of the measurement.
@@ -190,13 +199,19 @@ class Pipeline:
     def _model_for(self, recipe: Recipe) -> Model | None:
         if recipe.recon.method is not Method.LF_MRI:
             return None
-        if self._model_sha256 != recipe.weights_sha256:
-            from lfmri_node.recon.method.weights import load_model
-
-            path = Path(recipe.weights) if recipe.weights else None
-            self._model = load_model(path, sha256=recipe.weights_sha256)
-            self._model_sha256 = recipe.weights_sha256
+        if self._model is None or self._model.sha256 != recipe.weights_sha256:
+            self._load(Path(recipe.weights) if recipe.weights else None, recipe.weights_sha256)
         return self._model
+
+    def _load(self, path: Path | None, sha256: str | None) -> None:
+        """The model, in the precision that suits what computes here."""
+        from lfmri_node.recon.accelerator import look
+        from lfmri_node.recon.method.weights import load_model
+        from lfmri_node.recon.precision import choose
+
+        on_processor = self._device is not Device.CUDA and look(self._device).device == "cpu"
+        wanted = self._precision if on_processor else Precision.FLOAT32
+        self._model = choose(load_model(path, sha256=sha256), wanted).model
 
 
 def _beyond_its_size() -> StageFailed:

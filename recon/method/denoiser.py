@@ -59,6 +59,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
         *before, norm = self.first
+        assert isinstance(norm, nn.GroupNorm)
         for step in before:
             x = step(x)
         gain, bias = self.modulation(conditions).chunk(2, dim=1)
@@ -153,6 +154,13 @@ class Denoiser(nn.Module):
         self.body = ResidualUNet(2 * n_images + guided, config)
         self.demodulate = config.demodulate
 
+    def narrow(self) -> None:
+        """From here on the convolutions of the body are in bfloat16, channels last in memory."""
+        for module in self.body.modules():
+            if isinstance(module, nn.Conv2d):
+                module.to(torch.bfloat16)
+                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+
     def forward(
         self, image: Tensor, conditions: Tensor, *others: Tensor, guide: Tensor | None = None
     ) -> Tensor:
@@ -162,6 +170,6 @@ class Denoiser(nn.Module):
         channels = [torch.view_as_real(x * turn).movedim(-1, 1) for x in (image, *others)]
         if guide is not None:
             channels.append(guide)
-        residual = self.body(torch.cat(channels, dim=1), conditions)
+        residual = self.body(torch.cat(channels, dim=1).to(self.body.out.weight.dtype), conditions)
         real_last = residual.movedim(1, -1).to(torch.float32).contiguous()
         return image + scale * phase * torch.view_as_complex(real_last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,17 +13,18 @@ from safetensors.torch import load_file
 
 from lfmri_node.recon.errors import InvalidModel
 from lfmri_node.recon.method.cascade import Cascade, CascadeConfig
-from lfmri_node.recon.method.denoiser import DenoiserConfig
+from lfmri_node.recon.method.denoiser import Denoiser, DenoiserConfig
 from lfmri_node.recon.method.lesion import ClassifierConfig
 from lfmri_node.recon.method.modelcard import ModelCard, read_card, shipped_weights, weights_identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A cascade ready for inference and its card."""
+    """A cascade ready for inference and its card; ``bfloat16`` where its convolutions are in that."""
 
     network: Cascade
     card: ModelCard
+    bfloat16: bool = False
 
     @property
     def name(self) -> str:
@@ -31,6 +33,14 @@ class Model:
     @property
     def sha256(self) -> str:
         return self.card.sha256
+
+    def narrowed(self) -> Model:
+        """A copy whose D_w and G_u convolve in bfloat16; all else stays float32."""
+        network = copy.deepcopy(self.network)
+        for module in network.modules():
+            if isinstance(module, Denoiser):
+                module.narrow()
+        return Model(network=network, card=self.card, bfloat16=True)
 
 
 def config_to_card(config: CascadeConfig) -> dict[str, Any]:

@@ -17,6 +17,7 @@ averaged n times has 1 / n.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -244,6 +245,8 @@ class _Opened:
         middle &= partition.index(heads[imaging]) == partition.n // 2
         self._check_references(centre=bool(middle.any()))
 
+        one_at_a_time = threading.Lock()
+
         @cache
         def planes() -> PlaneReader:
             separate = not np.isin(calibration, imaging).all()
@@ -252,7 +255,13 @@ class _Opened:
         voxel_mm = plan.encoding.encoded.voxel_mm
         geometry, display = slab_geometry(_frames(self.file, [imaging]), plan.encoding.recon, voxel_mm[1:])
         shape = (readout.n_kept, plan.n_channels, phase.n, partition.n)
-        return lambda x: planes()(x), shape, geometry, display
+
+        def load(x: int) -> KSpace:
+            with one_at_a_time:  # who comes first transforms all of it
+                reader = planes()
+            return reader(x)
+
+        return load, shape, geometry, display
 
     def _axis(self, axis: int) -> bool:
         """Whether k is replaced by -k along encoded axis 0 (readout), 1 (phase), 2 (partition)."""

@@ -215,7 +215,7 @@ class RawScan:
     ----------
     load
         ``load(s)`` reads slice ``s`` (0-based, ordered by position) as `KSpace`, noise-whitened
-        when ``whitened``.
+        when ``whitened``; also in several threads at once.
     shape
         (s, c, r, p) of all slices together.
     geometry

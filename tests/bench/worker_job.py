@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from lfmri_node.dicom_io.raw_data.payload import read_payload
 from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.node.config import Config, ReconSection
 from lfmri_node.node.jobs.recipe import Recipe
+from lfmri_node.node.worker.process import ENVIRONMENT
 from lfmri_node.node.worker.task import Task
 from lfmri_node.recon.mrd.write import ScanLayout, open_writer
 from lfmri_node.recon.types import Bool, Method
@@ -81,5 +83,7 @@ def run_job(scan: Scan, method: Method, *, profile: bool = False, threads: int =
 
 
 def _told(command: list[object]) -> dict[str, Any]:
-    told = subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE, text=True)
+    environment = {**ENVIRONMENT, **os.environ}
+    words = [str(word) for word in command]
+    told = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return dict(json.loads(told.stdout))

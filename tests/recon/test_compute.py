@@ -1,6 +1,8 @@
 """Slices side by side: the same images as one at a time, and what becomes of a scan when memory runs out."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from lfmri_node.recon.calibration import Calibration, calibrate
-from lfmri_node.recon.compute import LARGEST_BATCH, Compute, exact, fitting
+from lfmri_node.recon.compute import LARGEST_BATCH, Compute, exact, fitting, side_by_side
+from lfmri_node.recon.errors import InvalidRawData
 from lfmri_node.recon.method.weights import load_model
 from lfmri_node.recon.phantom.body import phantom_volume
 from lfmri_node.recon.phantom.coils import loop_coils, measure, object_phase
@@ -178,8 +181,53 @@ def test_where_not_one_slice_fits_the_processor_computes_the_scan_and_the_record
     )
 
 
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """So many of torch's."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_slices_in_threads_of_their_own_have_the_bits_that_they_have_alone(scan, model):
+    with threads(1):
+        alone = reconstruct(scan, model, ReconSettings(always_fallback=True))
+    for n in (2, N_SLICES):
+        with threads(n):
+            beside = reconstruct(scan, model, ReconSettings(always_fallback=True))
+            assert torch.get_num_threads() == n
+        for a, b in zip(volumes(alone), volumes(beside), strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert alone.quality == beside.quality
+
+
+def test_as_many_items_as_threads_are_worked_on_at_once_and_come_in_order():
+    together = threading.Barrier(2)
+
+    def work(item: int) -> tuple[int, int]:
+        together.wait(timeout=60)
+        return item, torch.get_num_threads()
+
+    with threads(4):
+        assert list(side_by_side(work, [5, 6])) == [(5, 2), (6, 2)]
+
+
+def test_what_one_thread_raises_ends_the_work(scan):
+    def load(s: int):
+        if s == 1:
+            raise InvalidRawData("LF-RAW-001", "injected", "none")
+        return scan.load(s)
+
+    broken = RawScan(**{name: getattr(scan, name) for name in RawScan.__slots__} | {"load": load})
+    with threads(2), pytest.raises(InvalidRawData, match="LF-RAW-001"):
+        calibrate(broken)
+
+
 def test_a_processor_without_memory_for_one_slice_says_so(scan, calibration):
-    with Memory("cpu", 0), pytest.raises(torch.OutOfMemoryError):
+    with threads(1), Memory("cpu", 0), pytest.raises(torch.OutOfMemoryError):
         reconstruct(scan, None, ReconSettings(method=Method.CG_SENSE), calibration=calibration)
 
 

@@ -113,7 +113,7 @@ def test_the_time_limit_learns_from_scans_that_went_well() -> None:
     assert limit.of({"n_slices": 200}, paces) == 6300.0  # of an earlier version: size unknown
 
 
-REAL = [sys.executable, "-m", "lfmri_node.node.worker.main", "0", "1", "cpu"]
+REAL = [sys.executable, "-m", "lfmri_node.node.worker.main", "0", "1", "cpu", "auto"]
 
 
 def test_the_real_worker_leaves_when_its_parent_is_killed() -> None:
