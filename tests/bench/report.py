@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
+from lfmri_node.recon.processor import PROCESSOR, bfloat16_units
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +67,17 @@ class Report:
             table.add_row(figure.name, value, figure.rival or "", rival, _compared(figure))
         console = Console(width=150)
         console.print(table)
+        console.print(f"on {processor()}")
         for line in self.not_run:
             console.print(line, style="bold")
+
+
+def processor() -> str:
+    """What the kernel calls the processor, its cores for this process, and whether it knows bfloat16."""
+    text = PROCESSOR.read_text(encoding="ascii", errors="replace") if PROCESSOR.exists() else ""
+    name = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+    units = ", ".join(bfloat16_units()) or "no bfloat16"
+    return f"{name[1] if name else 'an unnamed processor'}, {len(os.sched_getaffinity(0))} cores, {units}"
 
 
 def _compared(figure: Figure) -> str:

@@ -211,7 +211,7 @@ def test_the_real_worker_answers_errors_without_a_traceback(tmp_path: Path) -> N
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_insisted_on_and_not_there_is_no_fault_of_the_job(tmp_path: Path) -> None:
     with (
-        WorkerProcess([*REAL[:-1], "cuda"], log=tmp_path / "worker.log") as worker,
+        WorkerProcess([*REAL[:-2], "cuda", "auto"], log=tmp_path / "worker.log") as worker,
         pytest.raises(StageFailed) as caught,
     ):
         worker.call("reconstruct", task_in(tmp_path), limit_s=60)
