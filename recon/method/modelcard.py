@@ -17,7 +17,7 @@ from typing import Any
 
 from lfmri_node.recon.errors import InvalidModel
 
-SHIPPED = "lfmri-v4"
+SHIPPED = "lfmri-v5"
 VALIDATED_IMAGE_AUC, VALIDATED_POINTING = 0.90, 0.80
 """What the map must reach on real lesions of held-out patients before it is called validated."""
 DOMAIN = (

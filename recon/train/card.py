@@ -3,7 +3,8 @@
 Measures everything that the card states: the domain from the training subjects, the verdict table,
 image AUC and pointing game on the network's own reconstructions of held-out subjects, and the
 operating point of the lesion map (from the subjects of `split.Part.TUNE`, never from held-out ones).
-`measure_gate` renews domain, limits and verdict table of weights that have a card.
+`exchange_net_c` gives weights another Net_c, `measure_gate` renews domain, limits and verdict table of
+weights that have a card.
 """
 
 from __future__ import annotations
@@ -125,13 +126,60 @@ def export(
     network = run.network.cascade
     if net_c is not None:
         network.classifier.load_state_dict(net_c.network.state_dict())
+    weights = _save(network, out, name)
+    coils = load_coils(data)
+    draft = _card(weights, config_to_card(network.config))
+    lesion, figures = _lesion(network, draft, data, coils, seed, sizes)
+    card, table = _with_gate(replace(draft, lesion=lesion), network, data, coils, seed, sizes)
+    record = {"training": training, "recipe": recipe.to_json(), **figures, "verdicts": table}
+    _write_card(card, record, weights)
+    return weights
+
+
+def exchange_net_c(
+    before: Path,
+    net_c: Run,
+    data: Path,
+    training: Mapping[str, Any],
+    out: Path,
+    name: str,
+    seed: int,
+    sizes: Sizes | None = None,
+) -> Path:
+    """Write the weights ``before`` with another Net_c, a finished run; returns the weights file.
+
+    What the card says of lesions is measured anew. The gate judges images of D_w alone, which stays, and so
+    do domain, limits and verdicts.
+
+    Raises InvalidModel as `weights.load_model` does, LabError (LF-LAB-007) where the Net_c does not fit.
+    """
+    model = load_model(before)
+    try:
+        model.network.classifier.load_state_dict(net_c.network.state_dict())
+    except RuntimeError as error:
+        raise LabError(
+            "LF-LAB-007", f"{net_c.name} is no Net_c of {model.name}", "train one of the compact family"
+        ) from error
+    weights = _save(model.network, out, name)
+    card = model.card
+    draft = replace(_card(weights, card.architecture), domain=card.domain, limits=card.limits)
+    lesion, figures = _lesion(model.network, draft, data, load_coils(data), seed, sizes or Sizes())
+    kept = {key: card.record[key] for key in ("recipe", "verdicts")}
+    _write_card(replace(draft, lesion=lesion), {"training": training, **figures, **kept}, weights)
+    return weights
+
+
+def _save(network: Cascade, out: Path, name: str) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     weights = out / f"{name}.safetensors"
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, weights)
+    return weights
 
-    coils = load_coils(data)
-    architecture = config_to_card(network.config)
-    draft = _card(weights, architecture, {}, {"operating_score": 0.0})
+
+def _lesion(
+    network: Cascade, draft: ModelCard, data: Path, coils: Complex, seed: int, sizes: Sizes
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """What the card says of the lesion map, and the figures behind it for its record."""
     model = Model(network=network, card=draft)
     tuning, figures = (
         {
@@ -151,16 +199,7 @@ def export(
         "operating_score": max(found["score_at_specificity"] for found in tuning.values()),
         "threshold": MAP_THRESHOLD,
     }
-    card, table = _with_gate(replace(draft, lesion=lesion), network, data, coils, seed, sizes)
-    record = {
-        "training": training,
-        "recipe": recipe.to_json(),
-        "lesion_held_out": figures,
-        "lesion_tuning": tuning,
-        "verdicts": table,
-    }
-    _write_card(card, record, weights)
-    return weights
+    return lesion, {"lesion_held_out": figures, "lesion_tuning": tuning}
 
 
 def measure_gate(weights: Path, data: Path, seed: int, sizes: Sizes | None = None) -> Path:
@@ -200,18 +239,14 @@ def _write_card(card: ModelCard, record: Mapping[str, Any], weights: Path) -> No
     weights.with_suffix(".md").write_text(card_text(entries))
 
 
-def _card(
-    weights: Path,
-    architecture: Mapping[str, Any],
-    domain: dict[str, tuple[float, float]],
-    lesion: dict[str, float],
-) -> ModelCard:
+def _card(weights: Path, architecture: Mapping[str, Any]) -> ModelCard:
+    """A card before anything is measured; it shows every map."""
     return ModelCard(
         name=weights.stem,
         sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         architecture=architecture,
-        domain=domain,
+        domain={},
         limits=limits(),
-        lesion=lesion,
+        lesion={"operating_score": 0.0},
         record={},
     )

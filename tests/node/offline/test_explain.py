@@ -29,7 +29,7 @@ def test_a_scan_like_those_of_the_training(tmp_path: Path, config: Config) -> No
     assert scan.fallback_because == ()
     assert all(condition.inside for condition in scan.conditions)
     assert {condition.name: condition.value for condition in scan.conditions}["acceleration"] > 1
-    assert scan.used["weights"] == "lfmri-v4"
+    assert scan.used["weights"] == "lfmri-v5"
     assert scan.limit_s == 300 + 2 * 30
     assert scan.expected_s is None  # nothing is on record yet
 
