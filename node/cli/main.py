@@ -322,7 +322,7 @@ def demo(
     ),
     pacs: Annotated[PacsName, typer.Option(help="auto: Orthanc where it is installed.")] = "auto",
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Of the phantom; one with the usual figures without it.")
+        int | None, typer.Option(min=0, help="Of the phantom; without it a usual one of those with a mark.")
     ] = None,
     json: JsonOption = False,
 ) -> None:

@@ -69,7 +69,7 @@ def run_demo(source: Path | None, out: Path, *, pacs: str, seed: int | None) -> 
     pacs
         ``auto`` (Orthanc where it is installed), ``orthanc`` or ``embedded``.
     seed
-        Of the phantom; None takes the one whose figures are the most usual, by the card of the weights.
+        Of the phantom; None takes a usual one of those with a mark, by the card of the weights.
 
     Raises
     ------
@@ -103,7 +103,8 @@ def how_often(found: Mapping[str, Any]) -> str:
     return (
         f"Of {found['phantoms']} such phantoms (lfmri-lab demo-study) {found['trusted']} are TRUSTED;"
         f" {found['found']} of their {found['lesions']} slices with a lesion have a mark on it,"
-        f" and {found['false_marks']} marks lie on none."
+        f" and {found['false_marks']} marks lie on none. In {found['unmarked']} nothing is marked;"
+        " shown here, unless --seed says otherwise, is a usual one of the others."
         f" LF-MRI less fallback: {found['median_gain_db']:+.1f} dB in the median."
     )
 

@@ -33,6 +33,11 @@ class Shown:
     false_marks: int
     gain_db: float
 
+    @property
+    def marked(self) -> bool:
+        """Whether the map marks anything, rightly or not."""
+        return self.found + self.false_marks > 0
+
 
 def shown(seed: int, model: Model) -> Shown:
     """Reconstruct the demonstration scan of ``seed`` as the node does, and count."""
@@ -80,7 +85,7 @@ def count_marks(mask: Bool, lesions: Bool) -> dict[str, int]:
 
 
 def summary(phantoms: Sequence[Shown]) -> dict[str, object]:
-    """The entry ``demonstration`` of a card: sums, and the seed whose figures are the most usual."""
+    """The entry ``demonstration`` of a card: sums, and the seed that the demonstration shows."""
     gains = [one.gain_db for one in phantoms]
     return {
         "phantoms": len(phantoms),
@@ -88,6 +93,7 @@ def summary(phantoms: Sequence[Shown]) -> dict[str, object]:
         "lesions": sum(one.lesions for one in phantoms),
         "found": sum(one.found for one in phantoms),
         "false_marks": sum(one.false_marks for one in phantoms),
+        "unmarked": sum(not one.marked for one in phantoms),
         "median_gain_db": round(float(np.median(gains)), 2),
         "typical_seed": typical(phantoms).seed,
         "each": [asdict(one) for one in phantoms],
@@ -95,7 +101,9 @@ def summary(phantoms: Sequence[Shown]) -> dict[str, object]:
 
 
 def typical(phantoms: Sequence[Shown]) -> Shown:
-    """The phantom nearest to the medians of found, false marks and gain, each in mean absolute deviations."""
+    """Of the phantoms in which something is marked (where there are any) the one nearest to their medians of
+    found, false marks and gain, each in mean absolute deviations."""
+    phantoms = [one for one in phantoms if one.marked] or phantoms
     rows = np.array([(one.found, one.false_marks, one.gain_db) for one in phantoms])
     away = np.abs(rows - np.median(rows, axis=0))
     return phantoms[int(np.argmin((away / np.maximum(away.mean(axis=0), 1e-9)).sum(axis=1)))]

@@ -34,6 +34,14 @@ def test_the_typical_one_is_nearest_to_the_medians() -> None:
     assert typical([one, one]) == one
 
 
+def test_the_demonstration_shows_a_map_that_marks_something() -> None:
+    none = Shown(seed=0, trusted=True, lesions=2, found=0, false_marks=0, gain_db=0.5)
+    several = [none, replace(none, seed=1), replace(none, seed=2, false_marks=1)]
+    assert typical(several).seed == 2
+    assert summary(several)["unmarked"] == 2
+    assert typical([none]) == none
+
+
 def test_the_card_says_what_the_demonstration_shows() -> None:
     card = read_card(shipped_weights())
     found = card.record["demonstration"]
