@@ -21,6 +21,8 @@ from lfmri_node.dicom_io.tls import ClientContext, ClientTls
 
 _QUEUED_PDUS = 32
 _LOOK_AGAIN_S = 0.5
+_RELEASE_S = 5.0
+"""For the answer to a release, when all is said: who does not answer keeps other scans from the way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +128,7 @@ def opened_association(
         yield association
     finally:
         if association.is_established:
+            association.acse_timeout = _RELEASE_S
             association.release()
 
 

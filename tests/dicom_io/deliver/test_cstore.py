@@ -19,6 +19,7 @@ import pytest
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 from pydicom.uid import SecondaryCaptureImageStorage as SecondaryCapture
 from pynetdicom import AE, evt
+from pynetdicom.pdu import A_RELEASE_RQ
 from pynetdicom.sop_class import Verification
 
 from lfmri_node.dicom_io.deliver.association import DicomDestination, echo
@@ -119,6 +120,32 @@ def test_objects_arrive_byte_for_byte_with_a_receipt_each(pacs, make_image) -> N
     assert {r.verified for r in receipts} == {None}, "C-STORE success is no storage commitment"
     assert {r.destination for r in receipts} == {"pacs"}
     assert there.released.wait(30)
+
+
+@pytest.mark.timeout(300)
+def test_a_peer_that_does_not_answer_a_release_keeps_nobody(make_image) -> None:
+    """The answer to a release is not waited for as long as that to an object."""
+    over, entity = threading.Event(), AE("PACS")
+    entity.add_supported_context(MRImageStorage)
+
+    def received(event: evt.Event) -> None:
+        if isinstance(event.pdu, A_RELEASE_RQ):
+            over.wait()
+
+    handlers = [(evt.EVT_C_STORE, lambda _event: 0x0000), (evt.EVT_PDU_RECV, received)]
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    there = DicomDestination(
+        name="pacs",
+        host="127.0.0.1",
+        port=server.server_address[1],
+        ae_title="PACS",
+        calling_ae_title="LFMRI",
+        answer_timeout_s=100_000,
+    )
+    (receipt,) = send_objects(there, [make_image(1)])
+    assert receipt.delivered
+    over.set()
+    server.shutdown()
 
 
 def test_only_the_pairs_that_occur_are_proposed(pacs, make_image) -> None:
