@@ -101,9 +101,7 @@ class Campaign:
         """One fault."""
         self._show(f"{self._name}: {fault}, {len(self.acknowledged)} scans acknowledged")
         self.verdict.faults[fault] += 1
-        if not self.node.alive:
-            self.verdict.own_exits += 1
-            self.start()
+        self.keep_up()
         faults.happen(fault)
 
     def _set_up(self, stack: contextlib.ExitStack) -> None:
@@ -213,21 +211,37 @@ class Campaign:
         self.moody.wire.change("open")
         answer(self.moody.archive, 0x0000)
         self.moody.archive.habits = self.honest
-        if not self.node.alive:
-            self.start()
+        self.keep_up()
         self.watched.end(signal.SIGTERM)  # started anew it waits for nothing
         self.watched.start()
         for gateway in self.gateways:
             gateway.last = True
+        if not wait_until(self._all_is_sent, _PEACE_S, every_s=0.5):
+            self._starved(f"gateways were not done after {_PEACE_S:.0f} s of peace")
         for gateway in self.gateways:
-            gateway.join(_PEACE_S)
             gateway.stopped.set()
-        if not wait_until(lambda: not self.watched.waiting(), _PEACE_S, every_s=0.5):
-            self._starved(f"the watched folder holds {len(self.watched.waiting())} scans")
+            gateway.join()
         limit_s = _PEACE_S + len(self.acknowledged)
-        if not wait_until(lambda: self.node.status()["unfinished"] == 0, limit_s, every_s=1.0):
+        if not wait_until(self._has_nothing_left, limit_s, every_s=1.0):
             self._starved(f"jobs were unfinished after {limit_s:.0f} s of peace")
         self.collect()
+
+    def _all_is_sent(self) -> bool:
+        self.keep_up()
+        return not any(gateway.is_alive() for gateway in self.gateways) and not self.watched.waiting()
+
+    def _has_nothing_left(self) -> bool:
+        """Ask the node, which a supervisor starts again where it has ended."""
+        self.keep_up()
+        return bool(self.node.status()["unfinished"] == 0)
+
+    def keep_up(self) -> None:
+        """Start again whatever of the node has ended by itself."""
+        if not self.node.alive:
+            self.verdict.own_exits += 1
+            self.start()
+        elif isinstance(self.node, Crew):
+            self.node.supervise()
 
     def _count(self) -> None:
         verdict, scans = self.verdict, sorted(self.acknowledged | self.owed)

@@ -9,13 +9,20 @@ from pathlib import Path
 from typing import Any
 
 Report = Mapping[str, Any]
-FAULTS, WEEK, PAGE = "fault-report.json", "week-report.json", "fault-report.md"
+FAULTS, PAGE = "fault-report.json", "fault-report.md"
+TITLES = {
+    FAULTS: "Kills and everything else",
+    "short-report.json": "A short run",
+    "week-report.json": "A simulated week",
+}
+"""Reports, in the order of the page."""
 DOCS = Path(__file__).parents[2] / "deploy" / "docs"
 
 _HEAD = """# What the last fault campaigns found
 
 Written by `tests/faults/page.py` from {sources}, which `make faults` and `make week` write. What each fault
-is, and how is counted: [fault-tests.md](fault-tests.md#at-random-the-campaign).
+is, and how is counted: [fault-tests.md](fault-tests.md#at-random-the-campaign). Nodes: light has numerics of
+a few lines; real is the service as installed; shared is PostgreSQL with three workers.
 """
 _SAID = {
     "acknowledged": "scans that the node acknowledged",
@@ -53,40 +60,37 @@ def section(report: Report) -> Iterator[str]:
     """One campaign."""
     yield f"`{report['command']}`: {_length(report['seconds'])}."
     yield ""
-    counts = [(f"**{report[name]}**", said) for name, said in _SAID.items()]
+    if "commitment" not in report:
+        yield from ("Before the archive committed, folders were watched and backups restored in it.", "")
+    counts = [(f"**{report[name]}**", said) for name, said in _SAID.items() if name in report]
     yield from table(("count", "what"), [(f"**{report['kills']}**", "times signal 9"), *counts])
     yield ""
     yield from table(("fault", "times"), sorted(report["faults"].items()))
     yield ""
-    asked = [(report["commitment"].get(name, 0), said) for name, said in _COMMITMENT.items()]
-    yield from table(("requests for commitment", "the archive"), asked)
+    if "commitment" in report:
+        asked = [(report["commitment"].get(name, 0), said) for name, said in _COMMITMENT.items()]
+        yield from (*table(("requests for commitment", "the archive"), asked), "")
+    yield from table(("node", "kills", "acknowledged", "delivered", "time"), list(_parts(report)))
     remarks = [f"- {name}: {text}" for name, part in report["parts"].items() for text in part["remarks"]]
     if remarks:
         yield from ("", "Remarks:", "", *remarks)
     yield ""
 
 
-def page(faults: Report | None, week: Report | None) -> str:
-    """The whole page, of the reports that there are."""
-    sources = " and ".join(f"[{n}]({n})" for n, r in ((FAULTS, faults), (WEEK, week)) if r is not None)
-    lines = [_HEAD.format(sources=sources)]
-    if faults is not None:
-        lines += ["## Kills and everything else", "", *section(faults)]
-        parts = [
-            (name, part["kills"], part["acknowledged"], part["delivered"], _length(part["seconds"]))
-            for name, part in faults["parts"].items()
-        ]
-        lines += table(("node", "kills", "acknowledged", "delivered", "time"), parts)
-        lines += [
-            "",
-            "light: numerics of a few lines; real: as installed; shared: PostgreSQL with three workers.",
-            "",
-        ]
-    if week is not None:
-        lines += ["## A simulated week", "", _week(week), "", *section(week)]
-    if (any_report := faults or week) is not None:
-        said = ", ".join(f"{name} {number}" for name, number in any_report["versions"].items())
-        lines += [f"Versions: {said}."]
+def _parts(report: Report) -> Iterator[tuple[object, ...]]:
+    for name, part in report["parts"].items():
+        yield name, part["kills"], part["acknowledged"], part["delivered"], _length(part["seconds"])
+
+
+def page(reports: Mapping[str, Report]) -> str:
+    """The whole page; ``reports``: by the names of their files."""
+    lines = [_HEAD.format(sources=", ".join(f"[{name}]({name})" for name in reports))]
+    for name, report in reports.items():
+        lines += [f"## {TITLES[name]}", ""]
+        lines += [_week(report), ""] if "exams" in report else []
+        lines += section(report)
+        said = ", ".join(f"{program} {number}" for program, number in report["versions"].items())
+        lines += [f"Versions: {said}.", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -102,14 +106,15 @@ def _length(seconds: float) -> str:
     return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
-def read(path: Path) -> Report | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+def read(folder: Path) -> dict[str, Report]:
+    """The reports of a folder, by their names."""
+    there = (name for name in TITLES if (folder / name).exists())
+    return {name: json.loads((folder / name).read_text(encoding="utf-8")) for name in there}
 
 
 def write_page(folder: Path) -> None:
     """Write the page beside the reports."""
-    text = page(read(folder / FAULTS), read(folder / WEEK))
-    (folder / PAGE).write_text(text, encoding="utf-8")
+    (folder / PAGE).write_text(page(read(folder)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -89,9 +89,7 @@ class Week(Campaign):
         while len(self.acknowledged) < n_exams:
             if monotonic() > until:
                 return False
-            if not self.node.alive:
-                self.verdict.own_exits += 1
-                self.start()
+            self.keep_up()
             before = len(self.acknowledged)
             if not wait_until(lambda n=before: self._grown(n), _STALLED_S, every_s=0.2):
                 self._starved(f"no exam was acknowledged for {_STALLED_S:.0f} s")
