@@ -42,6 +42,8 @@ CUBIC_MM: Final[Code] = codes.UCUM.CubicMillimeter
 # No standard concept is the score of a classifier that is no probability: a private scheme (PS3.16 8.2).
 PRIVATE_SCHEME: Final = "99LFMRI"
 SLICE_SCORE: Final[Code] = Code("slice-score", PRIVATE_SCHEME, "Slice score of the lesion classifier")
+# Nor is one the place of an extreme value.
+HIGHEST_ACTIVATION: Final[Code] = Code("peak-activation", PRIVATE_SCHEME, "Voxel of the highest activation")
 
 
 class Role(StrEnum):

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import highdicom as hd
+import numpy as np
 from highdicom import sr
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as DicomSequence
 
 from lfmri_node.dicom_io.objects import codes, texts
 from lfmri_node.dicom_io.objects.anatomy import region_of
@@ -118,8 +120,28 @@ def _group(
             sr.Measurement(name=codes.SLICE_SCORE, value=round(mark.score, 3), unit=codes.NO_UNITS),
         ],
     )
+    group[0].ContentSequence.append(_highest_activation(mark, images))
     group[0].ContentSequence.append(_text(codes.COMMENT, texts.place_of_mark(mark)))
     return group
+
+
+def _highest_activation(mark: Mark, images: Sequence[MRImage]) -> sr.ScoordContentItem:
+    """A point on its image, for viewers that show what has a place on an image and no segment.
+
+    TID 1411 is extensible; the middle of a voxel lies half a voxel from its corner (PS3.3 C.18.6.1.2).
+    """
+    s, y, x = mark.peak
+    point = sr.ScoordContentItem(
+        name=codes.HIGHEST_ACTIVATION,
+        graphic_type=sr.GraphicTypeValues.POINT,
+        graphic_data=np.array([[x + 0.5, y + 0.5]]),
+        relationship_type=sr.RelationshipTypeValues.CONTAINS,
+    )
+    image = sr.SourceImageForRegion(
+        referenced_sop_class_uid=images[s].SOPClassUID, referenced_sop_instance_uid=images[s].SOPInstanceUID
+    )
+    point.ContentSequence = DicomSequence([image])
+    return point
 
 
 def _nothing_marked(job: ObjectJob, lesion: LesionMap) -> sr.MeasurementsAndQualitativeEvaluations:

@@ -141,6 +141,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def _pass_on(self) -> None:
         headers = {name: self.headers[name] for name in _ASKED if name in self.headers}
+        headers["Host"] = self.headers["Host"]  # Orthanc makes addresses of bulk data from it
         headers["Authorization"] = "Basic " + b64encode(self._login.encode()).decode()
         upstream = HTTPConnection("127.0.0.1", self._orthanc_port, timeout=_TIMEOUT_S)
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lfmri_node.dicom_io.objects.attributes import SiteOptions
 from lfmri_node.dicom_io.objects.series import encode
 from lfmri_node.dicom_io.types import Equipment, StudyContext
 from lfmri_node.dicom_io.uids import JobKey
@@ -127,5 +128,13 @@ def write_study(folder: Path, orientation: str) -> Study:
         weights_sha256="b2" * 32,
     )
     created_at = datetime(2026, 1, 1, tzinfo=UTC)
-    encode(reconstruction, context, key, folder, created_at=created_at, software_version="0.2.0")
+    encode(
+        reconstruction,
+        context,
+        key,
+        folder,
+        created_at=created_at,
+        software_version="0.2.0",
+        options=SiteOptions(summary=True),
+    )
     return Study(folder=folder, uid=uid)

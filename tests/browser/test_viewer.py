@@ -27,6 +27,7 @@ SERIES = (
     "RESEARCH NOT VALIDATED Activation SEG",
     "RESEARCH NOT VALIDATED Activation fused",
     "RESEARCH NOT VALIDATED Lesion list",
+    "RESEARCH NOT VALIDATED Summary",
 )
 EXCUSED: dict[str, str] = {}
 SMALL: ViewportSize = {"width": 900, "height": 600}
@@ -51,6 +52,16 @@ _LOOK = f"""async ([index, place]) => {{
   return {{away, here: here.map(v => v / shown), pixel: pixel / shown, picture: canvas.toDataURL()}};
 }}"""
 """Null where OHIF put another viewport in its place meanwhile: one that is gone is never drawn again."""
+
+
+_POINTS = """() => window.cornerstoneTools.annotation.state.getAllAnnotations()
+  .filter(one => one.metadata.toolName === 'DICOMSRDisplay')
+  .map(one => ({place: one.data.handles.points[0], image: one.metadata.referencedImageId}))"""
+_PDF = """async () => {
+  const shown = document.querySelector('object[type="application/pdf"]').data;
+  const bytes = new Uint8Array(await (await fetch(shown)).arrayBuffer());
+  return Array.from(bytes);
+}"""
 
 
 @pytest.fixture
@@ -130,6 +141,22 @@ def test_the_segmentation_is_drawn_on_the_image(address, page):
     page.wait_for_function("window.services.segmentationService.getSegmentations().length === 1")
     page.wait_for_function(f"{VIEWPORT}?.getActors?.().length >= 2")
     assert is_where_the_lesion_is(page, "double-oblique")
+
+
+def test_the_lesion_list_opens_on_the_slice_of_the_lesion_and_points_at_it(address, page):
+    open_study(page, address["double-oblique"], MATRIX[0], SERIES)
+    page.get_by_text("Lesion list").first.dblclick()
+    page.get_by_text("Saliency: 0.95").first.wait_for()
+    (mark,) = page.evaluate(_POINTS)
+    assert np.linalg.norm(np.subtract(mark["place"], lesion_mm("double-oblique"))) < 1.5
+    assert page.evaluate(f"{VIEWPORT}.getCurrentImageId()") == mark["image"]
+
+
+def test_the_summary_is_shown_as_it_was_written(address, page):
+    open_study(page, address["axial"], MATRIX[0], SERIES)
+    page.get_by_text("Summary").first.dblclick()
+    page.locator('object[type="application/pdf"]').wait_for(state="attached")
+    assert bytes(page.evaluate(_PDF)).startswith(b"%PDF-")
 
 
 def test_the_lesion_is_on_no_slice_that_a_mistake_would_hit():

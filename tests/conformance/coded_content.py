@@ -71,6 +71,8 @@ def _value(item: Dataset) -> str:
         return code_of(item.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0])
     if item.ValueType in _REFERENCES:
         return UID(item.ReferencedSOPSequence[0].ReferencedSOPClassUID).name
+    if item.ValueType == "SCOORD":
+        return str(item.GraphicType)
     return {"TEXT": "text", "UIDREF": "UID"}.get(item.ValueType, "")
 
 

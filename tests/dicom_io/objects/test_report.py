@@ -48,6 +48,24 @@ def test_each_mark_has_a_group_with_its_segment_and_figures(two_marks):
     assert box["slice-score"].value == pytest.approx(0.9)
 
 
+def test_each_mark_has_a_point_on_the_image_of_its_highest_activation(two_marks):
+    """Viewers such as OHIF show what has a place on an image; a reference to a segment shows nothing."""
+    report = hd.sr.srread(two_marks.files("report")[0])
+    images = {image.SOPInstanceUID: image for image in two_marks.read("lf-mri")}
+    groups = report.content.get_volumetric_roi_measurement_groups()
+    places = []
+    for group in groups:
+        (point,) = (item for item in group[0].ContentSequence if item.ValueType == "SCOORD")
+        (source,) = point.ContentSequence
+        (reference,) = source.ReferencedSOPSequence
+        assert (point.GraphicType, source.RelationshipType) == ("POINT", "SELECTED FROM")
+        image = images[reference.ReferencedSOPInstanceUID]
+        column, row = (int(value) + 1 for value in point.GraphicData)
+        places.append((image.InstanceNumber, row, column))
+        assert [value % 1 for value in point.GraphicData] == [0.5, 0.5], "the middle of a voxel"
+    assert places == [(3, 6, 8), (4, 16, 21)]
+
+
 def test_a_reader_finds_the_place_in_words(two_marks, elements):
     (report,) = two_marks.read("report")
     text = " ".join(str(e.value) for e in elements(report) if e.keyword == "TextValue")

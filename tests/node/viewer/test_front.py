@@ -20,10 +20,11 @@ class Archive(BaseHTTPRequestHandler):
     """Answers with what it was asked."""
 
     def do_GET(self) -> None:
-        body = json.dumps({"path": self.path, "login": self.headers["Authorization"]}).encode()
-        if asked := self.headers["Range"]:
+        asked = {"path": self.path, "login": self.headers["Authorization"], "host": self.headers["Host"]}
+        body = json.dumps(asked).encode()
+        if part := self.headers["Range"]:
             self.send_response(206)
-            self.send_header("Content-Range", asked.replace("=", " ") + f"/{len(body)}")
+            self.send_header("Content-Range", part.replace("=", " ") + f"/{len(body)}")
             body = body[:10]
         else:
             self.send_response(200)
@@ -64,8 +65,15 @@ def ask(front: Front, path: str, method: str = "GET", **headers: str) -> tuple[H
 def test_dicomweb_is_passed_on_with_the_login_that_the_browser_never_sees(front):
     answer, body = ask(front, "/dicom-web/studies?limit=1")
     assert answer.status == 200
-    assert json.loads(body) == {"path": "/dicom-web/studies?limit=1", "login": "Basic dXNlcjp3b3Jk"}
+    asked = json.loads(body)
+    assert (asked["path"], asked["login"]) == ("/dicom-web/studies?limit=1", "Basic dXNlcjp3b3Jk")
     assert answer.getheader("Cross-Origin-Embedder-Policy") == "require-corp"
+
+
+def test_addresses_that_the_archive_writes_into_its_answers_are_those_of_the_front(front):
+    """Orthanc makes the address of bulk data, a PDF for one, from the host that it was asked as."""
+    _, body = ask(front, "/dicom-web/studies")
+    assert json.loads(body)["host"] == front.url.removeprefix("http://")
 
 
 def test_a_part_of_an_answer_says_which_part(front):
