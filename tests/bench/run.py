@@ -17,6 +17,7 @@ import ingest
 import latency
 import one_slice
 import scaling
+import takeover
 import whole_job
 import workers
 from report import Report
@@ -33,6 +34,7 @@ SECTIONS = {
     "coils": coils.measure,
     "fallback": fallback.measure,
     "workers": workers.measure,
+    "takeover": takeover.measure,
     "scaling": scaling.measure,
 }
 USUAL = [name for name in SECTIONS if name != "scaling"]

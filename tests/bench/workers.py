@@ -33,7 +33,7 @@ from postgres_cluster import PASSWORD, Cluster, running_cluster
 
 N_SCANS, SHAPE, N_COILS = 24, (32, 32), 2
 _HERE = Path(__file__).parent
-_CONFIG = """
+CONFIG = """
 [node]
 data_dir = "data"
 [listener]
@@ -67,16 +67,16 @@ def _seconds(cluster: Cluster, n_workers: int) -> float:
         folder, database = Path(name), f"workers{n_workers}"
         url = cluster.database(database)
         (folder / "password").write_text(PASSWORD)
-        (folder / "config.toml").write_text(_CONFIG.format(url=url))
+        (folder / "config.toml").write_text(CONFIG.format(url=url))
         table = PostgresTable(url=cluster.url(database, password=PASSWORD), root=folder / "data")
-        scan = _scan(folder)
-        with _started(folder, "node") as ready:
+        path = scan(folder, N_SCANS)
+        with started(folder, "node") as ready:
             names = [f"w{n}" for n in range(n_workers)]
             port = int(ready.split("port=")[1].split()[0])
             address = Address(ae_title="LFMRI", host="127.0.0.1", port=port)
             given = {"PatientID": "BENCH"}
             with _all(folder, names):
-                send_file(scan, address, calling_ae="GATEWAY", given=given, show=lambda *_: None)
+                send_file(path, address, calling_ae="GATEWAY", given=given, show=lambda *_: None)
                 return _span(table).total_seconds()
 
 
@@ -96,12 +96,12 @@ def _all(folder: Path, names: list[str]) -> Iterator[None]:
     if not names:
         yield
         return
-    with _started(folder, names[0]), _all(folder, names[1:]):
+    with started(folder, names[0]), _all(folder, names[1:]):
         yield
 
 
 @contextmanager
-def _started(folder: Path, name: str) -> Iterator[str]:
+def started(folder: Path, name: str) -> Iterator[str]:
     """One process, with its line that says that it is ready."""
     command = [sys.executable, str(_HERE / "waiting_node.py"), str(folder / "config.toml"), name]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -113,8 +113,8 @@ def _started(folder: Path, name: str) -> Iterator[str]:
         process.communicate()
 
 
-def _scan(folder: Path) -> Path:
-    """One measurement that comes apart into all scans."""
+def scan(folder: Path, n_scans: int, protocol: str = "bench") -> Path:
+    """One measurement that comes apart into so many scans."""
     rng = np.random.default_rng(0)
     lines = np.flatnonzero(random_lines(SHAPE[1], 2.0, 0.3, rng))
     layout = ScanLayout(
@@ -123,13 +123,13 @@ def _scan(folder: Path) -> Path:
         n_coils=N_COILS,
         positions_mm=((0.0, 0.0, 0.0),),
         sequences=tuple(
-            SequenceInfo(protocol="bench", repetition_time_ms=500.0, echo_time_ms=10.0 + n)
-            for n in range(N_SCANS)
+            SequenceInfo(protocol=protocol, repetition_time_ms=500.0, echo_time_ms=10.0 + n)
+            for n in range(n_scans)
         ),
     )
-    path = folder / "scan.h5"
+    path = folder / f"{protocol}.h5"
     with open_writer(path, layout) as writer:
-        for contrast in range(N_SCANS):
+        for contrast in range(n_scans):
             ((kspace, _),) = slices(SHAPE, N_COILS)
             writer.lines(
                 kspace.data[:, :, lines].transpose(2, 0, 1), lines, slice_counter=0, contrast=contrast
