@@ -165,10 +165,7 @@ def _range(figure: Figure) -> str:
 def _marked(job: ObjectJob, marks: Sequence[Mark]) -> list[Block]:
     lesion = job.reconstruction.lesion
     if lesion is None:
-        nothing = (
-            "No lesion map was made: only images of the network have one. This does not exclude a lesion."
-        )
-        return [Heading(text="Lesion map"), Text(text=nothing, bold=True)]
+        return [Heading(text="Lesion map"), Text(text=texts.NO_MAP, bold=True)]
     blocks: list[Block] = [Heading(text="Lesion map"), Text(text=texts.count_of_marks(len(marks)), bold=True)]
     if marks:
         blocks.append(_table_of(marks[:_MOST_MARKS]))

@@ -36,6 +36,7 @@ _CONTENT = {Role.MAP: "Class activation", Role.SEGMENTATION: "Thresholded activa
 UNCHANGED = "The lesion term changed nothing: no reference and no difference are sent."
 DIFFERENCE_CONTENT = "What the lesion term changed, in the images' unit"
 NOTHING_MARKED = "nothing was marked; this does not exclude a lesion"
+NO_MAP = "No lesion map was made: only images of the network have one. This does not exclude a lesion."
 NOT_VALIDATED = "NOT VALIDATED: the lesion map has not reached its aims on real lesions of held-out patients."
 
 
@@ -110,6 +111,7 @@ def image_comments(
         f"{subject(reconstruction, role)}.",
         *_correction(reconstruction, role),
         *([UNCHANGED] if unchanged else []),
+        *([NO_MAP] if reconstruction.provenance.method is not Method.LF_MRI else []),
         *of_the_map(reconstruction.lesion),
         f"Software lfmri-node {software_version}; {reconstruction.provenance.settings}.",
         f"Verdict {quality.verdict}; acceleration {quality.acceleration:.3g};"

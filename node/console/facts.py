@@ -34,7 +34,7 @@ from lfmri_node.node.worker.task import CALIBRATION, RECONSTRUCTION
 _N_DAYS = 14
 _MOST_TRIES = 30
 """Of a job, on its page: a destination that is away for a week is tried hundreds of times."""
-_FOLDERS = ("spool", "work", "objects", "state", "logs", "trash")
+_FOLDERS = ("spool", "work", "objects", "state", "logs", "audit", "trash")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,6 +97,8 @@ def test_without_a_map_nothing_is_said_of_one(make):
     for text in (image.ImageComments, image.DerivationDescription):
         assert "gate" not in text
         assert NOTHING_MARKED not in text.lower()
+    assert "No lesion map was made" in image.ImageComments
+    assert "does not exclude a lesion" in image.ImageComments
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,12 @@ def test_the_mark_of_a_figure_stands_between_the_ends_of_its_range(figure, expec
     assert place(figure) == pytest.approx(expected)
 
 
+def test_the_audit_trail_counts_among_what_is_kept(finished, start_console):
+    page = start_console(finished.config).ask("/storage").text
+    kept = page.split("<dt>audit trail</dt><dd>")[1].split("</dd>")[0]
+    assert kept != "0 B"
+
+
 def test_a_refused_corrected_scan_is_listed_without_what_it_says(finished, make_scan, start_console):
     with pytest.raises(NodeError, match="0xC114"):
         finished.send(make_scan("good.h5", seed=1), AccessionNumber="ACC-4711")
