@@ -8,7 +8,8 @@ the job table, and stands in every object as if a gateway had sent it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from lfmri_node.node.errors import JobError
 from lfmri_node.node.files import write_text
 from lfmri_node.node.jobs.assignments import Assignments
 from lfmri_node.node.jobs.engine import ask_for_retry
-from lfmri_node.node.jobs.job import Job
+from lfmri_node.node.jobs.job import Identity, Job
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.jobs.retry import is_served
 from lfmri_node.node.jobs.tables import databases_of, no_table
@@ -54,7 +55,8 @@ def assign(config: Config, name: str, given: Mapping[str, str]) -> Assigned:
     """Assign an identity to the whole measurement of a job; cut off and done again, it ends what it began.
 
     A study without a UID gets one that follows from patient and scan. A running service goes on with the
-    job within seconds, a stopped one at its next start.
+    job within seconds, a stopped one at its next start. As long as nothing of it was delivered, another
+    identity takes the place of the first, and what was encoded is encoded again.
 
     Parameters
     ----------
@@ -65,7 +67,7 @@ def assign(config: Config, name: str, given: Mapping[str, str]) -> Assigned:
     ------
     JobError
         LF-JOB-003 no job table, LF-JOB-005 no such job, LF-JOB-048 nothing is missing, LF-JOB-049 the
-        patient is missing and not given, LF-JOB-050 something else was assigned before.
+        patient is missing and not given; LF-JOB-007, -044, -050 as `Assignments.take_back`.
     ObjectError
         LF-OBJ-002 a value does not fit its value representation.
     """
@@ -79,12 +81,20 @@ def assign(config: Config, name: str, given: Mapping[str, str]) -> Assigned:
         measurement = table.job(job.parent or job.key)
         text = _identity(table, measurement, given)
         path = layout.assigned(measurement.key)
-        found = table.assign(measurement, lambda: write_text(path, text))
+        if measurement.identity is Identity.ASSIGNED and path.read_text(encoding="utf-8") != text:
+            if not serving:
+                table.forget_running()
+            table.take_back(measurement)
+
+        def keep(scans: Sequence[Job]) -> None:
+            for scan in scans:  # encoded as somebody else's, and taken back
+                shutil.rmtree(layout.objects(scan.key), ignore_errors=True)
+            write_text(path, text)
+
+        found = table.assign(measurement, keep)
         if path.read_text(encoding="utf-8") != text:
             raise JobError(
-                "LF-JOB-050",
-                "something else was assigned to this job before",
-                "what was delivered stays; to correct it, send the file again by `lfmri-node send`",
+                "LF-JOB-050", "somebody assigns something else to this job just now", "look at it again"
             )
     logs.event("job.assigned", job=measurement.name)
     if serving:

@@ -6,7 +6,6 @@ out is series of their own, which say in their names what made them. The same re
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +25,7 @@ from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.jobs.tables import databases_of, no_table
 from lfmri_node.node.jobs.writer import now
 from lfmri_node.node.layout import Layout
+from lfmri_node.node.whose import whose_job
 from lfmri_node.recon.settings import Method
 
 _AFTER_SCANNERS = 1
@@ -131,20 +131,10 @@ def _chosen(store: Store, layout: Layout, wanted: Wanted) -> Iterator[Job]:
             continue
         if begin is not None and job.received_at < begin:
             continue
-        if wanted.study is not None and _study(layout, job, paths) != wanted.study:
+        if wanted.study is not None and whose_job(store, layout, job)[1] != wanted.study:
             continue
         seen.add(paths)
         yield job
-
-
-def _study(layout: Layout, job: Job, paths: Sequence[Path]) -> str | None:
-    """What the raw data say, or where they say nothing an operator."""
-    if job.identity is Identity.ASSIGNED:
-        said = json.loads(layout.assigned(job.key).read_text(encoding="utf-8"))
-        if "StudyInstanceUID" in said:
-            return str(said["StudyInstanceUID"])
-    received = _recalled(paths)
-    return received.context.study_instance_uid if received is not None else None
 
 
 def _recalled(paths: Sequence[Path]) -> ReceivedMeasurement | None:

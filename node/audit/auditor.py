@@ -9,7 +9,7 @@ from lfmri_node.dicom_io.deliver.identity import whose
 from lfmri_node.dicom_io.raw_data.received import ReceivedMeasurement
 from lfmri_node.dicom_io.receive.policy import NODE_NOT_AUTHENTIC
 from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject, SentQuery
-from lfmri_node.node.audit.messages import Participant, Speaker, destination
+from lfmri_node.node.audit.messages import Deed, Participant, Speaker, destination
 from lfmri_node.node.audit.syslog import Forwarder, Repository
 from lfmri_node.node.audit.trail import Trail
 from lfmri_node.node.backoff import Backoff
@@ -104,6 +104,12 @@ class Auditor:
         """The listener turned somebody away; what concerns security is told."""
         if code in NODE_NOT_AUTHENTIC:
             self._trail.record(self._speaker.alert(code, message, address))
+
+    def deed(
+        self, deed: Deed, by: Participant | None, job: str, whose: tuple[str, str], *, succeeded: bool
+    ) -> None:
+        """Somebody did something to a job, or tried; see `Speaker.deed`."""
+        self._trail.record(self._speaker.deed(deed, by, job, whose, succeeded=succeeded))
 
     def login(self, user: str, address: str, *, succeeded: bool) -> None:
         """Somebody gave a name and a password."""

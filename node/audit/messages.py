@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Any
 
 from lfmri_node.dicom_io.types import SentQuery
@@ -38,6 +38,7 @@ class Code:
 
 APPLICATION_ACTIVITY = Code(code="110100", meaning="Application Activity")
 BEGIN_TRANSFERRING = Code(code="110102", meaning="Begin Transferring DICOM Instances")
+INSTANCES_ACCESSED = Code(code="110103", meaning="DICOM Instances Accessed")
 INSTANCES_TRANSFERRED = Code(code="110104", meaning="DICOM Instances Transferred")
 QUERY = Code(code="110112", meaning="Query")
 NETWORK_ENTRY = Code(code="110108", meaning="Network Entry")
@@ -64,6 +65,26 @@ _SOP_CLASS = Code(code="110181", meaning="SOP Class UID")
 _NODE_ID = Code(code="110182", meaning="Node ID")
 _PATIENT = Code(code="2", meaning="Patient Number", scheme="RFC-3881")
 _BY_NAME, _BY_ADDRESS, _BY_URI = "1", "2", "5"  # NetworkAccessPointTypeCode
+_PRIVATE = "99LFMRI"
+_JOB = Code(code="job", meaning="Job of the node", scheme=_PRIVATE)
+
+
+class Deed(Enum):
+    """What somebody does to jobs: its code, and the action on the instances (EventActionCode)."""
+
+    ASSIGN = ("assign", "Patient and study assigned", "U")
+    ACCEPT = ("accept", "Corrected scan accepted", "U")
+    RETRY = ("retry", "Work taken up again", "R")
+    REPROCESS = ("reprocess", "Reconstructed once more", "R")
+    PURGE = ("purge", "Deleted from the node", "D")
+
+    @property
+    def code(self) -> Code:
+        return Code(code=self.value[0], meaning=self.value[1], scheme=_PRIVATE)
+
+    @property
+    def action(self) -> str:
+        return self.value[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +234,23 @@ class Speaker:
             source=self.ae_title,
         )
 
+    def deed(
+        self, deed: Deed, by: Participant | None, job: str, whose: tuple[str, str], *, succeeded: bool
+    ) -> Message:
+        """Somebody did something to a job (A.5.3.6); ``by`` None: the node itself, as it is configured.
+
+        The standard has no message for jobs. What is done to one concerns the instances of one patient.
+        """
+        return Message(
+            event=INSTANCES_ACCESSED,
+            type=deed.code,
+            action=deed.action,
+            outcome=Outcome.SUCCESS if succeeded else Outcome.MINOR_FAILURE,
+            participants=(self._we(requestor=True),) if by is None else (by, self._we()),
+            subjects=(*_subjects(whose, ()), Subject(id=job, kind=_JOB, type="2", role="20")),
+            source=self.ae_title,
+        )
+
     def login(self, user: str, address: str, *, succeeded: bool) -> Message:
         """Somebody gave a name and a password (A.5.3.12)."""
         outcome = Outcome.SUCCESS if succeeded else Outcome.MINOR_FAILURE
@@ -223,7 +261,7 @@ class Speaker:
         return self._session(_LOGOUT, user, address, Outcome.SUCCESS)
 
     def _session(self, kind: Code, user: str, address: str, outcome: Outcome) -> Message:
-        person = Participant(user=user, requestor=True, place=address)
+        person = at_address(user, address)
         return Message(
             event=USER_AUTHENTICATION,
             type=kind,
@@ -234,6 +272,16 @@ class Speaker:
 
     def _we(self, role: Code | None = None, *, requestor: bool = False) -> Participant:
         return Participant(user=str(os.getpid()), role=role, requestor=requestor, ae_title=self.ae_title)
+
+
+def at_machine(user: str, name: str) -> Participant:
+    """Somebody at a terminal of a machine."""
+    return Participant(user=user, requestor=True, place=name, place_kind=_BY_NAME)
+
+
+def at_address(user: str, address: str) -> Participant:
+    """Somebody at a browser."""
+    return Participant(user=user, requestor=True, place=address)
 
 
 def destination(section: DestinationSection) -> Participant:

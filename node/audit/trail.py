@@ -47,6 +47,9 @@ class Trail:
         path = folder / f"audit-{datetime.now(UTC):%Y-%m-%d}.jsonl"
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
+            if os.geteuid() == 0:  # a command of root's must not shut the service out
+                owner = folder.stat()
+                os.fchown(handle, owner.st_uid, owner.st_gid)
             os.write(handle, line)
             os.fsync(handle)
         finally:

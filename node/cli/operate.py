@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,6 +30,18 @@ from lfmri_node.node.cli.options import (
 from lfmri_node.node.cli.reported import EXIT_ERROR
 from lfmri_node.node.terminal.tables import print_json
 
+if TYPE_CHECKING:
+    from lfmri_node.node.config import Config
+    from lfmri_node.node.deeds import Deeds
+
+
+def _deeds(settings: Config) -> Deeds:
+    """What is done to jobs, by who sits at this terminal."""
+    from lfmri_node.node.audit.person import person
+    from lfmri_node.node.deeds import Deeds
+
+    return Deeds(config=settings, by=person())
+
 
 def retry(
     job: Held = None,
@@ -38,9 +50,10 @@ def retry(
 ) -> None:
     """Put quarantined or waiting jobs back to work at their last stage."""
     settings = configuration(config)
-    from lfmri_node.node.jobs.retry import Retried, retry_all, retry_job
+    from lfmri_node.node.jobs.retry import Retried
 
-    retried = retry_all(settings) if job is None else Retried((retry_job(settings, job),), {})
+    deeds = _deeds(settings)
+    retried = deeds.retry_all() if job is None else Retried((deeds.retry(job),), {})
     if json:
         print_json(retried.to_json())
     else:
@@ -59,7 +72,7 @@ def accept(
     if scan is None:
         upkeep.print_corrections(corrections.corrections(settings), as_json=json)
     else:
-        upkeep.print_accepted(corrections.accept(settings, scan), as_json=json)
+        upkeep.print_accepted(_deeds(settings).accept(scan), as_json=json)
 
 
 def assign(
@@ -80,7 +93,7 @@ def assign(
         from lfmri_node.node.gateway.identity import read_identity
 
         given = read_identity(identity, {})
-        upkeep.print_assigned(assignments.assign(settings, job, given), as_json=json)
+        upkeep.print_assigned(_deeds(settings).assign(job, given), as_json=json)
 
 
 def purge(
@@ -91,9 +104,8 @@ def purge(
     """Delete what the limits under retention in config.toml give free; the service does so every hour."""
     settings = configuration(config)
     from lfmri_node.node import upkeep
-    from lfmri_node.node.retention.command import purge_now
 
-    purges, refused = purge_now(settings, dry_run=dry_run)
+    purges, refused = _deeds(settings).purge(dry_run=dry_run)
     if json:
         print_json(upkeep.purge_document(purges, refused, dry_run=dry_run))
     else:
@@ -161,12 +173,11 @@ def reprocess(
     settings = configuration(config)
     from lfmri_node.node import upkeep
     from lfmri_node.node.reprocess import Wanted
-    from lfmri_node.node.reprocess import reprocess as again
 
     wanted = Wanted(
         study=study, job=job, since=since.date() if since else None, weights=weights, method=method
     )
-    upkeep.print_again(again(settings, wanted, dry_run=dry_run), dry_run=dry_run, as_json=json)
+    upkeep.print_again(_deeds(settings).reprocess(wanted, dry_run=dry_run), dry_run=dry_run, as_json=json)
 
 
 def backup(

@@ -13,14 +13,15 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from lfmri_node.node.audit.messages import at_address
 from lfmri_node.node.config import Config
 from lfmri_node.node.console.access import Refused
 from lfmri_node.node.console.facts import Facts
 from lfmri_node.node.console.guard import Guard, Guarded
 from lfmri_node.node.console.words import environment
+from lfmri_node.node.deeds import Deeds
 from lfmri_node.node.delivery.destinations import probe
 from lfmri_node.node.errors import NodeError, damaged_database
-from lfmri_node.node.jobs.retry import retry_all, retry_job
 
 JobName = Annotated[str, PathParameter(pattern=r"^[0-9a-f]{1,64}$")]
 MostJobs = Annotated[int, Query(ge=0)]
@@ -40,6 +41,8 @@ _STATUSES = {
 }
 _CONFLICT = 409
 ANSWERS = "answers"
+UNNAMED = "unnamed"
+"""In the audit trail, who does something in a console without a login."""
 
 
 class Pages:
@@ -155,14 +158,19 @@ def _add_forms(app: FastAPI, facts: Facts, pages: Pages, guard: Guard) -> None:
     """What does something; each asks for the token first."""
     config, ours = facts.config, [Depends(guard.require_token)]
 
+    def deeds(request: Request) -> Deeds:
+        """By who is logged in; without a login nobody has to say who they are."""
+        name = guard.visitor.name if guard.visitor is not None else ""
+        return Deeds(config=config, by=at_address(name or UNNAMED, _address(request)))
+
     @app.post("/jobs/{name}/retry", dependencies=ours)
-    def retry(name: JobName) -> Response:
-        opened = retry_job(config, name)
+    def retry(name: JobName, request: Request) -> Response:
+        opened = deeds(request).retry(name)
         return RedirectResponse(f"{guard.prefix}/jobs/{opened}?retried=1", 303)
 
     @app.post("/quarantine/retry", dependencies=ours)
-    def retry_every_one() -> Response:
-        retried = retry_all(config)
+    def retry_every_one(request: Request) -> Response:
+        retried = deeds(request).retry_all()
         where = f"{guard.prefix}/?retried={len(retried.names)}&stay={len(retried.stay)}"
         return RedirectResponse(where, 303)
 

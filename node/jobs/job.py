@@ -203,6 +203,13 @@ def made_again(job: Job, *, at: datetime) -> Job:
     return replace(_at_rest(job, at), stage=Stage.DECODED, summary={**job.summary, "made_again": times})
 
 
+def unencoded(job: Job, *, at: datetime) -> Job:
+    """The job without its encoded objects, also where it was over or put aside with them: it gets others."""
+    if not job.reached(Stage.ENCODED):
+        return job
+    return replace(_at_rest(job, at), stage=Stage.DECODED, attempts=0, failure=None, finished_at=None)
+
+
 def _at_rest(job: Job, at: datetime) -> Job:
     return replace(
         job, resume=None, running=None, worker=None, progress=None, next_try_at=None, updated_at=at

@@ -147,6 +147,9 @@ class Runner:
             self._stop_if_draining(job)
             return self._postpone(job, _failure(error, transient=True))
         job = self._store.begin(job.key, stage)
+        if job.is_held:  # what was assigned has been taken back since
+            self._store.give_back(job.key)
+            return STOP
         logs.event("stage.begun", job=job.name, stage=stage, attempt=job.attempts + 1)
         try:
             self._work(job, stage)

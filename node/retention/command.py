@@ -12,21 +12,31 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lfmri_node.node import logs
+from lfmri_node.node.audit.auditor import Auditor
+from lfmri_node.node.audit.messages import Deed, Participant
 from lfmri_node.node.config import Config
 from lfmri_node.node.errors import JobError
 from lfmri_node.node.jobs.ended import forget_ended
-from lfmri_node.node.jobs.purges import Purges
+from lfmri_node.node.jobs.purges import Purges, What
 from lfmri_node.node.jobs.tables import databases_of, no_table
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.retention.plan import Purge
 from lfmri_node.node.retention.purge import alone, carry_out, decide, purge_refused, sweep
 from lfmri_node.node.retention.trash import empty_trash
+from lfmri_node.node.whose import whose_job
 
 _EVERY_S = 3600.0
 
 
-def purge_now(config: Config, *, dry_run: bool) -> tuple[list[Purge], list[Path]]:
+def purge_now(
+    config: Config, *, dry_run: bool, by: Participant | None = None
+) -> tuple[list[Purge], list[Path]]:
     """Delete what has to go, or only find it out.
+
+    Parameters
+    ----------
+    by
+        Who deletes, for the audit trail; None: the node itself.
 
     Returns
     -------
@@ -45,7 +55,7 @@ def purge_now(config: Config, *, dry_run: bool) -> tuple[list[Purge], list[Path]
         purges = decide(store, config, datetime.now(UTC))
         refused = purge_refused(layout, config.retention.quarantined_days)
         if not dry_run:
-            _carry_out(store, config, layout, purges, refused, stop=lambda: False)
+            _carry_out(store, config, layout, purges, refused, stop=lambda: False, by=by)
     return purges, refused
 
 
@@ -56,7 +66,9 @@ def _carry_out(
     purges: Sequence[Purge],
     refused: Sequence[Path],
     stop: Callable[[], bool],
+    by: Participant | None,
 ) -> None:
+    auditor = Auditor(config)
     with alone(layout):
         empty_trash(layout)
         sweep(store, layout, keep_reconstructions=config.node.keep_reconstructions)
@@ -65,7 +77,10 @@ def _carry_out(
         for purge in purges:
             if stop():
                 return
-            carry_out(store, layout, purge)
+            job = store.find(purge.key)
+            identity = whose_job(store, layout, job) if job is not None else ("", "")
+            if carry_out(store, layout, purge) and purge.what is not What.RECORDS:
+                auditor.deed(Deed.PURGE, by, purge.key[:12], identity, succeeded=True)
         before = datetime.now(UTC) - timedelta(days=config.retention.workflows_days)
         forget_ended(databases_of(config), before, lambda keys: store.over_since(before, keys))
 
@@ -107,7 +122,7 @@ class Housekeeper:
             with closing(Purges(databases_of(config).table)) as store:
                 purges = decide(store, config, datetime.now(UTC))
                 refused = purge_refused(layout, config.retention.quarantined_days)
-                _carry_out(store, config, layout, purges, refused, self._stop.is_set)
+                _carry_out(store, config, layout, purges, refused, self._stop.is_set, None)
         except (OSError, sqlite3.Error, JobError) as error:
             logs.event(
                 "retention.failed", level=logging.ERROR, code="LF-RET-001", message=type(error).__name__

@@ -6,6 +6,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,11 +20,14 @@ from lfmri_node.dicom_io.errors import ObjectError
 from lfmri_node.node.assignments import assign, held
 from lfmri_node.node.config import load
 from lfmri_node.node.errors import JobError
-from lfmri_node.node.jobs.job import Identity, Job, Stage
+from lfmri_node.node.jobs.assignments import Assignments
+from lfmri_node.node.jobs.job import Failure, Identity, Job, Stage, quarantined, unencoded
+from lfmri_node.node.jobs.tables import databases_of
 from lfmri_node.recon.types import ScanIdentity
 
 WHO = {"PatientID": "SENTINEL-4711", "PatientName": "Zzyzx^Sentinella", "StudyInstanceUID": "2.25.4711"}
 TEXT = "".join(f'{keyword} = "{value}"\n' for keyword, value in WHO.items())
+WRONG = WHO | {"PatientID": "ANOTHER"}
 NOBODY = ScanIdentity()
 
 
@@ -136,9 +142,108 @@ def test_what_cannot_be_assigned_is_refused_and_the_scan_stays_held(node, hold_s
     with pytest.raises(ObjectError, match="LF-OBJ-002"):
         assign(config, job.name, {"PatientID": "1", "StudyInstanceUID": "no uid"})
     assert [item.name for item in held(config)] == [job.name]
-    assign(config, job.name, WHO)
-    with pytest.raises(JobError, match="LF-JOB-050"):
-        assign(config, job.name, WHO | {"PatientID": "ANOTHER"})
+
+
+def correct(node, job: Job) -> None:
+    """Assign what is right in place of what was assigned before, once nothing of it is under way."""
+    while True:
+        try:
+            assign(load(node.config), job.name, WHO)
+        except JobError as error:
+            if error.code != "LF-JOB-007":
+                raise
+        else:
+            return
+
+
+def patients(pacs) -> set[str]:
+    return {str(dcmread(item.path).PatientID) for item in pacs.instances()}
+
+
+def test_a_wrong_identity_is_corrected_until_somebody_has_it(node, hold_scan, pacs) -> None:
+    job = hold_scan()
+    pacs.__exit__(None, None, None)
+    assign(load(node.config), job.name, WRONG)
+    node.wait_for(lambda jobs: jobs[0].failure is not None and jobs[0].stage is Stage.ENCODED)
+    correct(node, job)
+    with pacs:
+        (job,) = node.wait_finished()
+        assert patients(pacs) == {"SENTINEL-4711"}
+        assign(load(node.config), job.name, WHO)
+        with pytest.raises(JobError, match="LF-JOB-050"):
+            assign(load(node.config), job.name, WRONG)
+    assert node.done_stages(job).count(Stage.ENCODED) == 2
+
+
+def test_a_correction_that_was_cut_off_leaves_the_scan_held(node, hold_scan, pacs) -> None:
+    job = hold_scan()
+    pacs.__exit__(None, None, None)
+    assign(load(node.config), job.name, WRONG)
+    node.wait_for(lambda jobs: jobs[0].failure is not None and jobs[0].stage is Stage.ENCODED)
+    node.kill()
+    with closing(Assignments(databases_of(load(node.config)).table)) as table:
+        table.forget_running()
+        table.take_back(table.job(job.parent))
+    with pacs:
+        node.start()
+        node.wait_line(" job.held ")
+        assert pacs.instances() == []
+        assign(load(node.config), job.name, WHO)
+        node.wait_finished()
+        assert patients(pacs) == {"SENTINEL-4711"}
+
+
+def test_what_is_being_encoded_is_not_corrected(node, hold_scan, pacs) -> None:
+    job = hold_scan()
+    node.stop()
+    encoding = node.hold("encode.before")
+    assign(load(node.config), job.name, WRONG)
+    node.start()
+    encoding.wait()
+    with pytest.raises(JobError, match="LF-JOB-007"):
+        assign(load(node.config), job.name, WHO)
+    encoding.remove_and_release()
+    node.wait_finished()
+    assert patients(pacs) == {"ANOTHER"}
+
+
+def test_objects_that_go_nowhere_are_corrected(node, hold_scan) -> None:
+    job = hold_scan()
+    node.stop()
+    before, _, after = node.config.read_text().partition("[[destinations]]")
+    node.config.write_text(before + "[retry]" + after.partition("[retry]")[2])
+    assign(load(node.config), job.name, WRONG)
+    node.start()
+    node.wait_finished()
+    correct(node, job)
+    node.wait_for(
+        lambda jobs: jobs[0].finished_at is not None and node.done_stages(job).count(Stage.ENCODED) == 2
+    )
+    found = list(node.layout.objects(job.key).glob("*.dcm"))
+    assert {str(dcmread(path).PatientID) for path in found} == {"SENTINEL-4711"}
+
+
+def test_only_what_was_encoded_goes_back() -> None:
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    failure = Failure(code="LF-DEL-002", message="m", hint="h", transient=False)
+    job = Job(
+        key="a" * 64,
+        source_sha256="a" * 64,
+        calling_ae="SCANNER",
+        stage=Stage.ENCODED,
+        recipe={},
+        summary={},
+        received_at=at,
+        updated_at=at,
+        contrast=0,
+    )
+    assert unencoded(job, at=at).stage is Stage.DECODED
+    again = unencoded(quarantined(job, failure, at=at), at=at)
+    assert (again.stage, again.failure, again.is_open) == (Stage.DECODED, None, True)
+    earlier = replace(job, stage=Stage.CALIBRATED)
+    assert unencoded(earlier, at=at) == earlier
+    aside = quarantined(earlier, failure, at=at)
+    assert unencoded(aside, at=at) == aside
 
 
 def test_values_come_by_file_or_standard_input_only(node, hold_scan) -> None:

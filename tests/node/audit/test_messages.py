@@ -2,13 +2,14 @@
 
 import json
 from base64 import b64decode
+import os
 from pathlib import Path
 
 import pytest
 from lxml import etree
 
 from lfmri_node.dicom_io.types import SentQuery
-from lfmri_node.node.audit.messages import Message, Speaker, destination
+from lfmri_node.node.audit.messages import Deed, Message, Speaker, at_machine, destination
 from lfmri_node.node.audit.xml import to_xml
 from lfmri_node.node.config import DicomDestinationSection, OrthancDestinationSection
 
@@ -19,6 +20,7 @@ PACS = destination(
 )
 ORTHANC = destination(OrthancDestinationSection(kind="orthanc", name="o", url="https://o.example.org:8042"))
 WHOSE = ("4711", "1.2.3")
+PERSON = at_machine("anna", "node.example.org")
 CLASSES = ["1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.30"]
 QUESTION = SentQuery(
     sop_class_uid="1.2.840.10008.5.1.4.1.2.2.1",
@@ -38,6 +40,13 @@ MESSAGES: dict[str, tuple[Message, str, str | None]] = {
     "sent in part": (SPEAKER.sent(PACS, WHOSE, [], missing=3), "110104", None),
     "query": (SPEAKER.queried(PACS, QUESTION, answered=True), "110112", None),
     "vain query": (SPEAKER.queried(PACS, QUESTION, answered=False), "110112", None),
+    "deed": (SPEAKER.deed(Deed.ASSIGN, PERSON, "3f2a9c01d4e7", WHOSE, succeeded=True), "110103", "assign"),
+    "vain deed": (
+        SPEAKER.deed(Deed.RETRY, PERSON, "3f2a9c01d4e7", ("", ""), succeeded=False),
+        "110103",
+        "retry",
+    ),
+    "own deed": (SPEAKER.deed(Deed.PURGE, None, "3f2a9c01d4e7", WHOSE, succeeded=True), "110103", "purge"),
     "alert": (SPEAKER.alert("LF-NET-041", "no TLS handshake", "192.0.2.1"), "110113", "110126"),
     "login": (SPEAKER.login("anna", "192.0.2.1", succeeded=True), "110114", "110122"),
     "vain login": (SPEAKER.login("\x00<anna>", "192.0.2.1", succeeded=False), "110114", "110122"),
@@ -64,10 +73,12 @@ def test_the_schema_accepts_it(name: str) -> None:
     [
         ("sent", "0"),
         ("sent in part", "4"),
-        ("query", "0"),
-        ("vain query", "4"),
         ("login", "0"),
         ("vain login", "4"),
+        ("query", "0"),
+        ("vain query", "4"),
+        ("deed", "0"),
+        ("vain deed", "4"),
     ],
 )
 def test_the_outcome_is_told(name: str, outcome: str) -> None:
@@ -93,6 +104,20 @@ def test_a_query_names_who_asks_whom_for_what() -> None:
     assert b64decode(asked.findtext("ParticipantObjectQuery")) == QUESTION.identifier
     said = asked.xpath("string(ParticipantObjectDetail[@type='TransferSyntax']/@value)")
     assert b64decode(said).decode() == QUESTION.transfer_syntax_uid
+
+
+@pytest.mark.parametrize(("name", "action", "requestor"), [("deed", "U", "anna"), ("own deed", "D", None)])
+def test_a_deed_names_who_did_it_to_which_job_of_whom(name: str, action: str, requestor: str | None) -> None:
+    document = parsed(MESSAGES[name][0])
+    assert document.xpath("string(EventIdentification/@EventActionCode)") == action
+    asked = document.xpath("ActiveParticipant[@UserIsRequestor='true']/@UserID")
+    assert asked == [requestor or str(os.getpid())]
+    job = document.xpath(
+        "ParticipantObjectIdentification[@ParticipantObjectTypeCodeRole='20']/@ParticipantObjectID"
+    )
+    assert job == ["3f2a9c01d4e7"]
+    others = document.xpath("ParticipantObjectIdentification[@ParticipantObjectTypeCodeRole!='20']")
+    assert {item.get("ParticipantObjectID") for item in others} == set(WHOSE)
 
 
 def test_instances_are_counted_by_class() -> None:

@@ -8,6 +8,7 @@ import ssl
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from http.client import HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlencode
@@ -18,6 +19,7 @@ from authority import Authority
 from lfmri_node.node.console.sessions import Attempts, Sessions
 from lfmri_node.node.console.users import Role, Users
 from lfmri_node.node.errors import ConfigError
+from lfmri_node.node.jobs.job import Failure
 from lfmri_node.node.jobs.store import Store
 
 PASSWORD = "correct horse battery"
@@ -276,3 +278,22 @@ def test_each_failure_after_some_makes_the_wait_longer() -> None:
     assert waits[-1] == 600
     attempts.forget("name", "address")
     assert attempts.wait_s("name") == 0
+
+
+def test_what_somebody_does_stands_in_the_audit_trail_under_their_name(
+    guarded, node, add_measurement
+) -> None:
+    key = "a" * 64
+    add_measurement(node.folder, key)
+    with closing(Store(node.layout.job_table)) as store:
+        store.quarantine(key, Failure(code="LF-RAW-001", message="m", hint="h", transient=False))
+    visit = Visit(guarded)
+    visit.login("a-operator")
+    assert visit.post(f"/jobs/{key[:12]}/retry", {"token": visit.token("/destinations")}).status == 303
+    (path,) = node.layout.audit.iterdir()
+    login, deed = (json.loads(line) for line in path.read_text().splitlines())
+    assert login["event"]["meaning"] == "User Authentication"
+    assert (deed["type"]["code"], deed["outcome"]) == ("retry", 0)
+    who = deed["participants"][0]
+    assert (who["user"], who["place"], who["requestor"]) == ("a-operator", "127.0.0.1", True)
+    assert [subject["id"] for subject in deed["subjects"]] == [key[:12]]
