@@ -1,18 +1,16 @@
 """Shared by the DICOM tests: a patient, a small ISMRMRD file, free ports, DCMTK and Orthanc."""
 
 import hashlib
-import json
-import socket
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from orthanc_api_client import OrthancApiClient
+from orthanc_archive import OrthancArchive, running_orthanc
+from orthanc_archive import free_port as unused_port
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, RawDataStorage
@@ -78,16 +76,10 @@ def dcmtk(program: Callable[[str], Path]) -> Callable[[str], Path]:
     return program
 
 
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def free_port() -> int:
     """A TCP port on loopback that nobody listens on at the moment."""
-    return _free_port()
+    return unused_port()
 
 
 @pytest.fixture
@@ -235,61 +227,11 @@ def make_image(tmp_path: Path, source: dict[str, object]) -> Callable[..., Encod
     return make
 
 
-@dataclass(frozen=True)
-class OrthancServer:
-    """A running Orthanc that accepts C-STORE from the AE title LFNODE only.
-
-    Reports of storage commitment go to ``report_port``, where a test may listen.
-    """
-
-    dicom_port: int
-    report_port: int
-    url: str
-    client: OrthancApiClient
-
-
 @pytest.fixture(scope="session")
 def orthanc(
     program: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[OrthancServer]:
-    """Orthanc as a process on free ports with an empty store."""
-    binary = program("Orthanc")
-    home = tmp_path_factory.mktemp("orthanc")
-    http, dicom, reports = _free_port(), _free_port(), _free_port()
-    web = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-    settings = {
-        "Plugins": [str(web)] if web.exists() else [],
-        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-        "StorageDirectory": str(home / "storage"),
-        "IndexDirectory": str(home / "index"),
-        "HttpPort": http,
-        "DicomPort": dicom,
-        "DicomAet": "ORTHANC",
-        "DicomCheckCalledAet": True,
-        "RemoteAccessAllowed": False,
-        "AuthenticationEnabled": True,
-        "RegisteredUsers": {"lfmri": "test"},
-        "DicomModalities": {
-            "node": {
-                "AET": "LFNODE",
-                "Host": "127.0.0.1",
-                "Port": reports,
-                "AllowStore": True,
-                "AllowFind": True,
-                "AllowStorageCommitment": True,
-            }
-        },
-        "DicomAlwaysAllowStore": False,
-        "OverwriteInstances": True,
-    }
-    (home / "orthanc.json").write_text(json.dumps(settings))
-    with (home / "log").open("wb") as log:
-        server = subprocess.Popen([binary, str(home / "orthanc.json")], stdout=log, stderr=log)
-    try:
-        url = f"http://127.0.0.1:{http}"
-        client = OrthancApiClient(url, user="lfmri", pwd="test")
-        assert client.wait_started(timeout=120), (home / "log").read_text()
-        yield OrthancServer(dicom_port=dicom, report_port=reports, url=url, client=client)
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
+) -> Iterator[OrthancArchive]:
+    """Orthanc as a process on free ports with an empty store; it takes C-STORE from LFNODE only."""
+    home, binary = tmp_path_factory.mktemp("orthanc"), program("Orthanc")
+    with running_orthanc(binary, home, calling="LFNODE", report_port=unused_port()) as server:
+        yield server
