@@ -72,7 +72,7 @@ class Arrivals:
         OSError
             The folder cannot be read.
         """
-        present, moment = list(self._candidates()), time.monotonic()
+        present, moment = list(self.present()), time.monotonic()
         self._seen = {item: self._seen.get(item, moment) for item in present}
         ready = [item for item in present if moment - self._seen[item] >= self._settle_s and _is_closed(item)]
         return sorted(ready, key=lambda item: (item.mtime_ns, item.path.name))
@@ -82,7 +82,14 @@ class Arrivals:
         """Files of the last look, settled or not."""
         return len(self._seen)
 
-    def _candidates(self) -> Iterator[Arrival]:
+    def present(self) -> Iterator[Arrival]:
+        """Every file that may settle, as it is now.
+
+        Raises
+        ------
+        OSError
+            The folder cannot be read.
+        """
         with os.scandir(self._folder) as entries:
             for entry in entries:
                 name = entry.name.lower()

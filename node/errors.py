@@ -36,16 +36,16 @@ class DoorError(NodeError):
     ----------
     passing
         The same may be taken at another time.
-    damaged
-        The ISMRMRD file cannot be read as one; it may be half a copy.
+    half
+        The ISMRMRD file cannot be read as one, and may be half a copy.
     """
 
     def __init__(
-        self, code: str, message: str, hint: str, *, passing: bool = False, damaged: bool = False
+        self, code: str, message: str, hint: str, *, passing: bool = False, half: bool = False
     ) -> None:
         super().__init__(code, message, hint)
         self.passing = passing
-        self.damaged = damaged
+        self.half = half
 
 
 class JobError(NodeError):

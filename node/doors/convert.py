@@ -22,6 +22,7 @@ from lfmri_node.dicom_io.raw_data.unassigned import from_header
 from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.node import logs
 from lfmri_node.node.doors.frames import Course, Frame, Kind, exactly, frames
+from lfmri_node.node.doors.half import may_be_half
 from lfmri_node.node.errors import DoorError, NodeError
 from lfmri_node.node.worker.main import own_stdout
 from lfmri_node.node.worker.memory import is_out_of_memory, limit_memory
@@ -68,8 +69,8 @@ def answer(kind: str, source: Path, out: Path, ae_title: str) -> dict[str, objec
             os.utime(source, (at, at))
         return {**wrapped(source, out, ae_title), "images": images}
     except (NodeError, ReconError, DicomIoError) as error:
-        damaged = isinstance(error, InvalidRawData)
-        return _error(error.code, error.message, error.hint, damaged=damaged)
+        half = kind == "file" and isinstance(error, InvalidRawData) and may_be_half(source)
+        return _error(error.code, error.message, error.hint, half=half)
     except (MemoryError, RuntimeError, OSError) as error:
         if is_out_of_memory(error):
             return _error(
@@ -89,9 +90,9 @@ def answer(kind: str, source: Path, out: Path, ae_title: str) -> dict[str, objec
 
 
 def _error(
-    code: str, message: str, hint: str, *, passing: bool = False, damaged: bool = False
+    code: str, message: str, hint: str, *, passing: bool = False, half: bool = False
 ) -> dict[str, object]:
-    said = {"code": code, "message": message, "hint": hint, "passing": passing, "damaged": damaged}
+    said = {"code": code, "message": message, "hint": hint, "passing": passing, "half": half}
     return {"error": said}
 
 

@@ -36,7 +36,8 @@ class FolderSettings:
     settle_s
         See `Arrivals`.
     patience_s
-        A file that HDF5 cannot read may be half a copy: it is refused when it has not changed for so long.
+        A file that HDF5 cannot read may be half a copy: where that cannot be excluded, it is refused when it
+        has not changed for so long.
     """
 
     path: Path
@@ -127,7 +128,7 @@ class FolderDoor:
 
     def _refused(self, arrival: Arrival, error: DoorError, tries: int) -> None:
         """Wait, longer each time, where another try may help; else put the file aside."""
-        half = error.damaged and arrival.age_s < self._settings.patience_s
+        half = error.half and arrival.age_s < self._settings.patience_s
         if half or (error.passing and not (is_death(error) and tries >= _MOST_TRIES)):
             self._waiting[arrival] = (min(2**tries, 64), tries)
             return

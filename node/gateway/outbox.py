@@ -12,10 +12,13 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from lfmri_node.dicom_io.files import published_file, sync_directory, sync_file
 from lfmri_node.node.arrivals import Arrival, free_name, move_aside
@@ -24,6 +27,7 @@ from lfmri_node.node.files import write_text
 
 QUEUE, SENT, FAILED = ".lfmri-queue", "sent", "failed"
 SIDECAR = ".identity.toml"
+_WORK = "work-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,8 @@ class Note:
     ----------
     sent
         The node has promised it.
+    failed
+        It is to be put aside; why lies there already.
     tries
         In a row that failed for a passing reason.
     crashes
@@ -43,6 +49,7 @@ class Note:
     """
 
     sent: bool = False
+    failed: bool = False
     tries: int = 0
     crashes: int = 0
     code: str = ""
@@ -54,6 +61,7 @@ class Outbox:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._queue = folder / QUEUE
+        self._run = uuid.uuid4().hex
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -70,6 +78,8 @@ class Outbox:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for path in self._queue.glob("*.part*"):
                 path.unlink(missing_ok=True)
+            for folder in self._queue.glob(f"{_WORK}*"):
+                shutil.rmtree(folder, ignore_errors=True)
             yield
         except BlockingIOError:
             raise NodeError("LF-GWY-001", "another process watches this folder", "let it do so") from None
@@ -95,8 +105,8 @@ class Outbox:
         return path if path.exists() else None
 
     def scratch(self, arrival: Arrival) -> Path:
-        """Where a converter may write; no other process does, though an earlier one may still run."""
-        return self._path(arrival, f".{os.getpid()}.part.h5")
+        """Where a converter may write, and none of another run: what that writes is never taken."""
+        return self._path(arrival, f".{self._run}.part.h5")
 
     def keep_converted(self, arrival: Arrival, scratch: Path) -> Path:
         """Give what a converter wrote its name, durably."""
@@ -105,6 +115,12 @@ class Outbox:
         scratch.replace(final)
         sync_directory(self._queue)
         return final
+
+    @contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """A folder for what is made of a file; gone afterwards, or at the next start."""
+        with TemporaryDirectory(prefix=_WORK, dir=self._queue) as folder:
+            yield Path(folder)
 
     def log(self, arrival: Arrival) -> Path:
         """What the converter prints."""
@@ -118,8 +134,7 @@ class Outbox:
     def finish(self, arrival: Arrival) -> None:
         """The node has it: note that first, then move the file, then forget it."""
         self.keep(arrival, replace(self.note(arrival), sent=True))
-        self._move(arrival, self.folder / SENT)
-        self._forget(arrival)
+        self.move(arrival, SENT)
 
     def fail(self, arrival: Arrival, error: NodeError) -> None:
         """Put a file aside, with the reason and what its converter printed; it is not tried again there."""
@@ -132,18 +147,32 @@ class Outbox:
         )
         with suppress(FileNotFoundError):
             self.log(arrival).replace(final.with_name(f"{final.name}.log"))
-        self._move(arrival, folder)
-        self._forget(arrival)
+        self.keep(arrival, replace(self.note(arrival), failed=True))
+        self.move(arrival, FAILED)
 
-    def _move(self, arrival: Arrival, folder: Path) -> None:
+    def move(self, arrival: Arrival, name: str) -> None:
+        """Move a file that is done with into ``sent`` or ``failed``, then forget it.
+
+        Its identity goes first: left behind, it would be that of the next file of this name.
+        """
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
         sidecar = self.sidecar(arrival)
-        final = move_aside(arrival.path, folder)
         if sidecar is not None:
+            final = free_name(arrival.path, folder)
             sidecar.replace(final.with_name(final.name + SIDECAR))
+        move_aside(arrival.path, folder)
+        self._forget(self.name_of(arrival))
 
-    def _forget(self, arrival: Arrival) -> None:
+    def sweep(self, present: Iterable[Arrival]) -> None:
+        """Forget what belongs to none of these files: they were moved, by us before a kill or by somebody."""
+        known = {self.name_of(arrival) for arrival in present}
+        for name in {path.name.partition(".")[0] for path in self._queue.glob("*.*")} - known:
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
         for suffix in (".h5", ".part.log", ".json"):
-            self._path(arrival, suffix).unlink(missing_ok=True)
+            (self._queue / f"{name}{suffix}").unlink(missing_ok=True)
 
     def name_of(self, arrival: Arrival) -> str:
         """How logs call a file, whose own name may be a patient's."""

@@ -12,12 +12,15 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from lfmri_node.node.errors import NodeError
+from lfmri_node.node.gateway.keeper import NOT_STARTED
 
 _POLL_S = 0.2
 _SEND_LIMIT_S = 3600.0
@@ -25,8 +28,21 @@ PASSING = ("LF-CFG-010", "LF-CFG-014", "LF-DEL-022")
 """What `send` says where the same file may be sent at another time: no room, no name service, no node."""
 
 
+_KEEPER = (sys.executable, "-m", "lfmri_node.node.gateway.keeper")
+_MOST_SAID = 1 << 20
+_LAST_WORDS_S = 5.0
+
+
 class Stopped(Exception):
     """The watcher is to end; the program was ended with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ended:
+    """How a program ended: its status, None where its time was over; and the last of what it printed."""
+
+    status: int | None
+    said: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +80,7 @@ class Converter:
         return cls(words=words, limit_s=limit_s)
 
     def run(self, source: Path, out: Path, log: Path, stop: threading.Event) -> None:
-        """Convert one file; what the program prints goes to ``log``.
+        """Convert one file; the last of what the program prints goes to ``log``.
 
         Raises
         ------
@@ -77,17 +93,17 @@ class Converter:
         out.unlink(missing_ok=True)  # some converters add to a file that is there
         named = {"{in}": str(source), "{out}": str(out)}
         words = [_filled(word, named) for word in self.words]
-        try:
-            with log.open("wb") as printed:
-                status = _run(words, stop, self.limit_s, stdout=printed.fileno())
-        except OSError as error:
-            raise _not_converted(f"it cannot be started ({error.strerror})") from error
+        ended = _run([*_KEEPER, *words], stop, self.limit_s)
+        log.write_bytes(ended.said)
+        status = ended.status
         if status is None:
             raise NodeError(
                 "LF-GWY-004",
                 f"the converter took longer than {self.limit_s:g} s and was stopped",
                 "see the .log beside the file; raise --convert-limit if this size of file is expected",
             )
+        if status == NOT_STARTED:
+            raise _not_converted("it cannot be started")
         if status != 0:
             ending = f"signal {-status}" if status < 0 else f"exit status {status}"
             raise _not_converted(f"it ended with {ending}")
@@ -113,8 +129,15 @@ class Sending:
 
     options: tuple[str, ...]
 
-    def run(self, h5: Path, given: Mapping[str, str], stop: threading.Event) -> NodeError | None:
+    def run(
+        self, h5: Path, given: Mapping[str, str], scratch: Path, stop: threading.Event
+    ) -> NodeError | None:
         """Send one file; None where the node has promised it.
+
+        Parameters
+        ----------
+        scratch
+            Folder for what is made of the file on the way.
 
         Raises
         ------
@@ -123,12 +146,12 @@ class Sending:
         """
         words = [sys.executable, "-m", "lfmri_node.node.cli", "send", str(h5), *self.options]
         text = "".join(f"{keyword} = {json.dumps(value)}\n" for keyword, value in given.items())
-        said = bytearray()
-        status = _run([*words, "--identity", "-", "--json"], stop, _SEND_LIMIT_S, said=said, heard=text)
-        if status == 0:
+        words += ["--identity", "-", "--json"]
+        ended = _run(words, stop, _SEND_LIMIT_S, heard=text, scratch=scratch, stderr=subprocess.DEVNULL)
+        if ended.status == 0:
             return None
         try:
-            error = json.loads(said)["error"]
+            error = json.loads(ended.said)["error"]
             return NodeError(error["code"], error["message"], error["hint"])
         except (ValueError, KeyError, TypeError):
             return NodeError(
@@ -143,35 +166,69 @@ def _run(
     stop: threading.Event,
     limit_s: float,
     *,
-    stdout: int = subprocess.PIPE,
-    said: bytearray | None = None,
-    heard: str = "",
-) -> int | None:
-    """Exit status of a program; None where its time was over. It and what it started end with the watcher."""
+    heard: str | None = None,
+    scratch: Path | None = None,
+    stderr: int = subprocess.STDOUT,
+) -> _Ended:
+    """Run a program; it and what it started end with its time, and with the watcher.
+
+    Parameters
+    ----------
+    heard
+        What it reads; None: its input stays open until it ends.
+    scratch
+        Where it puts its temporary files; None: where the watcher does.
+
+    Raises
+    ------
+    OSError
+        It cannot be started.
+    Stopped
+        The watcher is to end.
+    """
     child = subprocess.Popen(
         words,
         stdin=subprocess.PIPE,
-        stdout=stdout,
-        stderr=subprocess.DEVNULL if said is not None else subprocess.STDOUT,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
         start_new_session=True,
+        env=None if scratch is None else {**os.environ, "TMPDIR": str(scratch)},
     )
-    done = threading.Event()
+    assert child.stdin is not None
+    assert child.stdout is not None
+    said = bytearray()
+    ended = threading.Event()
+    talks = threading.Thread(target=_listen, args=(child.stdout, said), daemon=True)
+    talks.start()
+    threading.Thread(target=_wait_for, args=(child.pid, ended), daemon=True).start()
+    if heard is not None:
+        with suppress(BrokenPipeError):
+            child.stdin.write(heard.encode("utf-8"))
+            child.stdin.close()
+    end = time.monotonic() + limit_s
+    while not ended.wait(_POLL_S) and time.monotonic() < end and not stop.is_set():
+        pass
+    in_time = ended.is_set()
+    with suppress(ProcessLookupError, PermissionError):  # what it left running, or all of it
+        os.killpg(child.pid, signal.SIGKILL)
+    status = child.wait()
+    with suppress(BrokenPipeError):
+        child.stdin.close()
+    talks.join(_LAST_WORDS_S)  # of what has left the group nobody waits for the end
+    if not in_time and stop.is_set():
+        raise Stopped
+    return _Ended(status=status if in_time else None, said=bytes(said))
 
-    def talk() -> None:
-        out, _ = child.communicate(heard.encode("utf-8"))
-        if said is not None:
-            said.extend(out)
-        done.set()
 
-    threading.Thread(target=talk, daemon=True).start()
-    waited = 0.0
-    while not done.wait(_POLL_S):
-        waited += _POLL_S
-        if waited >= limit_s or stop.is_set():
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            done.wait()
-            if stop.is_set():
-                raise Stopped
-            return None
-    return child.returncode
+def _wait_for(process: int, ended: threading.Event) -> None:
+    """Wait for the end of a child that stays to be collected: until then nobody else has its number."""
+    with suppress(ChildProcessError):
+        os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
+    ended.set()
+
+
+def _listen(pipe: IO[bytes], said: bytearray) -> None:
+    """Read what a program prints, and keep the last of it."""
+    while piece := os.read(pipe.fileno(), 1 << 16):
+        said.extend(piece)
+        del said[:-_MOST_SAID]

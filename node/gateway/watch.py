@@ -19,7 +19,7 @@ from lfmri_node.node.arrivals import Arrival, Arrivals
 from lfmri_node.node.backoff import Backoff
 from lfmri_node.node.errors import NodeError
 from lfmri_node.node.gateway.identity import read_identity
-from lfmri_node.node.gateway.outbox import SIDECAR, Note, Outbox
+from lfmri_node.node.gateway.outbox import FAILED, SIDECAR, Note, Outbox
 from lfmri_node.node.gateway.steps import PASSING, Converter, Sending, Stopped
 from lfmri_node.node.terminal.tables import print_json
 
@@ -95,6 +95,7 @@ class Watch:
             The folder cannot be read, or nothing can be moved in it, and that once was to do.
         """
         with self._outbox.alone():
+            self._outbox.sweep(self._arrivals.present())
             logs.event("gateway.watches")
             while not stop.is_set():
                 try:
@@ -135,6 +136,9 @@ class Watch:
             The watcher is to end.
         """
         note = self._outbox.note(arrival)
+        if note.failed:
+            self._outbox.move(arrival, FAILED)
+            return True
         try:
             if not note.sent:
                 self._send(arrival, stop)
@@ -148,9 +152,9 @@ class Watch:
     def _send(self, arrival: Arrival, stop: threading.Event) -> None:
         sidecar = self._outbox.sidecar(arrival)
         own = {} if sidecar is None else read_identity(sidecar, {})
-        refused = self._settings.sending.run(
-            self._ismrmrd(arrival, stop), {**self._settings.given, **own}, stop
-        )
+        h5 = self._ismrmrd(arrival, stop)
+        with self._outbox.workspace() as scratch:
+            refused = self._settings.sending.run(h5, {**self._settings.given, **own}, scratch, stop)
         if refused is not None:
             raise refused
 
