@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from lfmri_node.node.config.kinds import AeTitle, FilePath, Gigabytes, Host, Network, Port, Seconds, Section
+from lfmri_node.node.config.tls import ListenerTlsSection
 
 
 class StreamingCaller(Section):
@@ -28,6 +29,7 @@ class MrdSection(Section):
     stream_limit_s: Seconds = 14_400.0
     images_limit_s: Seconds = 3600.0
     max_gb: Annotated[Gigabytes, Field(gt=0)] = 64.0
+    tls: ListenerTlsSection | None = None
     allow: tuple[StreamingCaller, ...] = Field(default=(), strict=False)
 
 

@@ -74,6 +74,8 @@ class Doors:
         ------
         JobError
             LF-JOB-008 where the port of ``[mrd]`` cannot be used.
+        TlsError
+            LF-NET-043 where a certificate or key of ``[mrd.tls]`` cannot be used.
         """
         self._intake.open()
         self._streams.open()
@@ -121,4 +123,5 @@ def _settings(section: MrdSection) -> MrdSettings:
         header_s=section.request_timeout_s,
         silence_s=section.network_timeout_s,
         stream_s=section.stream_limit_s,
+        tls=section.tls.settings() if section.tls is not None else None,
     )

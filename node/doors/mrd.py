@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ from typing import BinaryIO, cast
 
 from lfmri_node.dicom_io.receive.policy import lies_in
 from lfmri_node.dicom_io.receive.tally import Tally
+from lfmri_node.dicom_io.tls import FreshContext, ServerTls, reason_of
 from lfmri_node.node.doors.frames import Read, text_message
 from lfmri_node.node.doors.intake import Intake, Taken, is_death
 from lfmri_node.node.doors.streams import Streams
@@ -30,6 +32,7 @@ _ACCEPT_S = 0.5
 _MOST_TRIES = 3
 _BACKLOG = 16
 _AGAIN_S = 30.0
+_FAREWELL_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,8 @@ class MrdSettings:
         Longest wait for the next bytes.
     stream_s
         Longest time from the connection to the close message.
+    tls
+        How connections are secured; None for in the clear.
     """
 
     host: str
@@ -66,6 +71,7 @@ class MrdSettings:
     header_s: float
     silence_s: float
     stream_s: float
+    tls: ServerTls | None = None
 
     def named(self, address: str) -> str | None:
         """AE title of an address; None where nobody may call from it."""
@@ -104,6 +110,7 @@ class MrdDoor:
         self._left: set[Path] = set()
         self._stopped = stopped
         self._listening: socket.socket | None = None
+        self._tls: FreshContext | None = None
 
     @property
     def port(self) -> int:
@@ -122,7 +129,11 @@ class MrdDoor:
         ------
         OSError
             The port cannot be used.
+        TlsError
+            LF-NET-043 a file of ``settings.tls`` cannot be used.
         """
+        if self._settings.tls is not None:
+            self._tls = FreshContext(self._settings.tls)
         family = socket.AF_INET6 if ":" in self._settings.host else socket.AF_INET
         self._listening = socket.create_server(
             (self._settings.host, self._settings.port), family=family, backlog=_BACKLOG
@@ -164,7 +175,19 @@ class MrdDoor:
                 if not self._stopped.wait(_ACCEPT_S):  # no file descriptor is left
                     continue
                 return
-            self._let_in(connection, str(address[0]))
+            try:
+                ours = self._wrapped(connection)
+            except OSError:  # gone again
+                connection.close()
+                continue
+            self._let_in(ours, str(address[0]))
+
+    def _wrapped(self, connection: socket.socket) -> socket.socket:
+        """The connection, secured once its thread has shaken hands."""
+        if self._tls is None:
+            return connection
+        context = self._tls.current()
+        return context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
 
     def _let_in(self, connection: socket.socket, host: str) -> None:
         ae_title = self._settings.named(host)
@@ -182,7 +205,8 @@ class MrdDoor:
         elif full:
             self._tally.note("LF-DOR-011", "stream refused, too many at once", host)
             with connection:
-                _say(connection, _error_document(_too_many()))
+                if self._tls is None:  # a handshake is worth no wait here
+                    _say(connection, _error_document(_too_many()))
         else:
             self._start_thread("mrd-stream", lambda: self._serve(connection, host, ae_title))
 
@@ -191,6 +215,8 @@ class MrdDoor:
         try:
             connection.settimeout(self._settings.silence_s)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if isinstance(connection, ssl.SSLSocket) and not self._shaken(connection, host):
+                return
             with connection.makefile("rb", buffering=_BUFFER_BYTES) as stream:
                 path = self._received(connection, cast(BinaryIO, stream), host, ae_title)
                 if path is None:
@@ -207,7 +233,18 @@ class MrdDoor:
         finally:
             with self._lock:
                 del self._open[connection]
-            connection.close()
+            _close(connection)
+
+    def _shaken(self, connection: ssl.SSLSocket, host: str) -> bool:
+        """Whether the sender has shown what is asked for, in time."""
+        try:
+            with _deadline(connection, self._settings.header_s):
+                connection.do_handshake()
+        except OSError as error:
+            why = reason_of(error) if isinstance(error, ssl.SSLError) else "connection ended"
+            self._tally.note("LF-DOR-013", f"stream refused, no TLS handshake, {why}", host)
+            return False
+        return True
 
     def _received(self, connection: socket.socket, stream: BinaryIO, host: str, ae_title: str) -> Path | None:
         settings = self._settings
@@ -273,8 +310,17 @@ def _deadline(connection: socket.socket, seconds: float) -> Iterator[threading.T
 
 def _shut(connection: socket.socket) -> None:
     """End what comes in; what goes out may still be said."""
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RD)
+    with suppress(OSError):  # of the socket itself: that of TLS would forget the session
+        socket.socket.shutdown(connection, socket.SHUT_RD)
+
+
+def _close(connection: socket.socket) -> None:
+    """Say over TLS that nothing more comes, and close."""
+    if isinstance(connection, ssl.SSLSocket):
+        with suppress(OSError, ValueError):  # gone, or never shaken hands
+            connection.settimeout(_FAREWELL_S)
+            connection.unwrap()
+    connection.close()
 
 
 def _say(connection: socket.socket, document: dict[str, object]) -> None:

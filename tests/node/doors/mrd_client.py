@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -83,8 +84,9 @@ def messages(h5: Path, config: str = "default.xml") -> Iterator[bytes]:
 class Sender:
     """One connection to a node."""
 
-    def __init__(self, port: int) -> None:
-        self.connection = socket.create_connection(("127.0.0.1", port))
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
+        plain = socket.create_connection(("127.0.0.1", port))
+        self.connection = plain if tls is None else tls.wrap_socket(plain, server_hostname="127.0.0.1")
         self._stream = self.connection.makefile("rb")
 
     def __enter__(self) -> Sender:
