@@ -39,7 +39,7 @@ def _reporters(config: Config) -> Iterator[AllowedCaller]:
         if isinstance(section, DicomDestinationSection) and section.commitment:
             networks = section.report_from or _addresses(section)
             if networks:
-                yield AllowedCaller.of(section.ae_title, networks, reports=True)
+                yield AllowedCaller.of(section.ae_title, networks, section.report_certificate, reports=True)
 
 
 def _addresses(section: DicomDestinationSection) -> list[str]:

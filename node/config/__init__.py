@@ -78,6 +78,12 @@ class Config(Section):
         if len(set(names)) != len(names):
             raise ValueError("destinations: every destination needs its own name")
         require_known(self.pipelines, names)
+        checked = self.listener.tls is not None and self.listener.tls.ca is not None
+        if not checked and any(
+            isinstance(item, DicomDestinationSection) and item.report_certificate
+            for item in self.destinations
+        ):
+            raise ValueError("destinations.report_certificate needs listener.tls with ca")
         names = [section.name for section in self.notify]
         if len(set(names)) != len(names):
             raise ValueError("notify: every way of telling needs its own name")

@@ -30,6 +30,7 @@ class DicomDestinationSection(AnyDestinationSection):
     commitment: bool = False
     commitment_wait_s: Seconds = 3600.0
     report_from: tuple[Network, ...] = Field(default=(), strict=False)
+    report_certificate: Annotated[str, Field(min_length=1)] | None = None
     verify: Literal["none", "query"] = "none"
 
     @property
