@@ -1,8 +1,8 @@
 """Every message is one of the schema (PS3.15 A.5.1) and holds what its table in A.5.3 asks for."""
 
 import json
-from base64 import b64decode
 import os
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
