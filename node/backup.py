@@ -1,9 +1,10 @@
 """``lfmri-node backup``: what a node needs to go on elsewhere, taken while it runs.
 
 The copy has the shape of a data directory. It holds the job table as it was at one moment, every Raw Data
-object of which not everything was delivered, the objects that wait for a destination, configuration and
-weights. What was delivered lies in the PACS and is not in it. Nor is the engine's database: it remembers
-intermediate results that are not in the copy, and from the job table a new one is made (decision 2).
+object of which not everything was delivered, the objects that wait for a destination, the audit trail,
+configuration and weights. What was delivered lies in the PACS and is not in it. Nor is the engine's
+database: it remembers intermediate results that are not in the copy, and from the job table a new one is made
+(decision 2).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Backup:
     raw, objects
         Files.
     weights
-        Names of the files of a site's own weights.
+        Files of a site's own weights.
     """
 
     format: int
@@ -92,6 +93,8 @@ def back_up(config: Config, file: Path | None, folder: Path) -> Backup:
     with closing(Contents(copy.job_table)) as table:
         raw = _copied(_kept_raw(layout, _moved(table.over(), copy, layout)), layout, copy)
         objects = _copied(_moved(table.undelivered(), copy, layout), layout, copy)
+    if layout.audit.is_dir():
+        shutil.copytree(layout.audit, copy.audit)
     weights = _weights(config, folder)
     if file is not None:
         shutil.copyfile(file, folder / "config.toml")
@@ -137,17 +140,21 @@ def _copied(paths: set[Path] | Iterator[Path], layout: Layout, copy: Layout) -> 
 
 
 def _weights(config: Config, folder: Path) -> tuple[str, ...]:
-    """The site's own weights with their card; those of the package come with the package."""
-    weights = config.recon.weights
-    if weights is None:
-        return ()
+    """The site's own weights with their cards, each below ``weights`` under its whole path; those of the
+    package come with the package."""
+    named = (config.recon.weights, *(pipeline.weights for pipeline in config.pipelines))
+    chosen = dict.fromkeys(path.absolute() for path in named if path is not None)
     files = [
-        path for path in (weights, weights.with_suffix(".json"), weights.with_suffix(".md")) if path.exists()
+        file
+        for path in chosen
+        for file in (path, path.with_suffix(".json"), path.with_suffix(".md"))
+        if file.exists()
     ]
-    (folder / "weights").mkdir()
-    for path in files:
-        shutil.copyfile(path, folder / "weights" / path.name)
-    return tuple(path.name for path in files)
+    for file in files:
+        copied = folder / "weights" / file.relative_to(file.anchor)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copied)
+    return tuple(str(file) for file in files)
 
 
 def _sync(folder: Path) -> None:

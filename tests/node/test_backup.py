@@ -19,6 +19,7 @@ from lfmri_node.node.errors import JobError
 from lfmri_node.node.gateway.send import wrapping_of
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.ledger import Ledger
+from lfmri_node.recon.method.modelcard import shipped_weights
 
 
 def backup(node, folder: Path) -> dict:
@@ -124,6 +125,32 @@ def test_the_copies_are_whole_and_the_users_alone(node, make_scan, tmp_path: Pat
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert json.loads((folder / "backup.json").read_text()) == made
     assert [path for path in folder.rglob("*") if path.stat().st_mode & 0o077] == []
+
+
+def test_the_audit_trail_and_weights_of_pipelines_are_in_it(node, make_scan, tmp_path: Path) -> None:
+    own = [tmp_path / place / "brain.safetensors" for place in ("one", "two")]
+    for weights in own:
+        weights.parent.mkdir()
+        for kind in (".safetensors", ".json"):
+            shutil.copyfile(shipped_weights().with_suffix(kind), weights.with_suffix(kind))
+    pipelines = [
+        f'[[pipelines]]\nname = "{number}"\nonly.protocol = "{number}*"\nweights = "{place}"\n'
+        for number, place in enumerate(own)
+    ]
+    node.config.write_text("\n".join([node.config.read_text(), *pipelines]))
+    node.start()
+    node.send(make_scan())
+    node.wait_finished()
+    folder = tmp_path / "backup"
+    made = backup(node, folder)
+    files = {str(weights.with_suffix(kind)) for weights in own for kind in (".json", ".safetensors")}
+    assert set(made["weights"]) == files
+    for name in files:
+        assert (folder / "weights" / name.lstrip("/")).read_bytes() == Path(name).read_bytes()
+    (trail,) = node.layout.audit.glob("*.jsonl")
+    copied = (folder / "data" / "audit" / trail.name).read_text()
+    assert copied
+    assert trail.read_text().startswith(copied)
 
 
 def test_a_folder_that_holds_something_is_left_alone(node, tmp_path: Path) -> None:
