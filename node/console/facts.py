@@ -93,6 +93,7 @@ class Facts:
             sizes = {job.key: int(str(job.summary.get("n_objects", 0))) for job in jobs}
             n_unfinished = table.n_unfinished()
             n_held = len(table.held())
+            members = table.members()
         ordered = sorted(jobs, key=lambda job: job.received_at, reverse=True)
         return {
             "jobs": sorted(ordered, key=_urgency),
@@ -100,6 +101,7 @@ class Facts:
             "n_jobs": sum(counts.values()),
             "n_unfinished": n_unfinished,
             "n_held": n_held,
+            "workers": members if any(not member.listens for member in members) else [],
             "n_waiting": sum(job.is_open and job.failure is not None for job in jobs),
             "taken": taken,
             "n_objects": sizes,

@@ -1,19 +1,24 @@
 """What operators see and do in a browser, over a node that runs."""
 
 import io
+import os
 import re
 import subprocess
 import sys
+from contextlib import closing
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from lfmri_node.node.config import load
 from lfmri_node.node.console.quality import place
 from lfmri_node.node.demo.pacs import Pacs
 from lfmri_node.node.errors import NodeError
 from lfmri_node.node.jobs.job import Stage
+from lfmri_node.node.jobs.tables import databases_of
+from lfmri_node.node.jobs.workers import Workers
 from lfmri_node.recon.archive import save_reconstruction
 from lfmri_node.recon.types import Figure
 
@@ -145,6 +150,18 @@ def test_the_audit_trail_counts_among_what_is_kept(finished, start_console):
     page = start_console(finished.config).ask("/storage").text
     kept = page.split("<dt>audit trail</dt><dd>")[1].split("</dd>")[0]
     assert kept != "0 B"
+
+
+def test_who_computes_beside_the_node_is_shown(finished, start_console):
+    console = start_console(finished.config)
+    assert "Workers" not in console.ask("/").text
+    with closing(Workers(databases_of(load(finished.config)).table)) as workers:
+        workers.enter("second", alone=False, dead_after_s=12.0)
+    page = console.ask("/").text
+    assert Outline(page).faults == []
+    shown = page[page.index("<h2>Workers</h2>") :]
+    assert re.findall(r'<th scope="row">([^<]+)</th>', shown) == ["node", "second"]
+    assert f'data-label="Process">{os.getpid()}<' in shown
 
 
 def test_a_refused_corrected_scan_is_listed_without_what_it_says(finished, make_scan, start_console):
