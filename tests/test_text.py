@@ -110,6 +110,7 @@ def test_every_configuration_key_is_documented_with_its_default() -> None:
         "listener.allow": AllowedCaller,
         "listener.tls": ListenerTlsSection,
         "mrd.allow": StreamingCaller,
+        "mrd.tls": ListenerTlsSection,
         "folders": FolderSection,
         "gateways.NAME": GatewaySection,
         "destinations.tls": ClientTlsSection,

@@ -917,9 +917,9 @@ MUTANTS = (
     ),
     Mutant(
         name="held: delivered all the same",
-        file="node/jobs/runner.py",
-        old="if job.is_held:",
-        new="if False:",
+        file="node/jobs/job.py",
+        old="return self.identity is Identity.MISSING and self.stage is Stage.RECONSTRUCTED",
+        new="return False",
         tests=(
             "tests/node/test_assignments.py::test_held_stays_held_over_restarts_and_the_loss_of_the_table",
         ),
