@@ -66,7 +66,7 @@ def test_the_listening_process_holds_no_numerics_and_talks_to_nobody(node, make_
     )  # the worker has answered
     serve = psutil.Process(node.process.pid)
     (worker,) = serve.children()
-    numerics = ("libtorch", "libllvmlite")
+    numerics = ("libtorch",)
     loaded = {
         process.pid: {name for name in numerics if any(name in m.path for m in process.memory_maps())}
         for process in (serve, worker)

@@ -100,7 +100,7 @@ def test_a_killed_worker_is_replaced_and_the_stage_done_again(node, make_scan) -
 
 def test_a_bad_scan_is_quarantined_and_does_not_stop_the_others(node, pacs, make_scan) -> None:
     bad, good = make_scan("bad.h5", seed=1), make_scan("good.h5", seed=2)
-    node.holds.mkdir()
+    node.holds.mkdir(exist_ok=True)
     trap = node.holds / "reconstruct.dies"
     trap.write_text(sha256_of(bad))
     node.start()
@@ -127,7 +127,7 @@ def test_a_scan_that_hangs_is_stopped_and_the_others_go_first(node, pacs, make_s
     bad, good = make_scan("bad.h5", seed=1, n_slices=1), make_scan("good.h5", seed=2)
     limits = "[recon]\nstage_limit_s = 10\nslice_limit_s = 5\nmax_crashes = 2"
     node.config.write_text(node.config.read_text().replace("[recon]", limits))
-    node.holds.mkdir()
+    node.holds.mkdir(exist_ok=True)
     (node.holds / "calibrate.hangs").write_text(sha256_of(bad))
     node.start()
     node.send(bad)
@@ -153,7 +153,7 @@ def test_a_clock_set_back_makes_nothing_wait(node, pacs, make_scan) -> None:
     node.start()
     node.send(make_scan(n_slices=1))
     (job,) = node.wait_for(lambda jobs: len(jobs) == 1 and jobs[0].failure is not None)
-    node.holds.mkdir()
+    node.holds.mkdir(exist_ok=True)
     (node.holds / "clock").write_text("-7200")
     tries = job.attempts
     (job,) = node.wait_for(lambda jobs: jobs[0].attempts > tries + 1)

@@ -8,7 +8,9 @@ import pytest
 
 from lfmri_node.dicom_io.deliver.asked import Asked
 from lfmri_node.dicom_io.types import CommitmentReport, DeliveryReceipt, EncodedObject
+from lfmri_node.node.audit.auditor import Auditor
 from lfmri_node.node.backoff import Patience
+from lfmri_node.node.config import from_document
 from lfmri_node.node.delivery.proof import Proofs, Prover
 from lfmri_node.node.jobs.job import Failure, Stage
 from lfmri_node.node.jobs.store import ScanFound, Store
@@ -162,9 +164,12 @@ class Archive:
         return Asked(answered=True, detail="0x0000")
 
 
-def test_an_archive_that_reports_elsewhere_is_not_waited_for_on_the_line(store: Store) -> None:
+def test_an_archive_that_reports_elsewhere_is_not_waited_for_on_the_line(
+    store: Store, tmp_path: Path
+) -> None:
     """Three in a row; one report over the same association, and it is waited for again."""
-    archive, proofs = Archive(), Proofs(store)
+    config = from_document({"node": {"data_dir": "data"}}, base=tmp_path, name="test")
+    archive, proofs = Archive(), Proofs(store, Auditor(config))
 
     def once(*, here: bool) -> bool:
         """Ask, have the report, and read it; whether the line was to stay open."""
