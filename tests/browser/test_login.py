@@ -45,6 +45,7 @@ def users(config: Path, *arguments: str) -> None:
 def log_in(page: Page, site: str, name: str, password: str = PASSWORD) -> None:
     page.goto(site)
     expect(page).to_have_title("Log in · lfmri-node")
+    expect(page.locator("input[name=name]")).to_be_focused()
     page.keyboard.type(name)
     page.keyboard.press("Tab")
     page.keyboard.type(password)
