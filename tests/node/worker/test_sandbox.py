@@ -275,4 +275,5 @@ def test_a_file_of_a_watched_folder_is_converted_in_there(
     node.start()
     identity = ScanIdentity(patient_id="4711", study_instance_uid="1.2.3")
     make_scan(identity=identity).rename(inbox / "scan.h5")
-    node.wait_finished()
+    (job,) = node.wait_finished()
+    assert (job.calling_ae, job.failure) == ("FOLDER", None)
