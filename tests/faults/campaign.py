@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import signal
 import threading
@@ -42,6 +43,8 @@ class Campaign:
         Begins with the kind of node: ``light`` or ``real``, see `Node`, or ``shared``, see `Crew`.
     seed
         Of every random choice. Moments depend on the machine as well.
+    most
+        Scans there are at all: after them nothing more arrives, however long one waits.
     """
 
     n_gateways = 2
@@ -55,13 +58,16 @@ class Campaign:
     """How the archive answers requests for commitment; then, in peace."""
     honest: tuple[str, ...] = ("here", "later")
 
-    def __init__(self, folder: Path, *, name: str, seed: int, show: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, *, name: str, seed: int, show: Callable[[str], None], most: float = math.inf
+    ) -> None:
         self.verdict = Verdict()
         self.acknowledged: set[int] = set()
         self.owed: set[int] = set()
         self.gateways: list[Gateway] = []
         self.pause = threading.Event()
         self.start_s = 5.0
+        self.most = most
         self._rng = random.Random(f"{seed} {name}")
         self._folder = folder
         self._name = name
@@ -197,7 +203,7 @@ class Campaign:
 
     def wait_arrivals(self, n_scans: int, when: str) -> None:
         """Wait until so many more scans are in the healthy PACS; count it where they do not come."""
-        wanted = self.healthy.n_studies() + n_scans
+        wanted = min(self.healthy.n_studies() + n_scans, self.most)
         if not wait_until(lambda: self.healthy.n_studies() >= wanted, self.patience_s, every_s=0.5):
             self._starved(f"the healthy PACS got nothing for {self.patience_s:.0f} s, {when}")
 

@@ -4,8 +4,10 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from week import Week
 
 HERE = Path(__file__).parent
 
@@ -35,3 +37,11 @@ def test_six_kills_lose_double_and_put_aside_nothing(tmp_path: Path) -> None:
 def test_a_short_week_arrives_once(tmp_path: Path) -> None:
     said = ran("week.py", tmp_path / "week-report.json", "--exams", "24", "--kills", "2")
     assert (said["acknowledged"], said["days"], said["kills"]) == (24, 7, 2)
+
+
+def test_a_week_does_not_wait_for_an_exam_after_its_last(tmp_path: Path) -> None:
+    """What is sent again after a restore is in the PACS already: nothing more arrives."""
+    week = Week(tmp_path, exams=24, seed=1, show=print)
+    week.healthy = SimpleNamespace(n_studies=lambda: 24)
+    week.wait_arrivals(3, "after the last")
+    assert week.verdict.starved == 0

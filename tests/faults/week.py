@@ -51,7 +51,7 @@ class Week(Campaign):
     honest = ("later",)
 
     def __init__(self, folder: Path, *, exams: int, seed: int, show: Callable[[str], None]) -> None:
-        super().__init__(folder, name="light week", seed=seed, show=show)
+        super().__init__(folder, name="light week", seed=seed, show=show, most=exams)
         self._exams = exams
         self._step_s = DAYS * 86_400 / exams
 
