@@ -45,7 +45,7 @@ def _killed(work: Callable[[int], None], number: int) -> str:
     process = os.fork()
     if process == 0:
         os.close(told)
-        _kill_before(number, tells)
+        kill_before(number, tells)
         work(number)
         os._exit(0)
     os.close(tells)
@@ -59,7 +59,7 @@ def _killed(work: Callable[[int], None], number: int) -> str:
     return ""
 
 
-def _kill_before(number: int, tells: int) -> None:
+def kill_before(number: int, tells: int) -> None:
     left = number
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
