@@ -26,6 +26,7 @@ from lfmri_node.node.audit.auditor import Auditor
 from lfmri_node.node.config import Config
 from lfmri_node.node.delivery.deliver import Delivery, Destination
 from lfmri_node.node.delivery.destinations import destinations_of
+from lfmri_node.node.doors.doors import Doors
 from lfmri_node.node.errors import ConfigError, JobError, NodeError
 from lfmri_node.node.files import write_text
 from lfmri_node.node.ingest import Ingest, access_policy
@@ -41,9 +42,11 @@ from lfmri_node.recon.errors import ReconError
 LIVE = frozenset(
     {
         "destinations",
+        "folders",
         "gateways",
         "listener.allow",
         "logging.level",
+        "mrd",
         "node.housekeeping_s",
         "notify",
         "objects",
@@ -135,6 +138,7 @@ class Live:
 
     auditor: Auditor
     listener: Listener
+    doors: Doors
     ingest: Ingest
     delivery: Delivery
     engine: Engine
@@ -149,18 +153,21 @@ class Live:
         ConfigError
             LF-CFG-005 where a password of a destination cannot be had.
         TlsError
-            LF-NET-043 where a certificate of a destination cannot be used.
+            LF-NET-043 where a certificate of a destination or of ``[mrd.tls]`` cannot be used.
         InvalidModel
             The weights are missing or altered.
         JobError
-            LF-OPS-007 where the databases cannot be written now.
+            LF-OPS-007 where the databases cannot be written now, LF-JOB-008 where the port of ``[mrd]``
+            cannot be used.
         """
         config, reloaded = merged(present, wanted)
         Recipe.of(config)
         destinations = destinations_of(config)
         require_secrets(config)
-        if config.destinations != present.destinations:
-            self._deliver_to(destinations)
+        with self.doors.ready_for(config) as open_doors:
+            if config.destinations != present.destinations:
+                self._deliver_to(destinations)
+            open_doors()
         self.listener.policy = access_policy(config)
         self.ingest.config = config
         self.auditor.destinations = config.destinations

@@ -182,6 +182,7 @@ class Service:
             live = Live(
                 auditor=auditor,
                 listener=listener,
+                doors=doors,
                 ingest=ingest,
                 delivery=delivery,
                 engine=engine,

@@ -32,7 +32,7 @@ class ImagesBack:
     cage
         Leaves the child that writes messages the images, and a folder for them.
     limit_s
-        Longest wait for a reconstruction.
+        Longest wait for a reconstruction; may be replaced at any time.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ImagesBack:
         self._table = table
         self._layout = layout
         self._cage = cage
-        self._limit_s = limit_s
+        self.limit_s = limit_s
         self._stopped = stopped
 
     def __call__(self, taken: Taken) -> Iterator[bytes]:
@@ -57,7 +57,7 @@ class ImagesBack:
 
     def _scans(self, key: str) -> list[Job]:
         """The scans of a measurement, once each is held, encoded, or in quarantine."""
-        end = time.monotonic() + self._limit_s
+        end = time.monotonic() + self.limit_s
         while time.monotonic() < end and not self._stopped.wait(_POLL_S):
             measurement, scans = self._table.find(key), self._table.scans(key)
             if measurement is None or measurement.stage is Stage.QUARANTINED:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from ipaddress import ip_network
+from pathlib import Path
 
 from lfmri_node.dicom_io.receive.spool import Spool
-from lfmri_node.node import logs
 from lfmri_node.node.config import Config, MrdSection
 from lfmri_node.node.doors.back import ImagesBack
 from lfmri_node.node.doors.folder import FolderDoor, FolderSettings
@@ -44,28 +45,24 @@ class Doors:
         table: Ledger,
         cage: Sandbox,
     ) -> None:
+        self._config = config
         self._intake = Intake(spool=spool, folder=layout.spool, received=received, cage=cage)
         self._streams = Streams(
             layout.spool,
-            max_bytes=int(config.mrd.max_gb * 2**30),
+            max_bytes=_max_bytes(config.mrd),
             min_free_bytes=int(config.listener.free_space_floor_gb * 2**30),
         )
         stopped = threading.Event()
-        images = ImagesBack(table, layout, cage, limit_s=config.mrd.images_limit_s, stopped=stopped)
-        self._mrd = None
-        if config.mrd.allow:
-            self._mrd = MrdDoor(
-                _settings(config.mrd),
-                streams=self._streams,
-                intake=self._intake,
-                images=images,
-                stopped=stopped,
-            )
-        patience_s = config.listener.incomplete_after_s
-        self._folders = [
-            FolderDoor(FolderSettings(patience_s=patience_s, **section.model_dump()), self._intake)
-            for section in config.folders
-        ]
+        self._images = ImagesBack(table, layout, cage, limit_s=config.mrd.images_limit_s, stopped=stopped)
+        self._mrd = MrdDoor(
+            _settings(config.mrd),
+            streams=self._streams,
+            intake=self._intake,
+            images=self._images,
+            stopped=stopped,
+        )
+        self._folders: dict[FolderSettings, FolderDoor] = {}
+        self._ended: dict[Path, FolderDoor] = {}
 
     def open(self) -> None:
         """Take up what was left over, then let callers in.
@@ -79,36 +76,76 @@ class Doors:
         """
         self._intake.open()
         self._streams.open()
-        for folder in self._folders:
-            folder.start()
-        if self._mrd is None:
-            return
+        self._mrd.start()
+        with self.ready_for(self._config) as take_effect:
+            take_effect()
+
+    @contextmanager
+    def ready_for(self, config: Config) -> Iterator[Callable[[], None]]:
+        """Prepare ``[mrd]`` and ``[[folders]]`` of another configuration; what is yielded has them in effect.
+
+        Connections that are open and files that are being taken in go on. Where the block ends without that
+        call, nothing has changed.
+
+        Raises
+        ------
+        JobError, TlsError
+            As `open`.
+        """
         try:
-            self._mrd.start()
+            change = self._mrd.prepare(_settings(config.mrd))
         except OSError as error:
             raise JobError(
-                "LF-JOB-008", f"the port of [mrd] cannot be used ({error.strerror})", "change mrd.port"
+                "LF-JOB-008",
+                f"the port of [mrd] cannot be used ({error.strerror})",
+                "change mrd.port; another host with the port in use takes a restart",
             ) from None
-        logs.event("mrd.ready", port=self._mrd.port)
+
+        def take_effect() -> None:
+            self._mrd.carry_out(change)
+            self._streams.max_bytes = _max_bytes(config.mrd)
+            self._images.limit_s = config.mrd.images_limit_s
+            self._watch(config)
+
+        try:
+            yield take_effect
+        finally:
+            self._mrd.give_up(change)
+
+    def _watch(self, config: Config) -> None:
+        """Watch the folders of a configuration, and no others."""
+        patience_s = config.listener.incomplete_after_s
+        wanted = [FolderSettings(patience_s=patience_s, **each.model_dump()) for each in config.folders]
+        for settings in [each for each in self._folders if each not in wanted]:
+            door = self._folders.pop(settings)
+            door.stop()
+            self._ended[settings.path] = door
+        for settings in wanted:
+            if settings not in self._folders:
+                door = FolderDoor(settings, self._intake, after=self._ended.pop(settings.path, None))
+                self._folders[settings] = door
+                door.start()
 
     def counts(self) -> Mapping[str, int]:
         """Each code of what was refused at the doors, since the start."""
-        return self._mrd.counts() if self._mrd is not None else {}
+        return self._mrd.counts()
 
     def close(self) -> None:
         """Begin nothing new, and wait for what is coming in and being converted."""
-        for folder in self._folders:
+        for folder in self._folders.values():
             folder.stop()
-        if self._mrd is not None:
-            self._mrd.stop()
-        for folder in self._folders:
+        self._mrd.stop()
+        for folder in (*self._folders.values(), *self._ended.values()):
             folder.join()
 
     def cut_off(self) -> None:
         """End what did not end in time: a stream is kept as incomplete, a file stays where it lies."""
         self._intake.stop()
-        if self._mrd is not None:
-            self._mrd.end()
+        self._mrd.end()
+
+
+def _max_bytes(section: MrdSection) -> int:
+    return int(section.max_gb * 2**30)
 
 
 def _settings(section: MrdSection) -> MrdSettings:

@@ -47,11 +47,18 @@ class FolderSettings:
 
 
 class FolderDoor:
-    """Watches one folder, in a thread of its own."""
+    """Watches one folder, in a thread of its own.
 
-    def __init__(self, settings: FolderSettings, intake: Intake) -> None:
+    Parameters
+    ----------
+    after
+        Watched the same folder, and was stopped: what it is taking in ends first.
+    """
+
+    def __init__(self, settings: FolderSettings, intake: Intake, *, after: FolderDoor | None = None) -> None:
         self._settings = settings
         self._intake = intake
+        self._after = after
         self._arrivals = Arrivals(settings.path, settle_s=settings.settle_s, suffixes=SUFFIXES)
         self._waiting: dict[Arrival, tuple[int, int]] = {}
         self._stopped = threading.Event()
@@ -71,6 +78,9 @@ class FolderDoor:
         self._thread.join()
 
     def _watch(self) -> None:
+        if self._after is not None:
+            self._after.join()
+            self._after = None
         while not self._stopped.wait(min(self._settings.settle_s, _LONGEST_LOOK_S)):
             try:
                 self.look()

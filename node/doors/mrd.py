@@ -22,15 +22,15 @@ from typing import BinaryIO, cast
 from lfmri_node.dicom_io.receive.policy import lies_in
 from lfmri_node.dicom_io.receive.tally import Tally
 from lfmri_node.dicom_io.tls import FreshContext, ServerTls, reason_of
+from lfmri_node.node import logs
 from lfmri_node.node.doors.frames import Read, text_message
 from lfmri_node.node.doors.intake import Intake, Taken, is_death
+from lfmri_node.node.doors.port import Port
 from lfmri_node.node.doors.streams import Streams
 from lfmri_node.node.errors import DoorError
 
 _BUFFER_BYTES = 1 << 20
-_ACCEPT_S = 0.5
 _MOST_TRIES = 3
-_BACKLOG = 16
 _AGAIN_S = 30.0
 _FAREWELL_S = 2.0
 
@@ -79,11 +79,22 @@ class MrdSettings:
         return next(fitting, None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Settings that can take effect, with the port that they are for; None: nobody is let in."""
+
+    settings: MrdSettings
+    port: Port | None
+    tls: FreshContext | None
+
+
 class MrdDoor:
-    """Listens, receives, hands over, answers; a thread a connection.
+    """Receives, hands over, answers; a thread a connection.
 
     Parameters
     ----------
+    settings
+        In effect from the first `carry_out`; a connection keeps those that it came under.
     images
         Gives the messages of the images that a sender asked for, in pieces, once they are there.
     stopped
@@ -109,21 +120,19 @@ class MrdDoor:
         self._threads: list[threading.Thread] = []
         self._left: set[Path] = set()
         self._stopped = stopped
-        self._listening: socket.socket | None = None
-        self._tls: FreshContext | None = None
-
-    @property
-    def port(self) -> int:
-        """The port that is listened on; needed when 0 was asked for."""
-        assert self._listening is not None
-        return int(self._listening.getsockname()[1])
+        self._port: Port | None = None
 
     def counts(self) -> Mapping[str, int]:
         """How often each code was given for a stream that was not taken."""
         return self._tally.counts()
 
     def start(self) -> None:
-        """Listen, and take in what a killed node had received whole.
+        """Take in what a killed node had received whole."""
+        self._left = set(self._streams.complete())
+        self._start_thread("mrd-left", self._take_left)
+
+    def prepare(self, settings: MrdSettings) -> Change:
+        """Open what other settings need; they are in effect after `carry_out`, or it is closed by `give_up`.
 
         Raises
         ------
@@ -132,16 +141,33 @@ class MrdDoor:
         TlsError
             LF-NET-043 a file of ``settings.tls`` cannot be used.
         """
-        if self._settings.tls is not None:
-            self._tls = FreshContext(self._settings.tls)
-        family = socket.AF_INET6 if ":" in self._settings.host else socket.AF_INET
-        self._listening = socket.create_server(
-            (self._settings.host, self._settings.port), family=family, backlog=_BACKLOG
-        )
-        self._listening.settimeout(_ACCEPT_S)
-        self._left = set(self._streams.complete())
-        self._start_thread("mrd-door", self._accept)
-        self._start_thread("mrd-left", self._take_left)
+        if not settings.callers:
+            return Change(settings=settings, port=None, tls=None)
+        tls = FreshContext(settings.tls) if settings.tls is not None else None
+        port = self._port
+        if port is None or port.where != (settings.host, settings.port):
+            port = Port(settings.host, settings.port, tls)
+        return Change(settings=settings, port=port, tls=tls)
+
+    def give_up(self, change: Change) -> None:
+        """Forget settings that are not to take effect."""
+        if change.port is not None and change.port is not self._port:
+            change.port.close()
+
+    def carry_out(self, change: Change) -> None:
+        """Have settings take effect for who calls from now on; streams that are coming in go on."""
+        former, self._port = self._port, change.port
+        self._settings = change.settings
+        if change.port is not None:
+            change.port.tls = change.tls
+        if former is change.port:
+            return
+        if former is not None:
+            former.close()
+            logs.event("mrd.closed")
+        if change.port is not None:
+            change.port.start(self._let_in, self._tally.tell)
+            logs.event("mrd.ready", port=change.port.number)
 
     def _start_thread(self, name: str, work: Callable[[], None]) -> None:
         thread = threading.Thread(target=work, name=name, daemon=True)
@@ -151,8 +177,8 @@ class MrdDoor:
     def stop(self) -> None:
         """Let nobody in any more, and wait for the streams that are coming in: `end` cuts them off."""
         self._stopped.set()
-        if self._listening is not None:
-            self._listening.close()
+        if self._port is not None:
+            self._port.close()
         for thread in list(self._threads):
             thread.join()
         self._tally.tell(now=True)
@@ -163,40 +189,12 @@ class MrdDoor:
             for connection in self._open:
                 _shut(connection)
 
-    def _accept(self) -> None:
-        assert self._listening is not None
-        while not self._stopped.is_set():
-            self._tally.tell()
-            try:
-                connection, address = self._listening.accept()
-            except TimeoutError:
-                continue
-            except OSError:
-                if not self._stopped.wait(_ACCEPT_S):  # no file descriptor is left
-                    continue
-                return
-            try:
-                ours = self._wrapped(connection)
-            except OSError:  # gone again
-                connection.close()
-                continue
-            self._let_in(ours, str(address[0]))
-
-    def _wrapped(self, connection: socket.socket) -> socket.socket:
-        """The connection, secured once its thread has shaken hands."""
-        if self._tls is None:
-            return connection
-        context = self._tls.current()
-        return context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-
     def _let_in(self, connection: socket.socket, host: str) -> None:
-        ae_title = self._settings.named(host)
+        settings = self._settings
+        ae_title = settings.named(host)
         with self._lock:
             held = Counter(self._open.values())
-            full = (
-                len(self._open) >= self._settings.max_connections
-                or held[host] >= self._settings.max_per_address
-            )
+            full = len(self._open) >= settings.max_connections or held[host] >= settings.max_per_address
             if ae_title is not None and not full:
                 self._open[connection] = host
         if ae_title is None:
@@ -205,20 +203,20 @@ class MrdDoor:
         elif full:
             self._tally.note("LF-DOR-011", "stream refused, too many at once", host)
             with connection:
-                if self._tls is None:  # a handshake is worth no wait here
+                if not isinstance(connection, ssl.SSLSocket):  # a handshake is worth no wait here
                     _say(connection, _error_document(_too_many()))
         else:
-            self._start_thread("mrd-stream", lambda: self._serve(connection, host, ae_title))
+            self._start_thread("mrd-stream", lambda: self._serve(connection, host, ae_title, settings))
 
-    def _serve(self, connection: socket.socket, host: str, ae_title: str) -> None:
+    def _serve(self, connection: socket.socket, host: str, ae_title: str, settings: MrdSettings) -> None:
         """One connection, from its first byte to the answer."""
         try:
-            connection.settimeout(self._settings.silence_s)
+            connection.settimeout(settings.silence_s)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if isinstance(connection, ssl.SSLSocket) and not self._shaken(connection, host):
+            if isinstance(connection, ssl.SSLSocket) and not self._shaken(connection, host, settings):
                 return
             with connection.makefile("rb", buffering=_BUFFER_BYTES) as stream:
-                path = self._received(connection, cast(BinaryIO, stream), host, ae_title)
+                path = self._received(connection, cast(BinaryIO, stream), host, ae_title, settings)
                 if path is None:
                     return
                 taken = self._taken(path, ae_title, host)
@@ -235,10 +233,10 @@ class MrdDoor:
                 del self._open[connection]
             _close(connection)
 
-    def _shaken(self, connection: ssl.SSLSocket, host: str) -> bool:
+    def _shaken(self, connection: ssl.SSLSocket, host: str, settings: MrdSettings) -> bool:
         """Whether the sender has shown what is asked for, in time."""
         try:
-            with _deadline(connection, self._settings.header_s):
+            with _deadline(connection, settings.header_s):
                 connection.do_handshake()
         except OSError as error:
             why = reason_of(error) if isinstance(error, ssl.SSLError) else "connection ended"
@@ -246,8 +244,9 @@ class MrdDoor:
             return False
         return True
 
-    def _received(self, connection: socket.socket, stream: BinaryIO, host: str, ae_title: str) -> Path | None:
-        settings = self._settings
+    def _received(
+        self, connection: socket.socket, stream: BinaryIO, host: str, ae_title: str, settings: MrdSettings
+    ) -> Path | None:
         try:
             with _deadline(connection, settings.stream_s), _deadline(connection, settings.header_s) as header:
                 return self._streams.receive(_reader(stream), ae_title, header.cancel)

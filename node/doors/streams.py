@@ -68,14 +68,14 @@ class Streams:
     Parameters
     ----------
     max_bytes
-        Of one stream.
+        Of one stream; may be replaced at any time.
     min_free_bytes
         Must remain on the disk.
     """
 
     def __init__(self, spool: Path, *, max_bytes: int, min_free_bytes: int) -> None:
         self._folder = spool / DIRECTORY
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._min_free_bytes = min_free_bytes
 
     def open(self) -> None:
@@ -127,8 +127,8 @@ class Streams:
         written = check_at = 0
         for frame in frames(read, Course()):
             written += len(frame.head) + frame.body_bytes
-            if written > self._max_bytes:
-                raise _no_place(f"the stream is longer than {self._max_bytes} bytes")
+            if written > self.max_bytes:
+                raise _no_place(f"the stream is longer than {self.max_bytes} bytes")
             if written >= check_at:
                 check_at = written + _SPACE_CHECK_BYTES
                 if shutil.disk_usage(self._folder).free < self._min_free_bytes + frame.body_bytes:
