@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -54,6 +54,8 @@ class SiteOptions:
         Whether images of evened intensity are made too, from `Reconstruction.receive_field`.
     summary
         Whether a page of PDF that sums the job up is made.
+    outputs
+        Values of `Role` that are made, in place of the three switches; None: by the switches.
     rule
         Name of the site's rule by which the scan was reconstructed as it was; "" where none was asked.
     """
@@ -63,7 +65,21 @@ class SiteOptions:
     fused: bool = True
     receive_field_correction: bool = False
     summary: bool = False
+    outputs: Sequence[str] | None = None
     rule: str = ""
+
+    def makes(self, role: Role) -> bool:
+        """Whether objects of a role are made, where a job can have them; the image itself always is."""
+        if role in (Role.LF_MRI, Role.FALLBACK):
+            return True
+        if self.outputs is not None:
+            return role in self.outputs
+        switches = {
+            Role.FUSED: self.fused,
+            Role.CORRECTED: self.receive_field_correction,
+            Role.SUMMARY: self.summary,
+        }
+        return switches.get(role, True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

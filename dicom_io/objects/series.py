@@ -41,8 +41,9 @@ def encode(
     TRUSTED: series ``lf-mri``; ``reference`` and ``difference`` where the lesion term changed anything; the
     ``map``; the ``segmentation`` where something is marked; the ``fused`` colour series; the ``report``.
     FALLBACK, or a site that asked for another method: one series ``fallback``. Both: ``corrected`` where the
-    reconstruction has a receive field, the ``summary`` where the site asks for one. Same arguments, same
-    bytes.
+    reconstruction has a receive field, the ``summary`` where the site asks for one. Of all these what
+    ``options`` makes; the report names segments, so that it is not made without the ``segmentation``. Same
+    arguments, same bytes.
 
     Parameters
     ----------
@@ -88,16 +89,19 @@ def _build(job: ObjectJob) -> list[tuple[Role, hd.SOPClass]]:
     reconstruction = job.reconstruction
     role = Role.LF_MRI if reconstruction.provenance.method is Method.LF_MRI else Role.FALLBACK
     volumes = {role: reconstruction.image}
-    if reconstruction.reference is not None and job.reference_differs:
-        volumes[Role.REFERENCE] = reconstruction.reference
+    changed = reconstruction.reference if job.reference_differs else None
+    if changed is not None:
+        volumes[Role.REFERENCE] = changed
     scaling = common_scaling(list(volumes.values()))
     window = tissue_window(scaling.store(reconstruction.image))
-    series = {r: mr_series(job, r, v, scaling=scaling, window=window) for r, v in volumes.items()}
+    series = {
+        r: mr_series(job, r, v, scaling=scaling, window=window)
+        for r, v in volumes.items()
+        if job.site.makes(r)
+    }
     objects: list[tuple[Role, hd.SOPClass]] = [(r, image) for r, images in series.items() for image in images]
-    if Role.REFERENCE in volumes:
-        images = series[role]
-        change = difference_map(job, volumes[role], volumes[Role.REFERENCE], images)
-        objects.append((Role.DIFFERENCE, change))
+    if changed is not None and job.site.makes(Role.DIFFERENCE):
+        objects.append((Role.DIFFERENCE, difference_map(job, volumes[role], changed, series[role])))
     marks: tuple[Mark, ...] = ()
     if reconstruction.lesion is not None:
         marks = marks_of(reconstruction.lesion, reconstruction.geometry)
@@ -105,7 +109,7 @@ def _build(job: ObjectJob) -> list[tuple[Role, hd.SOPClass]]:
     if reconstruction.receive_field is not None:
         even = corrected_series(job, reconstruction.receive_field, series[role])
         objects += [(Role.CORRECTED, image) for image in even]
-    if job.site.summary:
+    if job.site.makes(Role.SUMMARY):
         from lfmri_node.dicom_io.objects.summary import Summary  # most sites ask for none: no ReportLab
 
         objects.append((Role.SUMMARY, Summary(job, objects, marks, scaling=scaling, window=window)))
@@ -116,13 +120,18 @@ def _of_the_map(
     job: ObjectJob, lesion: LesionMap, marks: tuple[Mark, ...], images: list[MRImage], window: Window
 ) -> Iterator[tuple[Role, hd.SOPClass]]:
     """Map, segmentation, colour pictures and report; the segmentation only where something is marked."""
-    yield Role.MAP, activation_map(job, lesion, images)
-    segmentation = lesion_segmentation(job, lesion, marks, images)
+    makes = job.site.makes
+    if makes(Role.MAP):
+        yield Role.MAP, activation_map(job, lesion, images)
+    segmentation = None
+    if makes(Role.SEGMENTATION):
+        segmentation = lesion_segmentation(job, lesion, marks, images)
     if segmentation is not None:
         yield Role.SEGMENTATION, segmentation
-    if job.site.fused:
+    if makes(Role.FUSED):
         yield from ((Role.FUSED, image) for image in fused_series(job, lesion, images, window))
-    yield Role.REPORT, lesion_report(job, lesion, marks, images, segmentation)
+    if makes(Role.REPORT):
+        yield Role.REPORT, lesion_report(job, lesion, marks, images, segmentation)
 
 
 def _refuse_contradiction(reconstruction: Reconstruction) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lfmri_node.dicom_io.objects import texts
-from lfmri_node.dicom_io.objects.attributes import ObjectJob
+from lfmri_node.dicom_io.objects.attributes import ObjectJob, SiteOptions
 from lfmri_node.dicom_io.objects.codes import Role
 from lfmri_node.dicom_io.objects.colour import fuse, two_colours
 from lfmri_node.dicom_io.objects.intensity import LARGEST_STORED, Scaling, Window
@@ -162,6 +162,11 @@ def _range(figure: Figure) -> str:
     return f"{figure.low:.3g} or more" if figure.high is None else f"{figure.low:.3g} to {figure.high:.3g}"
 
 
+def _where_marks_stand(site: SiteOptions) -> str:
+    places = {Role.REPORT: "in the lesion list", Role.SEGMENTATION: "in the segmentation"}
+    return " and ".join(text for role, text in places.items() if site.makes(role)) or "in no object"
+
+
 def _marked(job: ObjectJob, marks: Sequence[Mark]) -> list[Block]:
     lesion = job.reconstruction.lesion
     if lesion is None:
@@ -170,8 +175,9 @@ def _marked(job: ObjectJob, marks: Sequence[Mark]) -> list[Block]:
     if marks:
         blocks.append(_table_of(marks[:_MOST_MARKS]))
     if len(marks) > _MOST_MARKS:
-        rest = f"The {len(marks) - _MOST_MARKS} smallest stand in the lesion list and in the segmentation."
-        blocks.append(Text(text=rest))
+        blocks.append(
+            Text(text=f"The {len(marks) - _MOST_MARKS} smallest stand {_where_marks_stand(job.site)}.")
+        )
     limits, *_ = texts.of_the_map(lesion)
     unchanged = job.reconstruction.reference is not None and not job.reference_differs
     sentences = [

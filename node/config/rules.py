@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -57,6 +57,37 @@ class OnlySection(Section):
         return Rule.of(name, self.conditions())
 
 
+Output = Literal[
+    "lf-mri",
+    "reference",
+    "difference",
+    "map",
+    "segmentation",
+    "fused",
+    "report",
+    "fallback",
+    "corrected",
+    "summary",
+]
+"""Values of `lfmri_node.dicom_io.objects.codes.Role`, whose import takes longer than a command may."""
+
+
+def _series(outputs: tuple[Output, ...]) -> tuple[Output, ...]:
+    if len(set(outputs)) != len(outputs):
+        raise ValueError("every series is named once")
+    if not {"lf-mri", "fallback"} & set(outputs):
+        raise ValueError(
+            "the image itself cannot be left out: name 'lf-mri', or 'fallback' of another method"
+        )
+    if "report" in outputs and "segmentation" not in outputs:
+        raise ValueError("'report' needs 'segmentation': its marks are segments of it")
+    return outputs
+
+
+Outputs = Annotated[tuple[Output, ...], Field(strict=False), AfterValidator(_series)]
+_SWITCHES = ("fused", "receive_field_correction", "summary")
+
+
 class PipelineSection(Section):
     """What is done with scans that meet ``only``, where it differs from ``[recon]`` and ``[objects]``."""
 
@@ -71,6 +102,7 @@ class PipelineSection(Section):
     fused: bool | None = None
     receive_field_correction: bool | None = None
     summary: bool | None = None
+    outputs: Outputs | None = None
     destinations: Annotated[tuple[Name, ...], Field(strict=False)] | None = None
 
     @model_validator(mode="after")
@@ -79,6 +111,13 @@ class PipelineSection(Section):
             raise ValueError("weights_sha256 belongs to weights")
         if self.weights is not None and self.method not in (None, Method.LF_MRI):
             raise ValueError(f"method '{self.method}' uses no weights")
+        return self
+
+    @model_validator(mode="after")
+    def _series_are_said_once(self) -> PipelineSection:
+        said = [name for name in _SWITCHES if getattr(self, name) is not None]
+        if self.outputs is not None and said:
+            raise ValueError(f"outputs names every series that is made: leave out {', '.join(said)}")
         return self
 
 

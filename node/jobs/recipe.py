@@ -163,7 +163,7 @@ def _weights_sha256(recon: ReconSection) -> str:
 
 def _candidate(pipeline: PipelineSection, config: Config) -> dict[str, Any]:
     """A pipeline with everything that it changes, as it stands in the row of a measurement."""
-    given = pipeline.model_dump(exclude_none=True, exclude={"name", "only", "destinations"})
+    given = pipeline.model_dump(exclude_none=True, exclude={"name", "only", "destinations", "outputs"})
     if pipeline.weights is not None:
         given.setdefault("weights_sha256", None)
     recon = config.recon.model_copy(
@@ -172,6 +172,7 @@ def _candidate(pipeline: PipelineSection, config: Config) -> dict[str, Any]:
     objects = config.objects.model_copy(
         update={name: value for name, value in given.items() if name in type(config.objects).model_fields}
     )
+    outputs = {} if pipeline.outputs is None else {"outputs": list(pipeline.outputs)}
     try:
         sha256 = _weights_sha256(recon)
     except InvalidModel as error:
@@ -181,7 +182,7 @@ def _candidate(pipeline: PipelineSection, config: Config) -> dict[str, Any]:
         "only": pipeline.only.conditions(),
         "destinations": list(pipeline.destinations) if pipeline.destinations is not None else None,
         "recon": asdict(recon.settings()),
-        "objects": objects.model_dump(),
+        "objects": {**objects.model_dump(), **outputs},
         "weights": str(recon.weights) if recon.weights else None,
         "weights_sha256": sha256,
     }

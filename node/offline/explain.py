@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import median
 
 from lfmri_node.dicom_io.errors import DicomIoError
+from lfmri_node.dicom_io.objects.attributes import SiteOptions
+from lfmri_node.dicom_io.objects.codes import Role
 from lfmri_node.dicom_io.raw_data.context import context_of
 from lfmri_node.dicom_io.raw_data.payload import open_payload, verify
 from lfmri_node.dicom_io.raw_data.received import parse_measurement
@@ -68,7 +70,8 @@ class ScanExplained:
     pipelines
         Every pipeline of the configuration in order, and why it fits or not: the first that fits is used.
     used
-        Pipeline ("" for none), method, fallback, lesion, weights, destinations.
+        Pipeline ("" for none), method, fallback, lesion, weights, outputs (every series that may come of it:
+        which do is the verdict's), destinations.
     conditions
         What is known without computing; noise, motion and coils are measured when it is reconstructed.
     fallback_because
@@ -253,6 +256,7 @@ def _explained(scan: RawScan, facts: Facts, measured: Recipe, config: Config) ->
             "fallback": recipe.recon.fallback.value,
             "lesion": recipe.recon.lesion.value,
             "weights": card.name if card is not None else None,
+            "outputs": _outputs(recipe),
             "destinations": [name for name, goes in recipe.routed.items() if goes],
         },
         conditions=conditions,
@@ -260,6 +264,14 @@ def _explained(scan: RawScan, facts: Facts, measured: Recipe, config: Config) ->
         expected_s=_expected_s(config, recipe, scan.n_slices),
         limit_s=limit.of({"n_slices": scan.n_slices}),
     )
+
+
+def _outputs(recipe: Recipe) -> list[str]:
+    """Roles in their order; only the network has others than the image and what is made of it."""
+    options = SiteOptions(**dict(recipe.objects))
+    without = (Role.FALLBACK, Role.CORRECTED, Role.SUMMARY)
+    roles = Role if recipe.recon.method is Method.LF_MRI else without
+    return [role.value for role in roles if options.makes(role)]
 
 
 def _condition(name: str, value: float, limits: tuple[float, float] | None) -> Condition:

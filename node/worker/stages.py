@@ -242,10 +242,11 @@ def objects_by(
 ) -> Sequence[EncodedObject]:
     """Encode what the recipe asks for; the receive field is estimated here and kept nowhere else."""
     from lfmri_node.dicom_io.objects.attributes import SiteOptions
+    from lfmri_node.dicom_io.objects.codes import Role
     from lfmri_node.dicom_io.objects.series import encode
 
     options = SiteOptions(**dict(recipe.objects), rule=recipe.rule)
-    if options.receive_field_correction:
+    if options.makes(Role.CORRECTED):
         from lfmri_node.recon.receive_field import with_receive_field
 
         reconstruction = with_receive_field(reconstruction)

@@ -173,3 +173,30 @@ def test_weights_that_are_missing_name_their_pipeline(tmp_path: Path) -> None:
     )
     with pytest.raises(InvalidModel, match="pipeline 'knee'"):
         Recipe.of(config)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "more", "why"),
+    [
+        (["segmentation", "report"], {}, "the image itself cannot be left out"),
+        ([], {}, "the image itself cannot be left out"),
+        (["lf-mri", "report"], {}, "'report' needs 'segmentation'"),
+        (["lf-mri", "lf-mri"], {}, "every series is named once"),
+        (["lf-mri", "pictures"], {}, "Input should be 'lf-mri', 'reference'"),
+        (["lf-mri"], {"fused": False, "summary": True}, "leave out fused, summary"),
+    ],
+)
+def test_series_that_cannot_be_had_are_refused_by_name(tmp_path: Path, outputs, more, why) -> None:
+    document = {"pipelines": [{"name": "few", "only": {}, "outputs": outputs, **more}]}
+    with pytest.raises(ConfigError, match=r"pipelines.*'few'") as caught:
+        from_document(document, base=tmp_path, name="test")
+    assert caught.value.code == "LF-CFG-004"
+    assert why in caught.value.message
+
+
+def test_series_that_are_named_are_in_the_recipe_of_the_rule_alone(tmp_path: Path) -> None:
+    rule = {"name": "few", "only": {"protocol": "KNEE*"}, "outputs": ["lf-mri", "map"]}
+    document = {"pipelines": [rule], "objects": {"summary": True}}
+    recipe = Recipe.from_json(Recipe.of(from_document(document, base=tmp_path, name="test")).to_json())
+    assert "outputs" not in recipe.chosen(Facts(protocol="brain")).objects
+    assert recipe.chosen(KNEE).objects["outputs"] == ["lf-mri", "map"]

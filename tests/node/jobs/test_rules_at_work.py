@@ -1,5 +1,7 @@
 """Scans of one node, each by the rule that fits its header: how it is made, where it goes, what is told."""
 
+from contextlib import closing
+
 from pydicom import dcmread
 
 from lfmri_node.node.demo.pacs import Pacs
@@ -49,3 +51,22 @@ def test_each_contrast_goes_its_own_way(node, pacs, make_scan, tmp_path) -> None
         jobs = node.wait_finished(2)
         assert [job.recipe["rule"] for job in jobs] == ["", "late-echo"]
         assert {item.stores for item in (*pacs.instances(), *study.instances())} == {1}
+
+
+WANTED = """
+[[pipelines]]
+name = "few"
+only = {}
+outputs = ["fallback", "corrected", "summary"]
+"""
+
+
+def test_a_rule_names_the_series_that_are_made(node, pacs, make_scan) -> None:
+    node.config.write_text(node.config.read_text() + WANTED)
+    node.start()
+    node.send(make_scan(n_slices=1))
+    (job,) = node.wait_finished()
+    with closing(Ledger(node.layout.job_table)) as ledger:
+        objects = ledger.objects(job.key)
+    assert [item.role for item in objects] == ["fallback", "corrected", "summary"]
+    assert {item.sop_instance_uid for item in pacs.instances()} == {item.sop_instance_uid for item in objects}

@@ -71,7 +71,13 @@ def test_every_pipeline_says_why_it_fits_or_not_and_the_first_that_fits_is_used(
     document = {
         "pipelines": [
             {"name": "knee", "only": {"protocol": "knee*"}, "method": "cg-sense"},
-            {"name": "test", "only": {"protocol": "test"}, "method": "zero-filled", "destinations": ["b"]},
+            {
+                "name": "test",
+                "only": {"protocol": "test"},
+                "method": "zero-filled",
+                "outputs": ["fallback", "summary"],
+                "destinations": ["b"],
+            },
             {"name": "rest", "only": {}, "method": "wavelet"},
         ],
         "destinations": [{**pacs, "name": "a"}, {**pacs, "name": "b"}],
@@ -85,7 +91,7 @@ def test_every_pipeline_says_why_it_fits_or_not_and_the_first_that_fits_is_used(
     ]
     assert scan.pipelines[0].why == "protocol is 'test', wanted 'knee*'"
     assert (scan.used["pipeline"], scan.used["method"]) == ("test", "zero-filled")
-    assert scan.used["destinations"] == ["b"]
+    assert (scan.used["outputs"], scan.used["destinations"]) == (["fallback", "summary"], ["b"])
 
 
 def test_a_gateways_own_settings_are_told(make_scan, config: Config) -> None:
