@@ -225,7 +225,7 @@ def _complete_image(dataset: hd.SOPClass, job: ObjectJob, role: Role) -> None:
     dataset.ImageComments = texts.image_comments(
         job.reconstruction, role, job.software_version, reference_differs=job.reference_differs
     )
-    _add_body_part(dataset, role, job.context.attributes)
+    _add_body(dataset, role, job.context.attributes)
 
 
 def patient_and_study(job: ObjectJob) -> Dataset:
@@ -256,11 +256,13 @@ def copy_attribute(target: Dataset, keyword: str, value: object) -> None:
         raise does_not_fit(keyword)
 
 
-def _add_body_part(dataset: Dataset, role: Role, attributes: Mapping[str, object]) -> None:
-    """Body Part Examined as the source says; Laterality but where frames or segments name their anatomy."""
+def _add_body(dataset: Dataset, role: Role, attributes: Mapping[str, object]) -> None:
+    """The body as the source says: part, position, and the side but where frames or segments name it."""
     body_part, laterality = body_part_of(attributes), laterality_of(attributes)
     if body_part and fits("BodyPartExamined", body_part):
         dataset.BodyPartExamined = body_part
+    if attributes.get("PatientPosition"):
+        copy_attribute(dataset, "PatientPosition", attributes["PatientPosition"])
     if laterality is not None and role not in _OWN_ANATOMY:
         dataset.Laterality = laterality
 

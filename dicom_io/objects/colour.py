@@ -62,6 +62,6 @@ def edge(region: Bool) -> Bool:
 
 
 def two_colours(difference: Real, largest: float) -> Rgb:
-    """u8 (y, x, 3): orange where ``difference`` (y, x) is above zero, blue below; full at ``largest``."""
+    """u8 (..., 3): orange where ``difference`` (...) is above zero, blue below; full at ``largest``."""
     share = np.clip(difference / (largest or 1.0), -1.0, 1.0)[..., None]
     return np.asarray(np.where(share > 0, _MORE, _LESS) * np.abs(share) + 0.5, dtype=np.uint8)

@@ -66,6 +66,11 @@ class Window:
     center: float
     width: float
 
+    @property
+    def white(self) -> float:
+        """The stored value from which on everything is white."""
+        return self.center - 0.5 + (self.width - 1) / 2
+
     def apply(self, stored: Stored) -> Real:
         """Grey in [0, 1] as the standard's LINEAR function gives it, f32, same shape."""
         if self.width <= 1:

@@ -42,9 +42,9 @@ class MRImage(hd.SOPClass):
             **sop_arguments(job, role, s + 1),
         )
         self.FrameOfReferenceUID = job.frame_of_reference_uid
-        for keyword in ("PositionReferenceIndicator", "PatientPosition"):
-            setattr(self, keyword, "")
-            copy_attribute(self, keyword, job.context.attributes.get(keyword, ""))
+        self.PatientPosition = self.PositionReferenceIndicator = ""
+        indicator = job.context.attributes.get("PositionReferenceIndicator", "")
+        copy_attribute(self, "PositionReferenceIndicator", indicator)
         self.ImageType = ["DERIVED", "PRIMARY", "OTHER"]
         self.DerivationCodeSequence = [CodedConcept.from_code(codes.RECONSTRUCTION)]
         self.BurnedInAnnotation = "NO"

@@ -15,13 +15,14 @@ import reportlab
 from numpy.typing import NDArray
 from PIL import Image
 from reportlab.lib.colors import HexColor, white
+from reportlab.lib.enums import TA_CENTER, TA_LEFT, TA_RIGHT
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import Flowable, Paragraph
+from reportlab.platypus import Flowable, Paragraph, Spacer
 from reportlab.platypus import Image as Placed
 from reportlab.platypus import Table as Grid
 
@@ -29,6 +30,7 @@ _PLAIN, _BOLD = "Vera", "VeraBd"
 _FONT_FILES = {name: Path(reportlab.__file__).parent / "fonts" / f"{name}.ttf" for name in (_PLAIN, _BOLD)}
 _SIZE, _LEADING = 6.6, 8.4
 _MARGIN, _GAP, _GUTTER = 12 * mm, 2.2 * mm, 3 * mm
+_SCALE, _SHORTEST_SCALE, _OF_LABELS = 1.6 * mm, 40 * mm, (0.3, 0.4, 0.3)
 _LOWEST_PICTURE, _HIGHEST_PICTURE = 30 * mm, 88 * mm
 _SHRINK = 0.95
 _INK, _QUIET, _LINE, _WARNING = HexColor(0x1A1A1A), HexColor(0x555555), HexColor(0xB0B0B0), HexColor(0x9B1C1C)
@@ -77,8 +79,24 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """What the colours of a picture mean.
+
+    Parameters
+    ----------
+    colours
+        u8 (n, 3) from the lower end, at the left, to the upper one.
+    labels
+        Below the lower end, the middle and the upper end.
+    """
+
+    colours: NDArray[np.uint8]
+    labels: tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """Pixels with a caption below.
+    """Pixels with a scale, where one is needed, and a caption below.
 
     Parameters
     ----------
@@ -88,6 +106,7 @@ class Picture:
 
     pixels: NDArray[np.uint8]
     caption: str
+    scale: Scale | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,11 +199,19 @@ class _Setter:
         return kept
 
     def _paragraph(
-        self, text: str, *, bold: bool = False, size: float = _SIZE, color: object = _INK
+        self,
+        text: str,
+        *,
+        bold: bool = False,
+        size: float = _SIZE,
+        color: object = _INK,
+        alignment: int = TA_LEFT,
     ) -> Flowable:
         font = _BOLD if bold else _PLAIN
         leading = size * _LEADING / _SIZE
-        style = ParagraphStyle(font, fontName=font, fontSize=size, leading=leading, textColor=color)
+        style = ParagraphStyle(
+            font, fontName=font, fontSize=size, leading=leading, textColor=color, alignment=alignment
+        )
         return Paragraph(escape(self.shown(text)), style)
 
     def _banner(self, lines: Sequence[str], width: float) -> Flowable:
@@ -231,10 +258,23 @@ class _Setter:
         n = len(block.pictures)
         widest = (width - _GUTTER * (n - 1)) / max(n, 2)
         shown = (min(widest, height / block.aspect), min(widest * block.aspect, height))
+        scale_width = max(shown[0], min(widest, _SHORTEST_SCALE))
         cells = [
-            [_picture(picture.pixels, *shown), self._paragraph(picture.caption)] for picture in block.pictures
+            [
+                _picture(picture.pixels, *shown),
+                *(self._scale(picture.scale, scale_width) if picture.scale else ()),
+                self._paragraph(picture.caption),
+            ]
+            for picture in block.pictures
         ]
         return Grid([cells], [widest + _GUTTER] * (n - 1) + [widest], hAlign="LEFT", style=_beside(n))
+
+    def _scale(self, scale: Scale, width: float) -> list[Flowable]:
+        aligned = zip(scale.labels, (TA_LEFT, TA_CENTER, TA_RIGHT), strict=True)
+        labels = [self._paragraph(label, alignment=alignment) for label, alignment in aligned]
+        widths = [width * share for share in _OF_LABELS]
+        bar = _picture(scale.colours[None], width, _SCALE)
+        return [Spacer(width, _SCALE / 2), bar, Grid([labels], widths, hAlign="LEFT", style=_padding(0, 0))]
 
 
 def _picture(pixels: NDArray[np.uint8], width: float, height: float) -> Any:

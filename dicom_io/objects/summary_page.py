@@ -12,7 +12,17 @@ from lfmri_node.dicom_io.objects.codes import Role
 from lfmri_node.dicom_io.objects.colour import fuse, two_colours
 from lfmri_node.dicom_io.objects.intensity import LARGEST_STORED, Scaling, Window
 from lfmri_node.dicom_io.objects.marks import Mark
-from lfmri_node.dicom_io.objects.pdf import Block, Columns, Heading, Picture, Pictures, Table, Text, one_page
+from lfmri_node.dicom_io.objects.pdf import (
+    Block,
+    Columns,
+    Heading,
+    Picture,
+    Pictures,
+    Scale,
+    Table,
+    Text,
+    one_page,
+)
 from lfmri_node.dicom_io.objects.plane import patient_orientation
 from lfmri_node.recon.types import Complex, Figure, LesionMap, Method, Real, Reconstruction, Verdict
 
@@ -23,6 +33,8 @@ NO_PATIENT = (
 )
 _MOST_REASONS, _MOST_MARKS = 10, 8
 _LONGEST_REASON = 240
+_COLOURS = 255
+"""Of a scale; odd, so that there is one for no change."""
 
 
 def summary_pdf(
@@ -140,7 +152,7 @@ def _figures(reconstruction: Reconstruction) -> Table:
         (
             figure.name,
             f"{figure.value:.3g}",
-            limits := _range(figure),
+            limits := figure.range_in_words,
             f"{figure.n_outside}" if limits else "",
         )
         for figure in (*figures, delivered)
@@ -152,14 +164,6 @@ def _figures(reconstruction: Reconstruction) -> Table:
     return Table(
         head=("worst slice (no range: no network was asked for)", "value"), rows=without, shares=(4, 1)
     )
-
-
-def _range(figure: Figure) -> str:
-    if figure.low is None and figure.high is None:
-        return ""
-    if figure.low is None:
-        return f"up to {figure.high:.3g}"
-    return f"{figure.low:.3g} or more" if figure.high is None else f"{figure.low:.3g} to {figure.high:.3g}"
 
 
 def _where_marks_stand(site: SiteOptions) -> str:
@@ -230,7 +234,8 @@ def _pictures(job: ObjectJob, s: int, scaling: Scaling, window: Window) -> Pictu
     if lesion is not None:
         pictures.append(_map_picture(lesion, s, image))
     if reference is not None:
-        pictures.append(_change_picture(reconstruction.image, reference, s))
+        white = window.white * scaling.slope
+        pictures.append(_change_picture(reconstruction.image, reference, s, white))
     _, rows, columns = geometry.matrix
     _, spacing_y, spacing_x = geometry.spacing_mm
     return Pictures(pictures=tuple(pictures), aspect=rows * spacing_y / (columns * spacing_x))
@@ -238,16 +243,28 @@ def _pictures(job: ObjectJob, s: int, scaling: Scaling, window: Window) -> Pictu
 
 def _map_picture(lesion: LesionMap, s: int, image: Real) -> Picture:
     caption = "Activation in colour over the image, outline at the threshold"
+    ramp = np.linspace(0.0, 1.0, _COLOURS, dtype=np.float32)[None]
+    scale = Scale(colours=fuse(np.full_like(ramp, 0.5), ramp)[0], labels=("0", "activation", "1"))
     return Picture(
         pixels=fuse(image, lesion.activation[s], outline=lesion.mask[s]),
         caption=caption if lesion.validated else f"{caption}. NOT VALIDATED",
+        scale=scale,
     )
 
 
-def _change_picture(image: Complex, reference: Complex, s: int) -> Picture:
+def _change_picture(image: Complex, reference: Complex, s: int, white: float) -> Picture:
+    """``white``: what is white in the grey pictures, in the unit of ``image``."""
     change = (np.abs(image) - np.abs(reference)).astype(np.float32)
-    caption = "Change by the lesion term: orange more, blue less signal"
-    return Picture(pixels=two_colours(change[s], float(np.abs(change).max())), caption=caption)
+    largest = float(np.abs(change).max())
+    return Picture(
+        pixels=two_colours(change[s], largest),
+        caption="Change by the lesion term: orange more, blue less signal;"
+        f" white of the grey pictures is {white:.3g}",
+        scale=Scale(
+            colours=two_colours(np.linspace(-1.0, 1.0, _COLOURS, dtype=np.float32), 1.0),
+            labels=(f"-{largest:.3g}", "0, images' unit", f"+{largest:.3g}"),
+        ),
+    )
 
 
 def _grey(plane: Complex, scaling: Scaling, window: Window) -> Real:

@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from lfmri_node.dicom_io.objects.codes import Role
 from lfmri_node.dicom_io.objects.marks import Mark
 from lfmri_node.dicom_io.uids import JobKey
-from lfmri_node.recon.types import LesionMap, Method, Provenance, Quality, Reconstruction, Vector, Verdict
+from lfmri_node.recon.types import (
+    Figure,
+    LesionMap,
+    Method,
+    Provenance,
+    Quality,
+    Reconstruction,
+    Vector,
+    Verdict,
+)
 
 _LO, _ST, _LT = 64, 1024, 10240
 _ELLIPSIS = "..."
@@ -201,7 +210,16 @@ def report_sentences(reconstruction: Reconstruction, lesion: LesionMap, n_marks:
         *of_the_map(lesion),
         f"Verdict {quality.verdict}; acceleration {quality.acceleration:.3g};"
         f" data residual {quality.data_residual:.3g}.",
+        *(_figure_sentence(figure) for figure in quality.figures),
     ]
+
+
+def _figure_sentence(figure: Figure) -> str:
+    """A figure of the gate beside its range; of several slices it is the worst."""
+    trained = f"trained for {figure.range_in_words}" if figure.range_in_words else "no range"
+    places = "1 place" if figure.n_outside == 1 else f"{figure.n_outside} places"
+    outside = f"; outside in {places}" if figure.n_outside else ""
+    return f"Quality: {figure.name} {figure.value:.3g}; {trained}{outside}."
 
 
 def contribution_description(reconstruction: Reconstruction) -> str:

@@ -27,10 +27,3 @@ def place(figure: Figure) -> float:
     if math.isnan(figure.value):
         return 98.0
     return min(max(20.0 + 60.0 * (figure.value - low) / ((high - low) or 1.0), 2.0), 98.0)
-
-
-def range_of(figure: Figure) -> str:
-    """The range in words; "" without one."""
-    if figure.low is None:
-        return "" if figure.high is None else f"up to {figure.high:.3g}"
-    return f"{figure.low:.3g} or more" if figure.high is None else f"{figure.low:.3g} to {figure.high:.3g}"

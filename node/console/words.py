@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
-from lfmri_node.node.console.quality import place, range_of
+from lfmri_node.node.console.quality import place
 from lfmri_node.node.jobs.job import ORDER, Job, Stage
 
 _HERE = Path(__file__).parent
@@ -33,7 +33,7 @@ def environment(*, base: str) -> Environment:
     )
     made.globals |= {"base": base, "reached": reached}
     made.filters |= {"at": at, "duration": duration, "size": size, "ago": ago}
-    made.filters |= {"place": place, "range_of": range_of}
+    made.filters |= {"place": place}
     return made
 
 

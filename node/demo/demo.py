@@ -16,9 +16,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lfmri_node.node.demo.exam import write_exam
 from lfmri_node.node.demo.loopback import DemoPacs, open_pacs
 from lfmri_node.node.errors import NodeError
 from lfmri_node.node.jobs.job import Job, Stage
@@ -32,7 +34,8 @@ from lfmri_node.recon.mrd.header import parse_header
 if TYPE_CHECKING:
     from lfmri_node.node.demo.report import Demonstration  # torch comes with it
 
-_OURS = ("node", "pacs", "pictures", "phantom.h5", "phantom.truth.npz")
+_IDENTITY = "exam.toml"
+_OURS = ("node", "pacs", "pictures", "phantom.h5", "phantom.truth.npz", _IDENTITY)
 _READY = " service.ready "
 _POLL_S = 0.1
 _STAGES = (Stage.DECODED, Stage.CALIBRATED, Stage.RECONSTRUCTED, Stage.ENCODED, Stage.SENT)
@@ -49,6 +52,8 @@ free_space_floor_gb = 0.5
 allow = [{{ae_title = "GATEWAY", address = "127.0.0.1"}}]
 [recon]
 always_fallback = true
+[objects]
+summary = true
 [retry]
 base_s = 1
 cap_s = 5
@@ -86,7 +91,7 @@ def run_demo(source: Path | None, out: Path, *, pacs: str, seed: int | None) -> 
     with open_pacs(pacs, out / "pacs") as store:
         with Steps() as steps, _running_node(out / "node", store, steps) as node:
             measured = source or _phantom(out / "phantom.h5", seed, steps)
-            _send(measured, node.port, steps)
+            _send(measured, node.port, steps, out / _IDENTITY, phantom=source is None)
             jobs = node.wait(steps)
         from lfmri_node.node.demo.report import report
 
@@ -208,8 +213,8 @@ def _names_a_patient(source: Path) -> bool:
         return parse_header(measurement.xml).identity.patient_id is not None
 
 
-def _send(source: Path, port: int, steps: Steps) -> None:
-    """The gateway command, as a gateway would run it."""
+def _send(source: Path, port: int, steps: Steps, identity: Path, *, phantom: bool) -> None:
+    """The gateway command, as a gateway would run it; where the file names no patient, ``identity`` does."""
     steps.show("send from gateway", 0, 1)
     command = [
         sys.executable,
@@ -221,7 +226,8 @@ def _send(source: Path, port: int, steps: Steps) -> None:
         f"LFMRI@127.0.0.1:{port}",
     ]
     if not _names_a_patient(source):
-        command += ["--patient-id", "DEMO-0001", "--patient-name", "Demonstration^Phantom"]
+        now = datetime.now().astimezone()
+        command += ["--identity", str(write_exam(identity, now, phantom=phantom))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise NodeError("LF-DEL-021", "the gateway command failed", done.stderr.strip())

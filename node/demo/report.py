@@ -8,6 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydicom import dcmread
+
+from lfmri_node.dicom_io.objects.codes import Role
 from lfmri_node.dicom_io.types import EncodedObject
 from lfmri_node.node.demo.loopback import DemoPacs
 from lfmri_node.node.jobs.job import ORDER, Job
@@ -142,8 +145,19 @@ def _arrival(
         wrong=store.differences(objects),
         timings=sorted(timings, key=lambda timing: ORDER.index(timing.stage)),
         quality=quality,
-        pictures=write_pictures(reconstruction, truth, pictures, captions=captions_of(quality)),
+        pictures=[
+            *write_pictures(reconstruction, truth, pictures, captions=captions_of(quality)),
+            *(_page(item, pictures) for item in objects if item.role == Role.SUMMARY),
+        ],
     )
+
+
+def _page(summary: EncodedObject, folder: Path) -> Path:
+    """The summary page as a file that any reader of PDF opens."""
+    dataset = dcmread(summary.path)
+    path = folder / "summary.pdf"
+    path.write_bytes(dataset.EncapsulatedDocument[: dataset.EncapsulatedDocumentLength])
+    return path
 
 
 def _print_arrival(arrival: Arrival, store: str) -> None:

@@ -96,7 +96,9 @@ def _layout(n_slices: int, size: int) -> ScanLayout:
         positions_mm=tuple((0.0, 0.0, float(z)) for z in offsets),
         sequences=(
             SequenceInfo(
-                protocol="demonstration phantom",
+                protocol="t2 tse tra phantom",
+                system_vendor="lfmri-node project",
+                system_model="demonstration phantom",
                 field_strength_t=1.5,
                 repetition_time_ms=3000.0,
                 echo_time_ms=90.0,

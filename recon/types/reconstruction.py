@@ -121,6 +121,13 @@ class Figure:
         low, high = (end if end is not None else self.value for end in (self.low, self.high))
         return not low <= self.value <= high
 
+    @property
+    def range_in_words(self) -> str:
+        """For a reader; "" where there is none."""
+        if self.low is None:
+            return "" if self.high is None else f"up to {self.high:.3g}"
+        return f"{self.low:.3g} or more" if self.high is None else f"{self.low:.3g} to {self.high:.3g}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:

@@ -159,6 +159,9 @@ def test_the_frame_of_reference_is_described_alike_in_every_object(make):
     assert {d.get("PositionReferenceIndicator", d.Modality) for d in delivery.read()} == {"SN", "SR"}
 
 
-def test_patient_position_is_copied_into_the_mr_images(make):
-    images = make.deliver(make.thin(), make.context(PatientPosition="FFS")).read("lf-mri")
-    assert {image.PatientPosition for image in images} == {"FFS"}
+def test_every_image_says_how_the_patient_lay(make):
+    delivery = make.deliver(make.thin(), make.context(PatientPosition="FFS"))
+    assert {d.get("PatientPosition", d.Modality) for d in delivery.read()} == {"FFS", "SR"}
+    unknown = make.deliver(make.thin(), folder="unknown")
+    assert {d.PatientPosition for d in unknown.read("lf-mri")} == {""}, "PS3.3 C.7.3.1: MR images have it"
+    assert not any("PatientPosition" in d for d in unknown.read("map") + unknown.read("segmentation"))

@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
-from variants import MATRIX, PLANES, VARIANTS
+from variants import FIGURES, MATRIX, PLANES, VARIANTS
 
 from lfmri_node.dicom_io.objects.marks import marks_of
 
@@ -182,3 +182,4 @@ def test_dcmtk_reads_the_report(job, program):
         volumes = re.findall(rb'NUM:\(,,"Volume"\)="([0-9.]+)"', done.stdout)
         assert [float(v) for v in volumes] == pytest.approx([m.volume_mm3 for m in marks], abs=_STEP_MM3)
         assert done.stdout.count(b'"Measurement Group"') == max(len(marks), 1)
+        assert done.stdout.count(b'"Quality: ') == len(FIGURES)

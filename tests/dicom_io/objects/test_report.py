@@ -6,6 +6,7 @@ import pytest
 from pydicom.sr.codedict import codes
 
 from lfmri_node.dicom_io.objects.texts import NOTHING_MARKED
+from lfmri_node.recon.types import Figure, Quality, Verdict
 
 _MATRIX = (5, 20, 24)
 
@@ -87,6 +88,26 @@ def test_nothing_marked_is_said_first_and_the_highest_score_is_told(make):
     (group,) = report.content.get_image_measurement_groups()
     (score,) = group.get_measurements()
     assert score.value == pytest.approx(0.31)
+
+
+def test_every_figure_of_the_gate_is_told_with_its_value_and_range(make):
+    figures = (
+        Figure(name="acceleration", value=4.0, low=1.5, high=10.0),
+        Figure(name="noise relative to signal", value=0.08, low=0.0, high=0.07, n_outside=1),
+        Figure(name="calibration lines", value=16.0, low=8.0, n_outside=2),
+        Figure(name="data residual of the network's image, beyond noise", value=0.0123, high=0.0314),
+        Figure(name="coils", value=8.0),
+    )
+    quality = Quality(verdict=Verdict.TRUSTED, acceleration=4.0, data_residual=0.0123, figures=figures)
+    (report,) = make.deliver(make.trusted(make.geometry((1, 9, 11)), quality=quality)).read("report")
+    told = [sentence for sentence in sentences(report) if sentence.startswith("Quality")]
+    assert told == [
+        "Quality: acceleration 4; trained for 1.5 to 10.",
+        "Quality: noise relative to signal 0.08; trained for 0 to 0.07; outside in 1 place.",
+        "Quality: calibration lines 16; trained for 8 or more; outside in 2 places.",
+        "Quality: data residual of the network's image, beyond noise 0.0123; trained for up to 0.0314.",
+        "Quality: coils 8; no range.",
+    ]
 
 
 def test_a_report_is_no_verified_finding(two_marks):

@@ -36,12 +36,21 @@ def words(delivery) -> str:
     return " ".join(page.get_textpage().get_text_range().split())
 
 
-def pictures(delivery) -> list[np.ndarray]:
-    """From left to right, in their own matrix."""
+def drawn(delivery) -> list[np.ndarray]:
+    """Pictures and scales of colour from left to right, in their own matrix."""
     (page,) = pypdfium2.PdfDocument(document(delivery))
     found = page.get_objects(filter=[pypdfium2.raw.FPDF_PAGEOBJ_IMAGE])
     images = [(image.get_bounds()[0], np.asarray(image.get_bitmap().to_pil())) for image in found]
     return [pixels for _, pixels in sorted(images, key=lambda pair: pair[0])]
+
+
+def pictures(delivery) -> list[np.ndarray]:
+    return [pixels for pixels in drawn(delivery) if len(pixels) > 1]
+
+
+def scales(delivery) -> list[np.ndarray]:
+    """Colours f32 (n, 3) of each scale, from its lower to its upper end."""
+    return [pixels[0].astype(np.float32) for pixels in drawn(delivery) if len(pixels) == 1]
 
 
 @pytest.fixture
@@ -137,6 +146,33 @@ def test_the_pictures_are_those_of_the_slice_with_the_highest_score(make, marked
     np.testing.assert_array_equal(
         (change[..., 0] > change[..., 2].astype(int))[strong], (differs > 0)[strong]
     )
+
+
+def test_the_change_has_a_scale_of_the_same_length_to_both_sides_with_its_unit(make, marked):
+    delivery = make.deliver(marked, options=ASKED)
+    *_, change = pictures(delivery)
+    _, scale = scales(delivery)
+    middle = len(scale) // 2
+    assert not scale[middle].any(), "no change is black, in the middle"
+    np.testing.assert_allclose(scale.sum(axis=1), scale[::-1].sum(axis=1), rtol=0.2)
+    differs = np.abs(marked.image) - np.abs(marked.reference)
+    largest = float(np.abs(differs).max())
+    place = np.rint(middle * (1 + differs[3] / largest)).astype(int)
+    np.testing.assert_allclose(change, scale[place], atol=255 / middle)
+    told = words(delivery)
+    assert f"-{largest:.3g} 0, images' unit +{largest:.3g}" in told
+    stored = delivery.read("lf-mri")[3]
+    unit = stored.RealWorldValueMappingSequence[0].RealWorldValueSlope
+    white = (stored.WindowCenter - 0.5 + (stored.WindowWidth - 1) / 2) * unit
+    assert f"white of the grey pictures is {white:.3g}" in told
+
+
+def test_the_map_has_a_scale_from_none_to_full_activation(make, marked):
+    delivery = make.deliver(marked, options=ASKED)
+    scale, _ = scales(delivery)
+    assert len({*scale[0]}) == 1, "below the least activation the image's own grey"
+    assert scale[-1][0] > scale[-1][2] + 20
+    assert "0 activation 1" in words(delivery)
 
 
 def test_a_fallback_that_was_computed_too_takes_the_place_of_the_reference(make, marked):

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from lfmri_node.dicom_io.objects.attributes import SiteOptions
 from lfmri_node.dicom_io.raw_data.received import parse_measurement
 from lfmri_node.dicom_io.raw_data.wrap import wrap
-from lfmri_node.recon.types import Geometry, Method, ReceiveField, Reconstruction, SequenceInfo
+from lfmri_node.recon.types import Figure, Geometry, Method, ReceiveField, Reconstruction, SequenceInfo
 
 MATRIX = (3, 5, 9)
 """Slices, rows and columns of the jobs of `PLANES`."""
@@ -105,6 +105,13 @@ _SEQUENCE = SequenceInfo(
 )
 
 
+FIGURES = (
+    Figure(name="acceleration", value=4.0, low=1.5, high=10.0),
+    Figure(name="calibration lines", value=6.0, low=8.0, n_outside=1),
+    Figure(name="data residual of the network's image, beyond noise", value=0.0123, high=0.0314),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """What one variant became: the Raw Data objects, and the delivery of `encode`."""
@@ -153,7 +160,8 @@ class Variant:
         built = self.build(make)
         even = np.linspace(0.5, 2.0, built.image.size, dtype=np.float32).reshape(built.image.shape)
         known = ReceiveField(factor=even, description="Divided by a field.")
-        reconstruction = replace(built, receive_field=known)
+        quality = replace(built.quality, figures=FIGURES)
+        reconstruction = replace(built, receive_field=known, quality=quality)
         contrast, repetition = self.scan
         key = make.key(contrast=contrast, repetition=repetition)
         delivery = make.deliver(

@@ -1,17 +1,24 @@
 """The demonstration: everything arrives and is checked, or the exit status says that it did not."""
 
 import json
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from lfmri_node.dicom_io.deliver.association import DicomDestination
 from lfmri_node.dicom_io.deliver.cstore import send_objects
+from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.dicom_io.types import EncodedObject
 from lfmri_node.node.demo.demo import run_demo
+from lfmri_node.node.demo.exam import write_exam
 from lfmri_node.node.demo.loopback import open_pacs
+from lfmri_node.node.gateway.identity import read_identity
+from lfmri_node.node.gateway.send import wrapping_of
+from lfmri_node.recon.phantom.demo_scan import write_demo_scan
 
 
 def test_a_scan_goes_through_and_is_compared(
@@ -33,7 +40,27 @@ def test_a_scan_goes_through_and_is_compared(
     assert "everything arrived" in said
     assert all(stage in said for stage in ("decoded", "calibrated", "reconstructed", "encoded", "sent"))
     assert (out / "pictures" / "overview.png").stat().st_size > 1000
-    assert len(list((out / "pacs" / "objects").glob("*.dcm"))) >= 3
+    held = [dcmread(path) for path in (out / "pacs" / "objects").glob("*.dcm")]
+    assert len(held) >= 3
+    (page,) = (dataset for dataset in held if "EncapsulatedDocument" in dataset)
+    assert page.EncapsulatedDocument.startswith((out / "pictures" / "summary.pdf").read_bytes())
+    assert {str(dataset.PatientName) for dataset in held} == {"Demonstration^Phantom"}
+    assert not any(dataset.get("StudyDescription") for dataset in held), "made up of no scan but the phantom"
+
+
+def test_the_phantom_is_sent_as_an_exam_with_date_description_and_body_part(tmp_path: Path) -> None:
+    begun = datetime(2026, 3, 4, 23, 59, 58, tzinfo=timezone(timedelta(hours=-3)))
+    given = read_identity(write_exam(tmp_path / "exam.toml", begun, phantom=True), {})
+    scan = tmp_path / "phantom.h5"
+    write_demo_scan(scan, n_slices=1, size=96)
+    wrap(scan, tmp_path, wrapping_of(scan, given, None).attributes, group="dataset", given=given)
+    (raw,) = (dcmread(path) for path in tmp_path.glob("*.dcm"))
+    assert (raw.StudyDate, raw.StudyTime, raw.TimezoneOffsetFromUTC) == ("20260304", "235958", "-0300")
+    assert (raw.BodyPartExamined, raw.PatientPosition) == ("HEAD", "HFS")
+    assert "phantom" in raw.StudyDescription
+    assert raw.QualityControlSubject == "YES"
+    assert raw.ProtocolName == "t2 tse tra phantom"
+    assert raw.ManufacturerModelName == "demonstration phantom"
 
 
 def test_a_scan_that_is_refused_ends_in_failure_with_its_code(
