@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
@@ -12,15 +14,16 @@ from pydicom.dataset import Dataset
 from lfmri_node.dicom_io.errors import ObjectError
 from lfmri_node.dicom_io.files import sync_directory, sync_file
 from lfmri_node.dicom_io.objects.codes import Role
-from lfmri_node.dicom_io.objects.validate import assert_valid
+from lfmri_node.dicom_io.objects.validate import check, require_legal
 from lfmri_node.dicom_io.types import EncodedObject
 
 
 def publish(objects: Iterable[tuple[Role, Dataset]], out: Path) -> tuple[EncodedObject, ...]:
     """Write each object as ``<role>-<Instance Number>.dcm`` into ``out``.
 
-    Every file is written and made durable under a temporary name and passes dciodvfy; only then does the
-    first one get its name. A file that is there already with the same bytes is kept.
+    Every file is written and made durable under a temporary name and passes dciodvfy, while the next ones are
+    still being encoded; only then does the first one get its name. A file that is there already with the same
+    bytes is kept.
 
     Raises
     ------
@@ -29,23 +32,30 @@ def publish(objects: Iterable[tuple[Role, Dataset]], out: Path) -> tuple[Encoded
         would be another object under the same UID. No file is changed.
     """
     out.mkdir(parents=True, exist_ok=True)
-    staged: list[tuple[Path, EncodedObject]] = []
+    staged: dict[Path, EncodedObject] = {}
+    checks: dict[Path, Future[tuple[str, ...]]] = {}
     try:
-        for role, dataset in objects:
-            encoded, content = _encode(role, dataset, out)
-            scratch = out / f".{encoded.path.name}.part"
-            staged.append((scratch, encoded))
-            scratch.write_bytes(content)
-            sync_file(scratch)
-        assert_valid([scratch for scratch, _ in staged])
-        missing = [(scratch, encoded) for scratch, encoded in staged if not is_there(encoded)]
-        for scratch, encoded in missing:
-            scratch.replace(encoded.path)
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as beside:
+            for role, dataset in objects:
+                encoded, content = _encode(role, dataset, out)
+                scratch = out / f".{encoded.path.name}.part"
+                staged[scratch] = encoded
+                scratch.write_bytes(content)
+                checks[scratch] = beside.submit(_durable_and_checked, scratch)
+        require_legal({scratch: found.result() for scratch, found in checks.items()})
+        missing = [scratch for scratch, encoded in staged.items() if not is_there(encoded)]
+        for scratch in missing:
+            scratch.replace(staged[scratch].path)
     finally:
-        for scratch, _ in staged:
+        for scratch in staged:
             scratch.unlink(missing_ok=True)
     sync_directory(out)
-    return tuple(encoded for _, encoded in staged)
+    return tuple(staged.values())
+
+
+def _durable_and_checked(path: Path) -> tuple[str, ...]:
+    sync_file(path)
+    return check(path)
 
 
 def _encode(role: Role, dataset: Dataset, out: Path) -> tuple[EncodedObject, bytes]:

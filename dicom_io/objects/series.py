@@ -78,11 +78,14 @@ def encode(
         software_version=software_version,
         site=options or SiteOptions(),
     )
+    return publish(_completed(job), out)
+
+
+def _completed(job: ObjectJob) -> Iterator[tuple[Role, hd.SOPClass]]:
     source = patient_and_study(job)
-    objects = _build(job)
-    for role, dataset in objects:
+    for role, dataset in _build(job):
         complete(dataset, job, role, source)
-    return publish(objects, out)
+        yield role, dataset
 
 
 def _build(job: ObjectJob) -> list[tuple[Role, hd.SOPClass]]:

