@@ -113,6 +113,7 @@ def engine_of(
         destinations=names,
         computes=computes,
         delivers=delivers,
+        shared=databases.shared,
     )
 
 

@@ -83,6 +83,11 @@ class Channel:
         return self._line.alone()
 
     @property
+    def is_free(self) -> bool:
+        """Whether nobody has it or waits for it."""
+        return len(self._line) == 0
+
+    @property
     def silent(self) -> bool:
         """Whether the last association came to nothing."""
         return self._in_vain > 0

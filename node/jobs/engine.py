@@ -83,6 +83,8 @@ class Engine:
         Names of all destinations: each has a queue of its own.
     computes, delivers
         Which queues this process takes from.
+    shared
+        Other processes take from these queues too.
     """
 
     def __init__(
@@ -96,12 +98,14 @@ class Engine:
         destinations: Sequence[str],
         computes: bool = True,
         delivers: bool = True,
+        shared: bool = False,
     ) -> None:
         self._runner = runner
         self._store = store
         self._drain = drain
         self._destinations = destinations
         self._computes, self._delivers = computes, delivers
+        self._shared = shared
         self._config = DBOSConfig(
             name=APPLICATION_NAME,
             system_database_url=url,
@@ -241,11 +245,20 @@ class Engine:
         return served
 
     def _start(self, work: Work) -> bool:
-        """Make sure that ``work`` has a workflow; whether it had none that is alive."""
+        """Make sure that ``work`` has a workflow; whether it had none that is alive.
+
+        What need not wait for its turn is begun at once: a queue is looked at only now and then. It is as
+        durable as the rest, for at its next start DBOS goes on with what this process has begun.
+        """
         status = DBOS.get_workflow_status(work.id)
         if status is None:
-            with SetWorkflowID(work.id), SetEnqueueOptions(priority=self._priority(work)):
-                DBOS.enqueue_workflow(work.queue, self._functions[work.kind], *work.arguments())
+            body, arguments = self._functions[work.kind], work.arguments()
+            with SetWorkflowID(work.id):
+                if not self._shared and self._workflows.has_its_turn(work):
+                    DBOS.start_workflow(body, *arguments)
+                else:
+                    with SetEnqueueOptions(priority=self._priority(work)):
+                        DBOS.enqueue_workflow(work.queue, body, *arguments)
             return True
         if status.status in _ENDED:
             with suppress(dbos_error.DBOSException):  # somebody else was faster

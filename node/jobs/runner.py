@@ -253,6 +253,11 @@ class Runner:
                     return self.soon()
                 return self._deliver(job, destination, channel.shut_s())
 
+    def is_free(self, destination: str) -> bool:
+        """Whether nobody sends to a destination, or waits for his turn to."""
+        channel = self._delivery.channels.get(destination)
+        return channel is not None and channel.is_free
+
     def _unshipped(self, job: Job) -> set[str]:
         shipments = self._store.shipments(job.key) if job.is_open else []
         return {item.destination for item in shipments if item.finished_at is None}

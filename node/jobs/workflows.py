@@ -68,6 +68,12 @@ class Workflows:
         """Functions whose names are those of the workflows: `Kind`, and ``retry``."""
         return [self._admit(), self._compute(), self._deliver(), self._retry()]
 
+    def has_its_turn(self, work: Work) -> bool:
+        """Whether nobody has what ``work`` needs, or waits for it."""
+        if work.destination:
+            return self._runner.is_free(work.destination)
+        return len(self._worker) == 0 and not self._store.others_wait(work.key)
+
     def _admit(self) -> Callable[[str], None]:
         def admit(key: str) -> None:
             self._go_through(Work(kind=Kind.ADMIT, key=key), (Stage.DECODED,))

@@ -2,6 +2,8 @@
 
 from contextlib import closing
 
+from dbos import DBOSClient
+
 from lfmri_node.node.gateway.send import send_file
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.ledger import Ledger
@@ -33,6 +35,24 @@ def test_a_scan_that_a_scanner_waits_for_goes_first(node, make_scan) -> None:
         ("ARCHIVE", 5),
     ]
     assert {job.stage for job in jobs} == {Stage.SENT}
+
+
+def test_what_need_not_wait_for_its_turn_is_not_queued(node, make_scan) -> None:
+    """A queue is looked at only now and then; the second one comes while the worker is busy."""
+    hold = node.hold("calibrate.before")
+    node.start()
+    node.send(make_scan("first.h5", n_slices=1))
+    hold.wait()
+    node.send(make_scan("second.h5", seed=2, n_slices=1))
+    hold.remove_and_release()
+    first, second = sorted(node.wait_finished(2), key=lambda job: job.received_at)
+    node.stop()
+    client = DBOSClient(system_database_url=f"sqlite:///{node.layout.workflows}")
+    queues = {flow.workflow_id: flow.queue_name for flow in client.list_workflows()}
+    client.destroy()
+    own = [f"admit:{first.parent}", f"compute:{first.key}", f"deliver:{first.key}:pacs"]
+    assert [queues[name] for name in own] == [None, None, None]
+    assert queues[f"admit:{second.parent}"] == "compute"
 
 
 def test_whether_others_wait(node, add_measurement) -> None:
