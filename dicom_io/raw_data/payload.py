@@ -134,19 +134,26 @@ def verify(headers: Sequence[PayloadHeader]) -> None:
     """
     require_complete(headers)
     with _window(headers) as window:
-        _require_hash(window.blocks(), headers[0].fields.sha256)
+        _require_hash(_sha256(window.blocks()), headers[0].fields.sha256)
 
 
-def verify_part(header: PayloadHeader) -> None:
+def verify_part(header: PayloadHeader, found: str | None = None) -> None:
     """Check one part against its own hash.
+
+    Parameters
+    ----------
+    found
+        SHA-256 of its bytes, where somebody has hashed them already.
 
     Raises
     ------
     PayloadError
         LF-PAY-010 when the bytes differ from the hash.
     """
-    with _window([header]) as window:
-        _require_hash(window.blocks(), header.fields.part_sha256)
+    if found is None:
+        with _window([header]) as window:
+            found = _sha256(window.blocks())
+    _require_hash(found, header.fields.part_sha256)
 
 
 def require_same_file(headers: Sequence[PayloadHeader]) -> None:
@@ -265,11 +272,15 @@ def _sha256_around(path: Path, hole: int, end: int) -> str:
     return digest.hexdigest()
 
 
-def _require_hash(blocks: Iterator[memoryview], expected: str) -> None:
+def _sha256(blocks: Iterator[memoryview]) -> str:
     digest = hashlib.sha256()
     for block in blocks:
         digest.update(block)
-    if digest.hexdigest() != expected:
+    return digest.hexdigest()
+
+
+def _require_hash(found: str, expected: str) -> None:
+    if found != expected:
         raise PayloadError(
             "LF-PAY-010",
             "the payload differs from its SHA-256",

@@ -14,6 +14,7 @@ from lfmri_node.dicom_io.errors import ListenerRefusal, PayloadError
 from lfmri_node.dicom_io.files import private
 from lfmri_node.dicom_io.raw_data.head import MAX_HEAD_BYTES
 from lfmri_node.dicom_io.raw_data.payload import PayloadHeader, read_begun
+from lfmri_node.dicom_io.receive.following import Following
 from lfmri_node.dicom_io.status import Status
 
 _SPACE_CHECK = 1 << 26
@@ -50,6 +51,7 @@ class IncomingObject:
         self._limits = limits
         self._check_at = 0
         self._file: FileIO | None = None
+        self._following: Following | None = None
 
     def open(self, *, sop_class_uid: str, sop_instance_uid: str, syntax: str, calling_ae: str) -> None:
         """Create the file with preamble and file meta information (PS3.10 7.1)."""
@@ -78,7 +80,9 @@ class IncomingObject:
             if self.refusal is None:
                 self._append(piece)
                 if self.header is None and self.size > MAX_HEAD_BYTES:
-                    self.header = read_begun(self.path)
+                    self._follow(read_begun(self.path))
+                elif self._following is not None:
+                    self._following.grown(self._file.tell())
         except PayloadError as refusal:
             self.refuse(refusal)
         except OSError as error:
@@ -91,6 +95,20 @@ class IncomingObject:
         if self.refusal is None:
             self._close()
 
+    def _follow(self, header: PayloadHeader) -> None:
+        self.header = header
+        self._following = Following(self.path, header.offset, header.offset + header.fields.size)
+
+    def payload_sha256(self) -> str | None:
+        """Of the payload of a complete object, where it was hashed while it came.
+
+        Raises
+        ------
+        OSError
+            It cannot be read.
+        """
+        return self._following.sha256() if self._following is not None else None
+
     def refuse(self, refusal: ListenerRefusal | PayloadError) -> None:
         """Note the first reason and remove the file."""
         self.refusal = self.refusal or refusal
@@ -99,6 +117,9 @@ class IncomingObject:
     def discard(self) -> None:
         """Remove the file, if it has not been moved away."""
         self._close()
+        following, self._following = self._following, None
+        if following is not None:
+            following.end()
         self.path.unlink(missing_ok=True)
 
     def _append(self, piece: memoryview) -> None:

@@ -109,7 +109,7 @@ class Spool:
     ) -> ReceivedMeasurement | None:
         """Keep a complete object, or refuse it; its file under ``incoming`` is gone afterwards.
 
-        Order: fsync of the file (while its hash is checked), rename, value beside it, fsync of the directory.
+        Order: fsync of the file (and the end of its hash), rename, value beside it, fsync of the directory.
 
         Parameters
         ----------
@@ -274,7 +274,7 @@ def _synced_and_verified(incoming: IncomingObject) -> PayloadHeader:
     with ThreadPoolExecutor(max_workers=1) as disk:
         synced = disk.submit(sync_file, incoming.path)
         header = completed(incoming.header) if incoming.header else read_payload(incoming.path)
-        verify_part(header)
+        verify_part(header, incoming.payload_sha256())
         synced.result()
     return header
 

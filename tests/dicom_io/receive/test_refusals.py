@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
@@ -134,6 +135,21 @@ def test_refused_objects(
     assert node.received == []
     assert node.kept == node.incoming == []
     assert store(node.port, wrapped) == [Status.SUCCESS], "the right object is accepted afterwards"
+
+
+def test_one_bit_of_a_long_object(start_node, store, source, tmp_path, lines) -> None:
+    """It is hashed while it comes."""
+    with h5py.File(tmp_path / "long.h5", "w") as file:
+        file["dataset/xml"] = np.bytes_(b"<ismrmrdHeader/>")
+        file["dataset/data"] = np.frombuffer(np.random.default_rng(0).bytes(40 << 20), np.uint8)
+    (good,) = wrap(tmp_path / "long.h5", tmp_path, source)
+    node = start_node()
+    assert store(node.port, edited(good, tmp_path / "changed.dcm", one_bit)) == [Status.WRONG_HASH]
+    assert node.kept == node.incoming == []
+    assert store(node.port, good) == [Status.SUCCESS]
+    (kept,) = node.kept
+    assert read_payload(kept).fields == read_payload(good).fields
+    assert [line.partition(":")[0] for line in lines.ours] == ["LF-PAY-010"]
 
 
 def test_a_truncated_payload(start_node, associate, wrapped, lines, secrets) -> None:
