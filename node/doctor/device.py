@@ -13,7 +13,7 @@ from lfmri_node.node.config import Config
 from lfmri_node.node.doctor.findings import Finding, State, ok
 from lfmri_node.node.layout import Layout
 from lfmri_node.recon.processor import bfloat16_units
-from lfmri_node.recon.settings import Device
+from lfmri_node.recon.settings import Device, Precision
 
 _ASK = (sys.executable, "-m", "lfmri_node.recon.accelerator")
 _PATIENCE_S = 120.0
@@ -30,10 +30,12 @@ def device(config: Config, _layout: Layout) -> Iterator[Finding]:
 
 
 def precision(config: Config, _layout: Layout) -> Iterator[Finding]:
-    """What is asked for and whether the processor can; the worker checks it, and the row of a job says."""
+    """What is asked for and whether the processor can; what comes of it is found out by who computes."""
     wanted = config.recon.precision
     units = ", ".join(bfloat16_units()) or "none"
-    yield ok("precision", f"{wanted}; units of this processor for bfloat16: {units}")
+    said = f"{wanted}; units of this processor for bfloat16: {units}"
+    decided = wanted is Precision.AUTO and bool(bfloat16_units())
+    yield ok("precision", said + ("; the log's worker.precision says what is used" if decided else ""))
 
 
 def asked(wanted: Device, ask: Sequence[str] = _ASK) -> Finding:

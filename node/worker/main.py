@@ -55,17 +55,17 @@ def serve(
     answers: TextIO,
     operations: Mapping[str, Operation],
     *,
-    prepare: Callable[[], None] = lambda: None,
+    prepare: Callable[[], str] = lambda: "",
 ) -> None:
     """Answer every request in turn; a request may be one of ``operations``.
 
-    ``prepare`` runs first, when the end of ``requests`` is already watched for; then ``ready`` is said.
+    ``prepare`` runs first, when the end of ``requests`` is already watched for; then ``ready`` is said, and
+    what it says of the precision.
     """
     inbox: queue.SimpleQueue[str] = queue.SimpleQueue()
     reader = threading.Thread(target=_read, args=(requests, inbox), daemon=True)
     reader.start()
-    prepare()
-    _write(answers, {"ready": True})
+    _write(answers, {"ready": True, "precision": prepare()})
     while True:
         request = json.loads(inbox.get())
         answer = _answer(request, operations[request["operation"]], answers)

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from lfmri_node.node import logs
 from lfmri_node.node.errors import StageFailed, WorkerDied
 
 Progress = Callable[[int, int], None]
@@ -140,9 +141,12 @@ class WorkerProcess:
             assert process.stdout is not None
             with _Alarm(process, _WARM_UP_LIMIT_S):
                 for line in process.stdout:
-                    self._ready = "ready" in json.loads(line)
+                    said = json.loads(line)
+                    self._ready = "ready" in said
                     if self._ready:
                         self.was_warm = True
+                        if precision := said.get("precision"):
+                            logs.event("worker.precision", what=precision)
                         return
         raise WorkerDied(
             "LF-JOB-019",

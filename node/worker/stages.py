@@ -37,6 +37,7 @@ from lfmri_node.recon.types import Method, RawScan, Reconstruction, ScanIdentity
 
 if TYPE_CHECKING:
     from lfmri_node.recon.method.weights import Model  # torch comes with it: at run time only when needed
+    from lfmri_node.recon.precision import Chosen
 
 Progress = Callable[[int, int], None]
 
@@ -54,15 +55,22 @@ class Pipeline:
         self._precision = precision
         self._model: Model | None = None
 
-    def warm_up(self) -> None:
-        """Import the numerics, which takes seconds, before the first job comes; load the shipped weights."""
+    def warm_up(self) -> str:
+        """Import the numerics, which takes seconds, before the first job comes; load the shipped weights.
+
+        Returns
+        -------
+        The precision of the shipped network on this machine, and why; "" without weights.
+        """
         import lfmri_node.dicom_io.objects.series
         import lfmri_node.recon.reconstruct  # noqa: F401
 
         if shipped_weights().is_file():
             self._limit_threads()
             with suppress(InvalidModel):  # the first job that needs them says so
-                self._load(None, None)
+                chosen = self._load(None, None)
+                return f"{chosen.precision}, {chosen.why}"
+        return ""
 
     def decode(self, task: Task, progress: Progress) -> dict[str, object]:
         """Read the header, check identity and geometry, list the scans of the measurement.
@@ -203,7 +211,7 @@ class Pipeline:
             self._load(Path(recipe.weights) if recipe.weights else None, recipe.weights_sha256)
         return self._model
 
-    def _load(self, path: Path | None, sha256: str | None) -> None:
+    def _load(self, path: Path | None, sha256: str | None) -> Chosen:
         """The model, in the precision that suits what computes here."""
         from lfmri_node.recon.accelerator import look
         from lfmri_node.recon.method.weights import load_model
@@ -211,7 +219,9 @@ class Pipeline:
 
         on_processor = self._device is not Device.CUDA and look(self._device).device == "cpu"
         wanted = self._precision if on_processor else Precision.FLOAT32
-        self._model = choose(load_model(path, sha256=sha256), wanted).model
+        chosen = choose(load_model(path, sha256=sha256), wanted)
+        self._model = chosen.model
+        return chosen
 
 
 def _beyond_its_size() -> StageFailed:

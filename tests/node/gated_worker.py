@@ -36,8 +36,9 @@ FIGURES = (
 class LightPipeline(Pipeline):
     """The stages with numerics of a few lines."""
 
-    def warm_up(self) -> None:
+    def warm_up(self) -> str:
         """Nothing to import."""
+        return ""
 
     def calibrate(self, task: Task, progress: Callable[[int, int], None]) -> dict[str, object]:
         if not (task.work / CALIBRATION).exists():

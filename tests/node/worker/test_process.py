@@ -11,8 +11,11 @@ import psutil
 import pytest
 import torch
 
+from lfmri_node.node.config import Config
 from lfmri_node.node.errors import StageFailed, WorkerDied
 from lfmri_node.node.worker.process import TimeLimit, WorkerProcess
+from lfmri_node.node.working import worker_command
+from lfmri_node.recon.settings import Precision
 
 CHILD = """
 import json, os, signal, sys, time
@@ -51,6 +54,18 @@ def test_an_error_answer_keeps_code_and_kind(child: WorkerProcess) -> None:
     with pytest.raises(StageFailed) as caught:
         child.call("refuse", {}, limit_s=60)
     assert (caught.value.code, caught.value.refused, caught.value.transient) == ("LF-X-001", True, False)
+
+
+def test_the_log_says_in_what_precision_the_shipped_weights_compute(tmp_path, caplog) -> None:
+    caplog.set_level("INFO", "lfmri_node")
+    command = worker_command(Config())
+    with WorkerProcess(command, log=tmp_path / "logs" / "worker.log") as worker:
+        worker.get_ready()
+        worker.get_ready()
+    (said,) = [record.fields["what"] for record in caplog.records if record.msg == "worker.precision"]
+    used, _, why = said.partition(", ")
+    assert used in set(Precision) - {Precision.AUTO}
+    assert why
 
 
 def test_a_dead_worker_is_an_error_and_then_replaced(child: WorkerProcess) -> None:
