@@ -35,6 +35,14 @@ def command(node, *arguments: str) -> dict:
     return json.loads(done.stdout)
 
 
+def frames_of_reference(node) -> set[str]:
+    """Of every image that the node made."""
+    with closing(Ledger(node.layout.job_table)) as ledger:
+        paths = [item.path for job in ledger.jobs() for item in ledger.objects(job.key)]
+    images = [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
+    return {image.FrameOfReferenceUID for image in images if image.Modality != "SR"}
+
+
 def test_another_method_makes_series_of_its_own_while_the_node_runs(node, pacs, make_scan) -> None:
     node.start()
     node.send(make_scan())
@@ -53,6 +61,7 @@ def test_another_method_makes_series_of_its_own_while_the_node_runs(node, pacs, 
     for uid, sha256 in before.items():
         assert (after[uid].dataset_sha256, after[uid].stores, after[uid].conflicts) == (sha256, 1, 0)
     assert len({item.series_instance_uid for item in after.values()}) == 2
+    assert len(frames_of_reference(node)) == 1, "viewers link the runs of one measurement"
     (again,) = command(node, *asked)["measurements"]
     assert again["why_not"]
     assert len(node.jobs()) == 2
@@ -96,6 +105,7 @@ def test_the_series_of_other_weights_say_so(node, pacs, tmp_path: Path) -> None:
     assert all("site-7" in text for text in said[1])
     assert not any("site-7" in text for text in said[0])
     assert not uids[0] & uids[1]
+    assert len(frames_of_reference(node)) == 1
     assert {item.stores for item in pacs.instances()} == {1}
 
 

@@ -6,11 +6,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from lfmri_node.recon.archive import load_reconstruction, save_reconstruction
 from lfmri_node.recon.calibration import Calibration, calibrate
 from lfmri_node.recon.errors import InvalidRawData
 from lfmri_node.recon.method.weights import load_model
+from lfmri_node.recon.mrd.geometry import apply_display
 from lfmri_node.recon.passes import run_network
 from lfmri_node.recon.phantom.body import phantom_volume
 from lfmri_node.recon.phantom.coils import loop_coils, measure, object_phase
@@ -91,6 +93,22 @@ def test_trusted_scan_has_everything(scan, write_model):
     assert result.fallback is not None
     assert result.provenance.fallback in (Method.WAVELET, Method.CG_SENSE)
     assert done == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_the_map_is_zero_in_air_and_below_its_floor(scan, write_model):
+    model = load_model(write_model())
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():  # a classifier that sees lesions, weak and strong, everywhere
+        for parameter in model.network.classifier.parameters():
+            parameter.add_(0.5 * torch.randn(parameter.shape, generator=generator))
+    activation = reconstruct(scan, model, ReconSettings()).lesion.activation
+    tissue = phantom_volume(N_SLICES, SHAPE, np.random.default_rng(7)) > 0.05
+    shown = apply_display(tissue.astype(np.float32), scan.display) > 0
+    near = ndimage.binary_dilation(shown, np.ones((1, 3, 3)), iterations=3)
+    assert activation[shown].any()
+    assert not near.all()
+    assert not activation[~near].any(), "air"
+    assert activation[activation > 0].min() >= np.float32(0.1), "the floor that conformance.md states"
 
 
 def test_zero_filled_volume_is_the_adjoint_in_display_order(scan, write_model):

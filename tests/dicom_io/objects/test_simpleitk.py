@@ -32,7 +32,7 @@ def values_at(image: sitk.Image, geometry) -> np.ndarray:
     return values
 
 
-@pytest.mark.parametrize("role", ["lf-mri", "reference"])
+@pytest.mark.parametrize("role", ["lf-mri", "reference", "corrected"])
 def test_a_series_is_a_volume_where_the_hand_says(plane, role):
     expected, job = plane
     datasets = job.delivery.read(role)
@@ -74,7 +74,7 @@ def test_a_lesion_lies_where_it_was_planted(make_once, name):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_series_of_single_frames_is_one_volume(job_of, name):
     delivery = job_of(name).delivery
-    for role in {"lf-mri", "reference", "fallback", "fused"}.intersection(delivery.roles):
+    for role in {"lf-mri", "reference", "fallback", "corrected", "fused"}.intersection(delivery.roles):
         files = delivery.files(role)
         volume = read_series(delivery.folder, pydicom.dcmread(files[0]).SeriesInstanceUID)
         assert volume.GetDepth() == len(files)
