@@ -44,6 +44,7 @@ from lfmri_node.node.cli.options import (
     StudyUid,
     TlsCa,
     TlsCertificate,
+    TlsCrl,
     TlsKey,
     Version,
     Weights,
@@ -112,12 +113,13 @@ def send(
     tls_ca: TlsCa = None,
     tls_cert: TlsCertificate = None,
     tls_key: TlsKey = None,
+    tls_crl: TlsCrl = None,
     json: JsonOption = False,
 ) -> None:
     """Wrap an ISMRMRD file as Raw Data objects and send them to a node, as a scanner gateway does."""
     from lfmri_node.node.gateway.address import parse_address, require_known_host
 
-    address = parse_address(to, client_tls(tls_ca, tls_cert, tls_key))
+    address = parse_address(to, client_tls(tls_ca, tls_cert, tls_key, tls_crl))
     given = attributes(identity, patient_id, patient_name, study_uid, accession)
     require_known_host(address)
     from lfmri_node.node.gateway.send import send_file
@@ -155,14 +157,21 @@ def gateway(
     tls_ca: TlsCa = None,
     tls_cert: TlsCertificate = None,
     tls_key: TlsKey = None,
+    tls_crl: TlsCrl = None,
     json: JsonOption = False,
 ) -> None:
     """Watch a scanner's export folder: convert, send, try again while the node is away. Exit 1: failed."""
     from lfmri_node.node.gateway.address import parse_address
 
-    parse_address(to, client_tls(tls_ca, tls_cert, tls_key))
+    parse_address(to, client_tls(tls_ca, tls_cert, tls_key, tls_crl))
     given = attributes(identity, patient_id, patient_name, study_uid, accession)
-    named = {"--group": group, "--tls-ca": tls_ca, "--tls-cert": tls_cert, "--tls-key": tls_key}
+    named = {
+        "--group": group,
+        "--tls-ca": tls_ca,
+        "--tls-cert": tls_cert,
+        "--tls-key": tls_key,
+        "--tls-crl": tls_crl,
+    }
     options = ["--to", to, "--calling-ae", calling_ae]
     options += [text for name, value in named.items() if value is not None for text in (name, str(value))]
     from lfmri_node.node.gateway.command import watch_folder

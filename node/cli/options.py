@@ -112,14 +112,23 @@ TlsCertificate = Annotated[
 ]
 TlsKey = Annotated[Path | None, typer.Option("--tls-key", exists=True, dir_okay=False, help="Its key.")]
 
+TlsCrl = Annotated[
+    Path | None,
+    typer.Option("--tls-crl", exists=True, dir_okay=False, help="Revocation list of --tls-ca."),
+]
 
-def client_tls(ca: Path | None, certificate: Path | None, key: Path | None) -> ClientTls | None:
-    """What the three options of TLS say together; None for in the clear."""
+
+def client_tls(
+    ca: Path | None, certificate: Path | None, key: Path | None, crl: Path | None
+) -> ClientTls | None:
+    """What the four options of TLS say together; None for in the clear."""
     if (certificate is None) != (key is None) or (ca is None and certificate is not None):
         raise typer.BadParameter("--tls-cert and --tls-key belong together, and to --tls-ca")
+    if ca is None and crl is not None:
+        raise typer.BadParameter("--tls-crl belongs to --tls-ca")
     from lfmri_node.dicom_io.tls import ClientTls
 
-    return None if ca is None else ClientTls(ca=ca, certificate=certificate, key=key)
+    return None if ca is None else ClientTls(ca=ca, certificate=certificate, key=key, crl=crl)
 
 
 def ae_title(value: str) -> str:

@@ -52,6 +52,7 @@ class HttpDestinationSection(AnyDestinationSection):
     password_env: str | None = None
     password_file: FilePath | None = None
     ca: FilePath | None = None
+    crl: FilePath | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> HttpDestinationSection:
@@ -59,6 +60,8 @@ class HttpDestinationSection(AnyDestinationSection):
             raise ValueError("give password_env or password_file, not both")
         if self.ca is not None and not self.url.startswith("https:"):
             raise ValueError("ca belongs to a url that begins with https:")
+        if self.crl is not None and self.ca is None:
+            raise ValueError("crl belongs to ca")
         return self
 
     @property

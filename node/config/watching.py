@@ -37,6 +37,13 @@ class _NotifySection(Section):
     at_most_every_s: Seconds = 300.0
     destination_down_s: Seconds = 1800.0
     ca_file: FilePath | None = None
+    crl: FilePath | None = None
+
+    @model_validator(mode="after")
+    def _list_has_its_authority(self) -> _NotifySection:
+        if self.crl is not None and self.ca_file is None:
+            raise ValueError("crl belongs to ca_file")
+        return self
 
 
 class WebhookSection(_NotifySection):

@@ -101,7 +101,7 @@ def _destination(section: DestinationSection, calling_ae: str) -> Destination:
         )
         return _Way(peer=peer, by=send_objects, ruled=ruled, prover=prover)
     if section.ca is not None:
-        ClientTls(ca=section.ca).context()
+        ClientTls(ca=section.ca, crl=section.crl).context()
     if isinstance(section, OrthancDestinationSection):
         return _Way(peer=_orthanc(section), by=upload_objects, ruled=ruled, prover=Prover())
     server = _web(section)
@@ -122,7 +122,12 @@ def _dicom(section: DicomDestinationSection, calling_ae: str) -> DicomDestinatio
 
 def _orthanc(section: OrthancDestinationSection) -> OrthancDestination:
     return OrthancDestination(
-        name=section.name, url=section.url, user=section.user, password=section.password(), ca=section.ca
+        name=section.name,
+        url=section.url,
+        user=section.user,
+        password=section.password(),
+        ca=section.ca,
+        crl=section.crl,
     )
 
 
@@ -135,6 +140,7 @@ def _web(section: StowDestinationSection) -> WebDestination:
         password=section.password(),
         token_file=section.token_file,
         ca=section.ca,
+        crl=section.crl,
         max_request_bytes=int(section.max_request_mb * 1e6),
     )
 

@@ -11,14 +11,15 @@ import urllib.error
 import urllib.request
 from email.message import EmailMessage
 from http.client import HTTPException
-from pathlib import Path
 from typing import Any
 
+from lfmri_node.dicom_io.errors import TlsError
+from lfmri_node.dicom_io.tls import ClientTls
 from lfmri_node.node.config import Config
 from lfmri_node.node.config.watching import MailSection, NotifySection, WebhookSection
 
 ANSWER_S = 20.0
-FAILURES = (OSError, HTTPException, smtplib.SMTPException)
+FAILURES = (OSError, HTTPException, smtplib.SMTPException, TlsError)
 """What `tell` raises where a message was not taken, or it is not known whether it was."""
 
 
@@ -27,7 +28,7 @@ def tell(section: NotifySection, document: dict[str, Any]) -> None:
 
     Raises
     ------
-    OSError, HTTPException, SMTPException
+    OSError, HTTPException, SMTPException, TlsError
         It was not taken.
     ConfigError
         LF-CFG-005 where a secret cannot be had.
@@ -39,15 +40,19 @@ def tell(section: NotifySection, document: dict[str, Any]) -> None:
 
 
 def require_secrets(config: Config) -> None:
-    """Check that every way of telling has the secret that it names.
+    """Check that every way of telling has the secret that it names, and its revocation list.
 
     Raises
     ------
     ConfigError
         LF-CFG-005.
+    TlsError
+        LF-NET-043.
     """
     for section in config.notify:
         secret_of(section)
+        if section.crl is not None:
+            _context(section)
 
 
 def secret_of(section: NotifySection) -> str | None:
@@ -78,7 +83,7 @@ def _post(section: WebhookSection, document: dict[str, Any]) -> None:
         request.add_header("X-Lfmri-Signature", f"sha256={signature(secret, document['at'], body)}")
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}),
-        urllib.request.HTTPSHandler(context=_context(section.ca_file)),
+        urllib.request.HTTPSHandler(context=_context(section)),
         _StaysHere(),
     )
     with opener.open(request, timeout=ANSWER_S):
@@ -95,12 +100,14 @@ def _mail(section: MailSection, document: dict[str, Any]) -> None:
     )
     with smtplib.SMTP(section.host, section.port, timeout=ANSWER_S) as server:
         if section.starttls:
-            server.starttls(context=_context(section.ca_file))
+            server.starttls(context=_context(section))
         password = section.password()
         if section.user is not None and password is not None:
             server.login(section.user, password)
         server.send_message(message)
 
 
-def _context(ca_file: Path | None) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=ca_file)
+def _context(section: NotifySection) -> ssl.SSLContext:
+    if section.ca_file is not None and section.crl is not None:
+        return ClientTls(ca=section.ca_file, crl=section.crl).context()
+    return ssl.create_default_context(cafile=section.ca_file)
