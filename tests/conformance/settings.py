@@ -13,7 +13,7 @@ from lfmri_node.dicom_io.receive.listener import ListenerSettings
 
 _PAGE = Path(__file__).parents[2] / "deploy" / "docs" / "configuration.md"
 _SECTIONS = ("node.ae_title", "listener.", "destinations.", "retry.", "objects.")
-_OF_LOGIN = ("destinations.ca", "destinations.user", "destinations.password")
+_OF_LOGIN = ("destinations.ca", "destinations.crl", "destinations.user", "destinations.password")
 
 
 def configurable_rows() -> list[tuple[str, ...]]:
