@@ -77,6 +77,11 @@ Gigabytes = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
-    """A table of the file: no unknown keys, no silent conversion of types."""
+    """A table of the file: no unknown keys, no silent conversion of types.
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
+    What checks one is built when it is first needed: every command imports all tables.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, validate_default=True, defer_build=True
+    )
