@@ -51,6 +51,7 @@ VOLUMES = (
 )
 RECEIVE = "tests/dicom_io/receive/"
 FILES = ("tests/node/test_files.py",)
+SANDBOX = "tests/node/worker/test_sandbox.py::"
 STATEMENT = ("tests/conformance/test_statement.py",)
 
 MUTANTS = (
@@ -999,5 +1000,54 @@ MUTANTS = (
             "tests/node/audit/test_trail.py::test_a_repository_gets_everything_although_it_is_away_at_times",
         ),
         breaks="events are lost while the repository is away",
+    ),
+    # What foreign bytes are parsed in.
+    Mutant(
+        name="landlock: what is read may be written too",
+        file="node/worker/landlock.py",
+        old="for rights, paths in ((_READ, reads), (_WRITE, writes), (_USE, uses)):",
+        new="for rights, paths in ((_WRITE, reads), (_WRITE, writes), (_USE, uses)):",
+        tests=(SANDBOX + "test_nothing_else_is_read_written_or_removed",),
+        breaks="a damaged file may have the node's raw data and weights overwritten",
+    ),
+    Mutant(
+        name="landlock: what is not named is not given up",
+        file="node/worker/landlock.py",
+        old="    call(_RESTRICT_SELF, ruleset, 0)\n",
+        new="",
+        tests=(SANDBOX + "test_nothing_else_is_read_written_or_removed",),
+        breaks="what parses foreign bytes reads keys and other patients' scans",
+    ),
+    Mutant(
+        name="seccomp: a jump too short",
+        file="node/worker/seccomp.py",
+        old="(_EQUAL, refuse - at - 1, 0, number)",
+        new="(_EQUAL, refuse - at - 2, 0, number)",
+        tests=(SANDBOX + "test_asks_no_service_of_the_machine",),
+        breaks="a forbidden call is allowed: the worker may call out",
+    ),
+    Mutant(
+        name="seccomp: another interface's numbers count",
+        file="node/worker/seccomp.py",
+        old="(_AT_LEAST, refuse - 4, 0, _X32)",
+        new="(_AT_LEAST, 0, 0, _X32)",
+        tests=(SANDBOX + "test_the_numbers_of_the_third_interface_are_refused",),
+        breaks="a socket is opened by its number in x32",
+    ),
+    Mutant(
+        name="confine: secrets of the environment are passed on",
+        file="node/worker/confine.py",
+        old="if name not in asked.forgets",
+        new="if name not in asked.environment",
+        tests=(SANDBOX + "test_gets_no_secret_by_its_environment",),
+        breaks="what parses foreign bytes knows the passwords of the archives",
+    ),
+    Mutant(
+        name="confine: calls are left where files are taken",
+        file="node/worker/confine.py",
+        old="    if asked.calls:\n",
+        new="    if asked.calls and not asked.files:\n",
+        tests=(SANDBOX + "test_asks_no_service_of_the_machine",),
+        breaks="the worker reaches a database or D-Bus behind a path",
     ),
 )

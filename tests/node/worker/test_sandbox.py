@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -137,6 +138,14 @@ def test_gains_no_privileges_and_has_none_of_root_s_but_over_files(try_inside) -
 def test_its_children_are_confined_too(try_inside) -> None:
     child = "import subprocess; print(subprocess.run(['cat', 'key.pem'], capture_output=True, text=True))"
     assert "Permission denied" in try_inside(child)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86 has a third interface")
+def test_the_numbers_of_the_third_interface_are_refused(try_inside) -> None:
+    """x32: the number of getpid with bit 30 set; without a filter most kernels know no such call (ENOSYS)."""
+    calls = "import ctypes, errno; libc = ctypes.CDLL(None, use_errno=True); libc.syscall({}); "
+    said = try_inside(calls.format(0x40000000 + 39) + "print(errno.errorcode.get(ctypes.get_errno()))")
+    assert said == "EPERM\n"
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
