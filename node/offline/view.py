@@ -184,7 +184,7 @@ def print_findings(found: Findings, *, as_json: bool) -> None:
             else "config.toml reads it otherwise"
         )
         out.print(f"{agrees}; its lines, in place of what it says of this gateway:", markup=False)
-        out.print(str(document["config"]), markup=False)
+        out.print(str(document["config"]), markup=False, soft_wrap=True)
 
 
 def _rounded(value: float | None) -> str:

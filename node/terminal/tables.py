@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-_PLAIN_WIDTH = 200
+_PLAIN_WIDTH = 80
 WHOLE = frozenset({"job", "code", "scan", "measurement"})
 """Columns of names that people copy: they are never broken."""
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A rich console; wide where the output is neither a terminal nor has COLUMNS."""
+    """A rich console; of 80 columns where the output is no terminal and COLUMNS does not say otherwise."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout

@@ -65,7 +65,9 @@ def show_until_signalled(folder: Path, *, archive: Path | None, port: int, brows
     with shown(folder, archive, port) as (url, studies):
         for study in studies:
             console().print(study, style="bold", soft_wrap=True, markup=False)
-        console().print(f"OHIF, for research only; all of it is at {url}. Ctrl-C ends it.", markup=False)
+        console().print(
+            f"OHIF, for research only; all of it is at {url}. Ctrl-C ends it.", markup=False, soft_wrap=True
+        )
         if browser:
             webbrowser.open(studies[0])
         signals = {signal.SIGINT, signal.SIGTERM}

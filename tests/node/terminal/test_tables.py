@@ -72,10 +72,11 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-@pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Shows something at 80 columns; its lines."""
-    monkeypatch.setenv("COLUMNS", "80")
+@pytest.fixture(params=["a terminal of 80 columns", "a pipe"])
+def lines(request, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Shows something at 80 columns, which is also what a pipe gets; its lines."""
+    if request.param != "a pipe":
+        monkeypatch.setenv("COLUMNS", "80")
 
     def shown(print_it) -> list[str]:
         print_it()
