@@ -56,9 +56,14 @@ def print_findings(findings: Sequence[Finding], *, as_json: bool) -> bool:
     if as_json:
         print_json({"healthy": healthy, "checks": [asdict(finding) for finding in findings]})
     else:
-        rows = [(f.check, f.state.value, f.message, f.code, f.hint) for f in findings]
-        print_table("doctor", ("check", "state", "what", "code", "hint"), rows)
+        rows = [(f.check, f.state.value, f.code, _what(f)) for f in findings]
+        print_table("doctor", ("check", "state", "code", "what"), rows)
     return healthy
+
+
+def _what(finding: Finding) -> str:
+    """What was found and below it what to do: a column for each leaves no room for paths."""
+    return f"{finding.message}\nhint: {finding.hint}" if finding.hint else finding.message
 
 
 def ok(check: str, message: str) -> Finding:

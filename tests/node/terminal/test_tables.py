@@ -127,6 +127,16 @@ def test_doctor(lines) -> None:
     assert any("LF-DOC-009" in line for line in text)
 
 
+def test_what_doctor_found_and_what_to_do_stand_in_one_column_with_room_for_a_path(lines) -> None:
+    path = "/var/lib/lfmri-node/state/node.sqlite"
+    finding = Finding(
+        check="destination orthanc", state=State.FAILED, message=path, code="LF-DOC-009", hint=SENTENCE
+    )
+    text = lines(lambda: print_findings([finding], as_json=False))
+    assert any(line.rstrip().endswith(path) for line in text)
+    assert any(" hint: the archive" in line for line in text)
+
+
 def test_columns_without_values_are_left_out_and_words_are_not_broken(lines) -> None:
     text = lines(lambda: show(table("title", ("job", "empty", "what"), [("a" * 12, None, SENTENCE)])))
     assert text[0] == "title"
