@@ -1,5 +1,7 @@
 """How long people wait: start of the node to its first association, last byte of a scan to its first image.
 
+What of that is work of which stage, and what waiting, is said by the job's own times.
+
 The scan has 10 slices of 320 x 320 with 8 coils, 4x, sent by DCMTK into ``lfmri-node serve``; the PACS is the
 small one of the demonstration. The first scan finds a node that has just started, the second a warm one.
 """
@@ -23,6 +25,7 @@ from scans import slices
 
 from lfmri_node.dicom_io.raw_data.wrap import wrap
 from lfmri_node.node.demo.pacs import Pacs
+from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.node.layout import Layout
 from lfmri_node.recon.mrd.write import ScanLayout, open_writer
@@ -48,15 +51,16 @@ ae_title = "PACS"
 
 
 class Arrivals:
-    """When the first object of a scan was kept."""
+    """When the first and the last object of a scan came."""
 
     def __init__(self) -> None:
         self.first = threading.Event()
-        self.at = 0.0
+        self.at = self.last_at = 0.0
 
     def __call__(self, _uid: str) -> int:
+        self.last_at = time.perf_counter()
         if not self.first.is_set():
-            self.at = time.perf_counter()
+            self.at = self.last_at
             self.first.set()
         return 0x0000
 
@@ -76,8 +80,15 @@ def measure(report: Report) -> None:
                 subprocess.run([_STORESCU, *_AE, "127.0.0.1", str(port), *scan], check=True)
                 sent = time.perf_counter()
                 arrivals.first.wait()
-                report.add(f"{NAME}: last byte to first image in the PACS, {title}", arrivals.at - sent, "s")
                 _all_delivered(folder / "data")
+                first = arrivals.at - sent
+                report.add(f"{NAME}: last byte to first image in the PACS, {title}", first, "s")
+                report.add(f"{NAME}: last byte to last object, {title}", arrivals.last_at - sent, "s")
+                stages = _stages(folder / "data")
+                for stage, taken in stages.items():
+                    report.add(f"{NAME}: of it {stage}, {title}", taken, "s")
+                left = first - sum(stages.values())
+                report.add(f"{NAME}: of it queue, records, start of the delivery, {title}", left, "s")
 
 
 def _scan(folder: Path, patient: str) -> list[Path]:
@@ -103,6 +114,14 @@ def _all_delivered(data: Path) -> None:
     with closing(Ledger(Layout(root=data).job_table)) as ledger:
         while not all(job.finished_at for job in ledger.jobs()):
             time.sleep(0.1)
+
+
+def _stages(data: Path) -> dict[str, float]:
+    """Seconds of each stage before the delivery of the latest scan, as the job's row has them."""
+    with closing(Ledger(Layout(root=data).job_table)) as ledger:
+        job = max((job for job in ledger.jobs() if not job.is_measurement), key=lambda job: job.received_at)
+        timings = [timing for key in (job.parent, job.key) if key for timing in ledger.timings(key)]
+    return {t.stage.value: t.seconds or 0.0 for t in timings if t.stage is not Stage.SENT}
 
 
 @contextmanager

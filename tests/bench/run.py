@@ -1,4 +1,5 @@
-"""``make bench``: every figure that the README states, with its rivals, in one run; scaling only by name.
+"""``make bench``: every figure that the README states, with its rivals, in one run; choices and scaling only
+by name.
 
 Writes a JSON array of objects name, value, unit, rival, rival_value, ratio. Naming sections runs only
 these and writes ``results-<section>.json`` instead.
@@ -10,6 +11,7 @@ import argparse
 from pathlib import Path
 
 import brain
+import choices
 import coils
 import espirit
 import fallback
@@ -35,15 +37,18 @@ SECTIONS = {
     "fallback": fallback.measure,
     "workers": workers.measure,
     "takeover": takeover.measure,
+    "choices": choices.measure,
     "scaling": scaling.measure,
 }
-USUAL = [name for name in SECTIONS if name != "scaling"]
+USUAL = [name for name in SECTIONS if name not in ("choices", "scaling")]
 
 
 def main() -> None:
     """Run the sections that are named, or the usual ones."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all but scaling without one")
+    parser.add_argument(
+        "sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all but choices and scaling without one"
+    )
     chosen = parser.parse_args().sections or USUAL
     if unknown := set(chosen) - set(SECTIONS):
         parser.error(f"no section {', '.join(sorted(unknown))}")

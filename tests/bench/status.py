@@ -55,10 +55,15 @@ def fill(table: Path, n_jobs: int) -> None:
             insert(connection, "receipts", [{**uid, **answer} for uid in uids])
 
 
+def table_of(folder: Path) -> Path:
+    """The job table of what `prepare` made."""
+    return folder / "data" / "state" / "node.sqlite"
+
+
 def prepare(folder: Path, n_jobs: int) -> None:
     """A configuration and a job table of so many delivered scans in an empty folder."""
     Path(folder, "config.toml").write_text("[node]\ndata_dir = 'data'\n", encoding="utf-8")
-    fill(Path(folder, "data", "state", "node.sqlite"), n_jobs)
+    fill(table_of(folder), n_jobs)
 
 
 def leave_unfinished(table: Path) -> None:

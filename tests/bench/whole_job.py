@@ -70,10 +70,11 @@ def _job(
     sampling = f"{N_PHASE / lines.sum():.1f}x, {size}"
     title = f"{NAME}, {sampling}, {answer['method']} ({answer['verdict']})"
     for stage, taken in answer["seconds"].items():
-        report.add(f"{title}: {stage}", taken, "s")
+        beside = ("ESPIRiT alone, of slices in memory", answer["espirit_s"]) if stage == "calibrate" else ()
+        report.add(f"{title}: {stage}", taken, "s", *beside)
     whole = sum(answer["seconds"].values())
     rival = None if bart_s is None else "BART ecalib -m1, pics -R W:3:0:0.01 -i 60"
     report.add(f"{title}: whole job", whole, "s", rival, bart_s)
     for function, taken in answer["profile"].items():
-        report.add(f"{title}: under the profiler, {function}", taken, "s")
+        report.add(f"{title}: under the profiler in one thread, {function}", taken, "s")
     report.add(f"{title}: peak memory", answer["peak_mb"] / 1e3, "GB")

@@ -53,7 +53,10 @@ class Scan:
 
 
 def run_job(scan: Scan, method: Method, *, profile: bool = False, threads: int = 0) -> dict[str, Any]:
-    """What `worker_child` says of the job, and ``size_gb`` of the Raw Data; ``profile`` runs it once more."""
+    """What `worker_child` says of the job, and ``size_gb`` of the Raw Data.
+
+    ``profile`` adds what ESPIRiT alone takes, and runs the job once more in one thread.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scan.write(folder / "scan.h5")
@@ -74,7 +77,7 @@ def run_job(scan: Scan, method: Method, *, profile: bool = False, threads: int =
         (folder / "task.json").write_text(json.dumps(task.to_json()))
         command = [sys.executable, Path(__file__).with_name("worker_child.py"), folder / "task.json"]
         command += ["--threads", str(threads)]
-        answer = _told(command)
+        answer = _told([*command, *(["--espirit"] if profile else [])])
         if profile:
             shutil.rmtree(folder / "work")
             shutil.rmtree(folder / "objects")

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from time import sleep
 import numpy as np
 from report import Report
 from scans import slices
+from waiting_node import WAIT_S
 
 from lfmri_node.node.gateway.send import Address, send_file
 from lfmri_node.node.jobs.database import PostgresTable
@@ -52,13 +53,23 @@ compute = false
 
 def measure(report: Report) -> None:
     """The scans come when the workers are ready."""
-    if not shutil.which("initdb") and not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
+    if not is_installed():
         report.skip("workers", "postgresql is not installed")
         return
-    with running_cluster(lambda name: Path(str(shutil.which(name)))) as cluster:
-        taken = {n: _seconds(cluster, n) for n in (1, 3)}
-    title = f"{N_SCANS} scans with a wait of 2 s each, three workers"
+    taken = seconds_of((1, 3))
+    title = f"{N_SCANS} scans with a wait of {WAIT_S:g} s each, three workers"
     report.add(title, N_SCANS / taken[3], "scans/s", "one worker", N_SCANS / taken[1])
+
+
+def is_installed() -> bool:
+    """Whether PostgreSQL's programs are here."""
+    return bool(shutil.which("initdb")) or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+
+
+def seconds_of(n_workers: Sequence[int]) -> dict[int, float]:
+    """Seconds that all scans take with so many workers each."""
+    with running_cluster(lambda name: Path(str(shutil.which(name)))) as cluster:
+        return {n: _seconds(cluster, n) for n in n_workers}
 
 
 def _seconds(cluster: Cluster, n_workers: int) -> float:
