@@ -6,6 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from lfmri_node.recon.method.modelcard import VALIDATED_IMAGE_AUC, VALIDATED_POINTING
+from lfmri_node.recon.trust.verdict import FEW_LINES, MEANING, SUFFIX_FEW
+
+_OF_THE_SCAN = {
+    "acceleration": ("LF-QUA-101", "lines of the full grid over lines measured, of a slice"),
+    "points": ("LF-QUA-101", "acceleration in two phase directions, in points"),
+    "n_coils": ("LF-QUA-102", "coils, or what they are compressed to"),
+    "size": ("LF-QUA-103", "side of the matrix in pixels"),
+    "network_residual": ("LF-QUA-118", "part of the data that the network's image leaves unexplained"),
+}
 
 _HEAD = """# {name}
 
@@ -16,6 +25,7 @@ for diagnosis.** This file is made from `{name}.json` by `lfmri-lab export`.
 - Architecture: {architecture}
 - Method: Ju et al., Medical Image Analysis 107 (2026) 103806; our reading of what the paper leaves open is
   marked in the docstrings of `cascade.py`, `denoiser.py` and `lesion.py` in `recon/method/`.
+- What its images are worth beside classical methods: "Figures" in the README
 """
 
 
@@ -59,17 +69,26 @@ What was tried and did not make it:
 
 def _domain(entries: Mapping[str, Any]) -> str:
     rows = "\n".join(
-        f"| {name} | {low:.4g} | {high:.4g} |"
+        f"| {name} | {_meaning(name)} | {low:.4g} | {high:.4g} |"
         for name, (low, high) in (*entries["limits"].items(), *entries["domain"].items())
     )
     return f"""## Domain
 
-Outside these ranges the node delivers the fallback and says why (`recon/trust/verdict.py`).
+Outside these ranges the node delivers the fallback and says why (`recon/trust/verdict.py`). Codes:
+`deploy/docs/errors.md`.
 
-| property | low | high |
-|---|---|---|
+| property | what it is | low | high |
+|---|---|---|---|
 {rows}
 """
+
+
+def _meaning(name: str) -> str:
+    """A property in words, with the code of its reason."""
+    kind = name.removesuffix(SUFFIX_FEW)
+    code, words = _OF_THE_SCAN.get(kind) or MEANING[kind]
+    few = f", where the calibration square is below {FEW_LINES} lines" if kind != name else ""
+    return f"{words}{few} ({code})"
 
 
 def _verdicts(table: list[Mapping[str, Any]]) -> str:

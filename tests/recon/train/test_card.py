@@ -1,5 +1,9 @@
 """Weights with another Net_c, and their card."""
 
+import json
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +12,7 @@ from lfmri_node.recon.errors import LabError
 from lfmri_node.recon.method.modelcard import shipped_weights
 from lfmri_node.recon.method.weights import load_model
 from lfmri_node.recon.train.card import Sizes, exchange_net_c
+from lfmri_node.recon.train.card_text import card_text
 from lfmri_node.recon.train.classifiers import build_classifier
 from lfmri_node.recon.train.networks import NET_C
 from lfmri_node.recon.train.recipes import find
@@ -57,6 +62,16 @@ def test_only_net_c_and_what_is_said_of_lesions_change(data, tmp_path):
     assert after.card.lesion["real_n_images"] > 0
     assert np.isfinite(after.card.lesion["operating_score"])
     assert f"SHA-256 of `other.safetensors`: `{after.card.sha256}`" in weights.with_suffix(".md").read_text()
+
+
+def test_the_card_that_people_read_is_that_of_the_shipped_numbers_and_names_every_property():
+    numbers = json.loads(shipped_weights().with_suffix(".json").read_text(encoding="utf-8"))
+    text = shipped_weights().with_suffix(".md").read_text(encoding="utf-8")
+    assert text == card_text(numbers)
+    rows = re.findall(r"^\| (\w+) \| [^|]+ \((LF-QUA-\d+)\) \|", text, re.MULTILINE)
+    assert {name for name, _ in rows} == {*numbers["limits"], *numbers["domain"]}
+    errors = (Path(__file__).parents[3] / "deploy" / "docs" / "errors.md").read_text(encoding="utf-8")
+    assert all(f"| {code} |" in errors for _, code in rows)
 
 
 def test_a_net_c_of_another_family_is_refused(data, tmp_path):
