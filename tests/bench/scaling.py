@@ -55,6 +55,11 @@ class Row:
     unit: str
     seconds: Mapping[int, float]
 
+    @property
+    def grows(self) -> bool:
+        """Whether more of it is more work, and not more hands."""
+        return self.axis not in ("threads", "workers")
+
 
 def measure(report: Report, sizes: Sizes | None = None, folder: Path = Path("deploy") / "docs") -> None:
     """Seconds for each size and exponents, into the report and ``folder``."""
@@ -75,7 +80,8 @@ def measure(report: Report, sizes: Sizes | None = None, folder: Path = Path("dep
     for row in rows:
         for size, taken in row.seconds.items():
             report.add(f"{row.what}, {size} {row.axis}", taken, row.unit)
-        report.add(f"{row.what}, {row.axis}: exponent", exponent(row.seconds), "")
+        if row.grows:
+            report.add(f"{row.what}, {row.axis}: exponent", exponent(row.seconds), "")
     folder.mkdir(parents=True, exist_ok=True)
     _draw(rows, folder / "scaling.png")
     (folder / "scaling.md").write_text(page(rows), encoding="utf-8")
@@ -149,7 +155,7 @@ def page(rows: Sequence[Row]) -> str:
         "# What the work costs as it grows",
         "",
         f"Written by `make bench ARGS=scaling` on {processor()}. Exponent: seconds, less those of the",
-        "smallest size, grow as the size to that power; 1 is linear.",
+        "smallest size, grow as the size to that power; 1 is linear, for the side of the matrix 2.",
         "[How it is measured](../../tests/bench/scaling.py).",
         "",
         "![Seconds over slices, coils, matrix, threads, jobs queued and workers](scaling.png)",
@@ -158,7 +164,7 @@ def page(rows: Sequence[Row]) -> str:
         lines += ["", f"| {row.axis} | " + " | ".join(f"{size:,}" for size in row.seconds) + " | exponent |"]
         lines += ["|---" * (len(row.seconds) + 2) + "|"]
         cells = " | ".join(f"{taken:.3g} {row.unit}" for taken in row.seconds.values())
-        lines += [f"| {row.what} | {cells} | {exponent(row.seconds):.2f} |"]
+        lines += [f"| {row.what} | {cells} | {f'{exponent(row.seconds):.2f}' if row.grows else '-'} |"]
     return "\n".join(lines) + "\n"
 
 
