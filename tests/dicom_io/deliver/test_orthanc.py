@@ -1,10 +1,7 @@
 """Delivery through Orthanc's REST API: a real Orthanc, and a scripted HTTP server for what it never does."""
 
 import hashlib
-import http.server
 import json
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,6 +9,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from scripted_web import Said, answering
 
 from lfmri_node.dicom_io.deliver.orthanc import OrthancDestination, reach, upload_objects
 from lfmri_node.dicom_io.types import EncodedObject
@@ -79,40 +77,13 @@ def test_nobody_listens_is_transient(make_image, free_port: int) -> None:
     assert reach(there) is not None
 
 
-Answer = tuple[int, bytes]
-
-
 @pytest.fixture
 def scripted() -> Iterator[Callable[..., OrthancDestination]]:
     """``scripted(post=, get=)``: an HTTP server that answers so; None cuts the connection."""
     with ExitStack() as stack:
 
-        def start(*, post: Answer | None, get: Answer | None = None) -> OrthancDestination:
-            class Handler(http.server.BaseHTTPRequestHandler):
-                def answer(self, script: Answer | None) -> None:
-                    if script is None:
-                        self.connection.shutdown(socket.SHUT_RDWR)
-                        return
-                    self.send_response(script[0])
-                    self.send_header("Content-Length", str(len(script[1])))
-                    self.end_headers()
-                    self.wfile.write(script[1])
-
-                def do_POST(self) -> None:
-                    self.rfile.read(int(self.headers["Content-Length"]))
-                    self.answer(post)
-
-                def do_GET(self) -> None:
-                    self.answer(get)
-
-                def log_message(self, *_: object) -> None:
-                    pass
-
-            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            stack.callback(server.server_close)
-            stack.callback(server.shutdown)
-            url = f"http://127.0.0.1:{server.server_address[1]}/"
+        def start(*, post: Said, get: Said = None) -> OrthancDestination:
+            url = stack.enter_context(answering(lambda asked: post if asked.method == "POST" else get))
             return OrthancDestination(name="orthanc", url=url, timeout_s=5)
 
         yield start
@@ -141,7 +112,7 @@ PAGE = b"<!DOCTYPE html><html><body>Log in, SECRET</body></html>"
     ],
 )
 def test_classification(
-    scripted, make_image, post: Answer | None, get: Answer | None, expected: tuple[bool, bool | None, bool]
+    scripted, make_image, post: Said, get: Said, expected: tuple[bool, bool | None, bool]
 ) -> None:
     """Never "delivered" before the copy has been read back and compared."""
     (receipt,) = upload_objects(scripted(post=post, get=get), [make_image(1)])
@@ -172,7 +143,7 @@ def test_classification(
     ],
 )
 def test_what_is_not_orthanc_gets_a_receipt_and_another_try(
-    scripted, make_image, post: Answer, get: Answer | None
+    scripted, make_image, post: Said, get: Said
 ) -> None:
     """A proxy's login page answers 200 as well; every try ends with a receipt that quotes nothing."""
     (receipt,) = upload_objects(scripted(post=post, get=get), [make_image(1)])

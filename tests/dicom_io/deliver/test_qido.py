@@ -1,9 +1,7 @@
 """Searching a DICOMweb server for what it took: a real Orthanc, and a scripted one for what it never does."""
 
-import http.server
 import json
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,12 +9,12 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from scripted_web import Asked, Said, answering
 
 from lfmri_node.dicom_io.deliver.qido import search_for
 from lfmri_node.dicom_io.deliver.stow import store_instances
 from lfmri_node.dicom_io.deliver.web import WebDestination
 
-Said = tuple[int, bytes] | None
 SERIES = "1.2.826.0.1.3680043.8.498.7"
 
 
@@ -44,31 +42,14 @@ def scripted() -> Iterator[Callable[..., tuple[Server, WebDestination]]]:
         def start(script: Callable[[str, int], Said], **settings: object) -> tuple[Server, WebDestination]:
             there = Server(script)
 
-            class Handler(http.server.BaseHTTPRequestHandler):
-                def do_GET(self) -> None:
-                    assert self.headers["Accept"] == "application/dicom+json"
-                    asked = urlsplit(self.path)
-                    at = int(parse_qs(asked.query).get("offset", ["0"])[0])
-                    there.asked.append((asked.path, at))
-                    said = there.script(asked.path, at)
-                    if said is None:
-                        self.connection.shutdown(socket.SHUT_RDWR)
-                        return
-                    self.send_response(said[0])
-                    if said[0] == 302:
-                        self.send_header("Location", "/login")
-                    self.send_header("Content-Length", str(len(said[1])))
-                    self.end_headers()
-                    self.wfile.write(said[1])
+            def respond(request: Asked) -> Said:
+                assert request.headers["Accept"] == "application/dicom+json"
+                asked = urlsplit(request.path)
+                at = int(parse_qs(asked.query).get("offset", ["0"])[0])
+                there.asked.append((asked.path, at))
+                return there.script(asked.path, at)
 
-                def log_message(self, *_: object) -> None:
-                    pass
-
-            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            stack.callback(server.server_close)
-            stack.callback(server.shutdown)
-            url = f"http://127.0.0.1:{server.server_address[1]}/dicom-web/"
+            url = stack.enter_context(answering(respond)) + "/dicom-web/"
             return there, WebDestination(**{"name": "web", "url": url, "timeout_s": 5} | settings)
 
         yield start

@@ -1,10 +1,8 @@
 """Delivery by STOW-RS: a real Orthanc, and a scripted HTTP server for what it never does."""
 
-import http.server
 import json
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -13,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from scripted_web import Asked, Said, answering
 
 from lfmri_node.dicom_io.deliver.qido import reach_web
 from lfmri_node.dicom_io.deliver.stow import store_instances
@@ -20,7 +19,7 @@ from lfmri_node.dicom_io.deliver.web import WebDestination
 from lfmri_node.dicom_io.types import EncodedObject
 
 PAGE = b"<!DOCTYPE html><html><body>Log in, SECRET</body></html>"
-Script = Callable[[int, list[str]], tuple[int, bytes] | None]
+Script = Callable[[int, list[str]], Said]
 
 
 def answer(
@@ -59,7 +58,7 @@ class Server:
     def knows(self, *objects: EncodedObject) -> None:
         self.uids |= {item.path.read_bytes(): item.sop_instance_uid for item in objects}
 
-    def came(self, headers: dict[str, str], body: bytes) -> tuple[int, bytes] | None:
+    def came(self, headers: dict[str, str], body: bytes) -> Said:
         head = f"Content-Type: {headers['Content-Type']}\r\nMIME-Version: 1.0\r\n\r\n".encode()
         message = BytesParser().parsebytes(head + body)
         assert message.get_content_type() == "multipart/related"
@@ -83,39 +82,14 @@ def scripted() -> Iterator[Callable[..., tuple[Server, WebDestination]]]:
             there = Server(script)
             there.knows(*objects)
 
-            class Handler(http.server.BaseHTTPRequestHandler):
-                def do_POST(self) -> None:
-                    assert self.path == "/dicom-web/studies"
-                    body = self.rfile.read(int(self.headers["Content-Length"]))
-                    said = there.came(dict(self.headers), body)
-                    self.say(said)
+            def respond(request: Asked) -> Said:
+                if request.method == "GET":
+                    there.headers.append(request.headers)
+                    return there.script(-1, [])
+                assert request.path == "/dicom-web/studies"
+                return there.came(request.headers, request.body)
 
-                def do_GET(self) -> None:
-                    there.headers.append(dict(self.headers))
-                    self.say(there.script(-1, []))
-
-                def say(self, said: tuple[int, bytes] | None) -> None:
-                    if said is None:
-                        self.connection.shutdown(socket.SHUT_RDWR)
-                        return
-                    self.send_response(said[0])
-                    if said[0] == 302:
-                        self.send_header("Location", "/login")
-                    self.send_header("Content-Length", str(len(said[1])))
-                    self.end_headers()
-                    self.wfile.write(said[1])
-
-                def log_message(self, *_: object) -> None:
-                    pass
-
-            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-            if tls is not None:
-                server.socket = tls.wrap_socket(server.socket, server_side=True)
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            stack.callback(server.server_close)
-            stack.callback(server.shutdown)
-            scheme = "http" if tls is None else "https"
-            there.url = f"{scheme}://127.0.0.1:{server.server_address[1]}/dicom-web"
+            there.url = stack.enter_context(answering(respond, tls)) + "/dicom-web"
             made = {"name": "web", "url": there.url + "/", "timeout_s": 5} | settings
             return there, WebDestination(**made)
 
