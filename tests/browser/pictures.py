@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pydicom
+import pypdfium2
 from playwright.sync_api import Browser
 from screen import VIEWPORT, WINDOW, launched, map_over_image, open_study
 
@@ -16,6 +17,7 @@ from lfmri_node.node.viewer.view import shown
 DEMO, DOCS = Path("demo-out"), Path("deploy/docs")
 OBJECTS, CONFIG = DEMO / "node" / "data" / "objects", DEMO / "node" / "config.toml"
 _LIMIT_MS = 120_000
+_OF_THE_PAGE = 1.477  # 880 pixels wide
 _SHOW = f"""async index => {{
   const viewport = {VIEWPORT};
   const drawn = new Promise(done => viewport.element.addEventListener(
@@ -63,10 +65,17 @@ def console(browser: Browser) -> None:
         process.terminate()
 
 
+def summary() -> None:
+    """The summary page, as a reader of PDF draws it."""
+    (page,) = pypdfium2.PdfDocument(DEMO / "pictures" / "summary.pdf")
+    page.render(scale=_OF_THE_PAGE).to_pil().save(DOCS / "summary.png")
+
+
 def main() -> None:
     executable = shutil.which("chromium")
     if executable is None or not CONFIG.is_file():
         sys.exit("needs chromium and demo-out: make pictures")
+    summary()
     with launched(Path(executable)) as browser:
         viewer(browser)
         console(browser)
