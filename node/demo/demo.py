@@ -54,6 +54,8 @@ allow = [{{ae_title = "GATEWAY", address = "127.0.0.1"}}]
 always_fallback = true
 [objects]
 summary = true
+[logging]
+file = "node.log"
 [retry]
 base_s = 1
 cap_s = 5

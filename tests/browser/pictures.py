@@ -46,6 +46,7 @@ def viewer(browser: Browser) -> None:
         open_study(page, studies[0], n_slices, ["RESEARCH NOT VALIDATED Activation map"])
         map_over_image(page, "Activation map")
         page.evaluate(_SHOW, index)
+        page.wait_for_function("!document.querySelector('[data-sonner-toast]')")  # they lie over the image
         page.screenshot(path=DOCS / "viewer.png")
         page.close()
 

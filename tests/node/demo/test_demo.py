@@ -39,6 +39,8 @@ def test_a_scan_goes_through_and_is_compared(
     assert "equal to what was sent" in said
     assert "everything arrived" in said
     assert all(stage in said for stage in ("decoded", "calibrated", "reconstructed", "encoded", "sent"))
+    (arrival,) = found.arrivals
+    assert arrival.job.name in (out / "node" / "node.log").read_text(), "for the job's page in the console"
     assert (out / "pictures" / "overview.png").stat().st_size > 1000
     held = [dcmread(path) for path in (out / "pacs" / "objects").glob("*.dcm")]
     assert len(held) >= 3
