@@ -97,7 +97,7 @@ def maps() -> torch.Tensor:
 class TestFewerCoils:
     """Twelve loops whose maps are smooth: fewer combinations say all that the mask can tell apart."""
 
-    @pytest.mark.parametrize("negligible", [1e-2, 1e-4, 1e-6])
+    @pytest.mark.parametrize("negligible", [1e-2, 1e-4, 1e-5])
     def test_no_pixel_loses_more_than_what_is_negligible(self, maps, negligible):
         coils = fewer_coils(maps, negligible)
         assert coils.shape[2] < 12
