@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lfmri_node.dicom_io.receive.incomplete import incomplete_scans
-from lfmri_node.dicom_io.types import DeliveryReceipt
 from lfmri_node.node.config import Config
 from lfmri_node.node.doors.streams import StreamNote, kept_streams
+from lfmri_node.node.job_view import job_document, job_tables, moment_text
 from lfmri_node.node.jobs.job import Job
-from lfmri_node.node.jobs.ledger import Ledger, Member, Shipment
+from lfmri_node.node.jobs.ledger import Ledger, Member
 from lfmri_node.node.jobs.tables import databases_of
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import holder
@@ -76,85 +74,6 @@ class Status:
         return [*shown, *incomplete_tables(self._layout.spool), *stream_tables(self._layout.spool)]
 
 
-def job_document(ledger: Ledger, job: Job) -> dict[str, object]:
-    """One job with its stages and receipts, JSON-able."""
-    failure = job.failure
-    receipts = ledger.receipts(job.key)
-    return {
-        "job": job.key,
-        "measurement": job.parent,
-        "contrast": job.contrast,
-        "repetition": job.repetition,
-        "source_sha256": job.source_sha256,
-        "calling_ae": job.calling_ae,
-        "pipeline": job.recipe.get("rule", ""),
-        "stage": job.stage.value,
-        "resume": job.resume.value if job.resume else None,
-        "running": job.running.value if job.running else None,
-        "progress": list(job.progress) if job.progress else None,
-        "attempts": job.attempts,
-        "next_try_at": _text(job.next_try_at),
-        "finished": job.finished_at is not None,
-        "identity": job.identity.value,
-        "held": job.is_held,
-        "received_at": _text(job.received_at),
-        "updated_at": _text(job.updated_at),
-        "finished_at": _text(job.finished_at),
-        "failure": None
-        if failure is None
-        else {
-            "code": failure.code,
-            "message": failure.message,
-            "hint": failure.hint,
-            "transient": failure.transient,
-        },
-        "summary": dict(job.summary),
-        "timings": [
-            {
-                "stage": timing.stage.value,
-                "destination": timing.destination or None,
-                "attempt": timing.attempt,
-                "begun_at": _text(timing.begun_at),
-                "seconds": timing.seconds,
-                "outcome": timing.outcome,
-            }
-            for timing in ledger.timings(job.key)
-        ],
-        "objects": len(ledger.objects(job.key)),
-        "deliveries": [_delivery_document(ledger, job, shipment) for shipment in ledger.shipments(job.key)],
-        "purged": {what: _text(at) for what, at in ledger.purged(job.key).items()},
-        "receipts": [
-            {
-                "destination": stored.receipt.destination,
-                "sop_instance_uid": stored.receipt.sop_instance_uid,
-                "dimse_status": stored.receipt.dimse_status,
-                "delivered": stored.receipt.delivered,
-                "verified": stored.receipt.verified,
-                "proof": stored.receipt.proof.value,
-                "detail": stored.receipt.detail,
-                "answered_at": _text(stored.receipt.answered_at),
-                "tries": stored.tries,
-            }
-            for stored in receipts
-        ],
-    }
-
-
-def _delivery_document(ledger: Ledger, job: Job, shipment: Shipment) -> dict[str, object]:
-    """How far one delivery is, and which objects it misses, JSON-able."""
-    failure = shipment.failure
-    return {
-        "destination": shipment.destination,
-        "finished_at": _text(shipment.finished_at),
-        "note": shipment.note,
-        "missing": [item.sop_instance_uid for item in ledger.missing(job.key, shipment.destination)],
-        "tries": shipment.tries,
-        "failing_since": _text(shipment.failing_since),
-        "next_try_at": _text(shipment.next_try_at),
-        "failure": None if failure is None else {"code": failure.code, "message": failure.message},
-    }
-
-
 def status_document(ledger: Ledger, *, process: int | None, port: int, most: int) -> dict[str, object]:
     """The node and the ``most`` latest of its jobs (0: all), JSON-able."""
     counts = ledger.stage_counts()
@@ -168,7 +87,7 @@ def status_document(ledger: Ledger, *, process: int | None, port: int, most: int
                 "name": member.name,
                 "host": member.host,
                 "process": member.process,
-                "begun_at": _text(member.begun_at),
+                "begun_at": moment_text(member.begun_at),
                 "silent_s": round(member.silent_s, 1),
                 "job": member.job,
             }
@@ -250,7 +169,7 @@ def incomplete_document(spool: Path) -> list[dict[str, object]]:
             "calling_ae": scan.calling_ae,
             "parts": list(scan.parts),
             "missing": list(scan.missing),
-            "last_at": _text(scan.last_at),
+            "last_at": moment_text(scan.last_at),
         }
         for scan in incomplete_scans(spool)
     ]
@@ -259,7 +178,7 @@ def incomplete_document(spool: Path) -> list[dict[str, object]]:
 def incomplete_tables(spool: Path) -> list[RenderableType]:
     """Table of the scans that wait for parts; nothing where there are none."""
     rows = [
-        (s.name, s.calling_ae, ", ".join(map(str, s.missing)), s.n_parts, _text(s.last_at))
+        (s.name, s.calling_ae, ", ".join(map(str, s.missing)), s.n_parts, moment_text(s.last_at))
         for s in incomplete_scans(spool)
     ]
     columns = ("scan", "from", "missing parts", "of", "last part came")
@@ -275,90 +194,14 @@ def held_tables(jobs: Sequence[Job]) -> list[RenderableType]:
 
 def stream_document(note: StreamNote) -> dict[str, object]:
     """A stream that became no job, JSON-able."""
-    return {**asdict(note), "last_at": _text(note.last_at)}
+    return {**asdict(note), "last_at": moment_text(note.last_at)}
 
 
 def stream_tables(spool: Path) -> list[RenderableType]:
     """Table of the streams that became no job; nothing where there are none."""
     rows = [
-        (note.name[:12], note.ae_title, note.n_acquisitions, _text(note.last_at), note.code, note.hint)
+        (note.name[:12], note.ae_title, note.n_acquisitions, moment_text(note.last_at), note.code, note.hint)
         for note in kept_streams(spool)
     ]
     columns = ("stream", "from", "acquisitions", "last came", "code", "hint")
     return [table("streams that are no job", columns, rows, right=("acquisitions",))] if rows else []
-
-
-def job_tables(ledger: Ledger, job: Job, *, serving: bool) -> list[RenderableType]:
-    """Tables of one job: figures, stages, receipts."""
-    running = "running" if serving else "cut off"
-    timings = [
-        (t.stage.value, t.attempt, f"{t.seconds:.2f}" if t.seconds else None, t.outcome or running)
-        for t in ledger.timings(job.key)
-    ]
-    receipts = [
-        (
-            stored.receipt.destination,
-            stored.receipt.sop_instance_uid,
-            None if stored.receipt.dimse_status is None else f"0x{stored.receipt.dimse_status:04X}",
-            _yes_no(stored.receipt.delivered),
-            _known(stored.receipt),
-            stored.tries,
-            stored.receipt.detail,
-        )
-        for stored in ledger.receipts(job.key)
-    ]
-    blocks = [
-        pairs(f"job {job.name}", _figures(ledger, job)),
-        table("stages", ("stage", "try", "seconds", "outcome"), timings, right=("try", "seconds")),
-    ]
-    if receipts:
-        rows = [_delivery_row(ledger, job, shipment) for shipment in ledger.shipments(job.key)]
-        blocks.append(table("deliveries", ("destination", "missing", "known of it"), rows))
-        columns = ("destination", "object", "status", "delivered", "verified", "tries", "detail")
-        blocks.append(table("receipts", columns, receipts, right=("tries",)))
-    return blocks
-
-
-def _delivery_row(ledger: Ledger, job: Job, shipment: Shipment) -> tuple[str, str, str]:
-    """Destination, how many of which kinds it misses, what else is known."""
-    missing = Counter(item.role for item in ledger.missing(job.key, shipment.destination))
-    kinds = ", ".join(f"{n} {role}" for role, n in sorted(missing.items()))
-    return shipment.destination, kinds or "nothing", shipment.note
-
-
-def _known(receipt: DeliveryReceipt) -> str:
-    return receipt.proof.value if receipt.verified and receipt.proof else _yes_no(receipt.verified)
-
-
-def _figures(ledger: Ledger, job: Job) -> dict[str, object]:
-    objects, failure = ledger.objects(job.key), job.failure
-    figures: dict[str, object] = {
-        "stage": job.stage.value,
-        **({"pipeline": job.recipe["rule"]} if job.recipe.get("rule") else {}),
-        "attempts": job.attempts,
-        "received": _text(job.received_at),
-        "finished": _text(job.finished_at),
-        **{name: value for name, value in job.summary.items() if not isinstance(value, list)},
-        **{f"reason {reason['code']}": reason["message"] for reason in _reasons(job)},
-    }
-    if purged := ledger.purged(job.key):
-        figures["deleted by [retention]"] = ", ".join(purged)
-    if objects and "results" not in purged:
-        figures["objects in"] = objects[0].path.parent
-    if failure is not None:
-        figures |= {"code": failure.code, "what": failure.message, "hint": failure.hint}
-    return figures
-
-
-def _reasons(job: Job) -> list[dict[str, str]]:
-    reasons = job.summary.get("reasons", [])
-    assert isinstance(reasons, list)
-    return reasons
-
-
-def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat(timespec="milliseconds")
-
-
-def _yes_no(value: bool | None) -> str:
-    return "not asked" if value is None else "yes" if value else "no"

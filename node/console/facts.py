@@ -22,13 +22,13 @@ from lfmri_node.node.console.pictures import Shelf, picture, png
 from lfmri_node.node.console.quality import figures_of
 from lfmri_node.node.corrections import corrections
 from lfmri_node.node.doors.streams import kept_streams
+from lfmri_node.node.job_view import job_document
 from lfmri_node.node.jobs.job import ORDER, Job, Stage
 from lfmri_node.node.jobs.overview import Backlog, Overview
 from lfmri_node.node.jobs.tables import databases_of, has_tables
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import holder
 from lfmri_node.node.retention.command import purge_now
-from lfmri_node.node.views import job_document
 from lfmri_node.node.worker.task import CALIBRATION, RECONSTRUCTION
 
 _N_DAYS = 14

@@ -2,8 +2,8 @@
 
 Whole jobs of the worker (LF-MRI, 4x) on simulated scans, each size once, on all cores; the time from the
 first stage to the last of scans that workers share (`workers`); the row of one more job, and
-`lfmri-node status`, with long tables of jobs that wait. Beside each row of sizes its exponent: seconds, less
-those of the smallest size as what every job costs, grow as the size to that power; 1 is linear.
+`lfmri-node status`, with long tables of jobs that wait. Beside each row of sizes its exponent: from the last
+size but one to the last, where what every job costs matters least, seconds grow as the size to that power.
 Writes a page and a picture.
 """
 
@@ -140,13 +140,9 @@ def _recording_s(folder: Path) -> float:
 
 
 def exponent(seconds: Mapping[int, float]) -> float:
-    """Slope of log(seconds less the least) over log(size), by least squares, without the smallest."""
-    least = min(seconds.values())
-    points = [(np.log(size), np.log(taken - least)) for size, taken in seconds.items() if taken > least]
-    if len(points) < 2:
-        return 0.0
-    slope: float = np.polyfit(*zip(*points, strict=True), 1)[0]
-    return slope
+    """Slope of log(seconds) over log(size) between the two largest sizes."""
+    (smaller, less), (larger, more) = sorted(seconds.items())[-2:]
+    return float(np.log(more / less) / np.log(larger / smaller))
 
 
 def page(rows: Sequence[Row]) -> str:
@@ -154,8 +150,8 @@ def page(rows: Sequence[Row]) -> str:
     lines = [
         "# What the work costs as it grows",
         "",
-        f"Written by `make bench ARGS=scaling` on {processor()}. Exponent: seconds, less those of the",
-        "smallest size, grow as the size to that power; 1 is linear, for the side of the matrix 2.",
+        f"Written by `make bench ARGS=scaling` on {processor()}. Exponent: between the two largest",
+        "sizes seconds grow as the size to that power; 1 is linear, for the side of the matrix 2.",
         "[How it is measured](../../tests/bench/scaling.py).",
         "",
         "![Seconds over slices, coils, matrix, threads, jobs queued and workers](scaling.png)",
@@ -180,6 +176,8 @@ def _draw(rows: Sequence[Row], picture: Path) -> None:
         axis.set_axis_off()
     for axis, row in zip(axes.flat, rows, strict=False):
         axis.loglog(list(row.seconds), list(row.seconds.values()), "o-")
+        least, most = min(row.seconds.values()), max(row.seconds.values())
+        axis.set_ylim(least / 2, max(2 * most, 20 * least))  # so that noise looks like noise
         axis.set_xticks(list(row.seconds), [f"{size:,}" for size in row.seconds])
         axis.set_xticks([], minor=True)
         axis.set(xlabel=row.axis, title=row.what, ylabel=row.unit)

@@ -1,5 +1,6 @@
 """What the terminal says of a lesion map: gate, threshold, what was marked, NOT VALIDATED."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from lfmri_node.dicom_io.objects.texts import NOTHING_MARKED
 from lfmri_node.dicom_io.types import EncodedObject
-from lfmri_node.node import views
+from lfmri_node.node import job_view, views
 from lfmri_node.node.jobs.job import Stage
 from lfmri_node.node.jobs.store import ScanFound, Store
 from lfmri_node.node.offline.reconstruct import Outcome
@@ -77,10 +78,10 @@ def test_status_says_it_of_every_job_with_a_map_and_of_one_job(
     assert set(said) == {empty.name, marked.name}
     assert NOTHING_MARKED in said[empty.name]
     assert "24 voxels marked" in said[marked.name]
-    show(*views.job_tables(store, store.job(empty.key), serving=False))
+    show(*job_view.job_tables(store, store.job(empty.key), serving=False))
     one = capsys.readouterr().out
     assert NOTHING_MARKED in one
-    assert "lesion_gate" in one
+    assert re.search(r"lesion_gate +0\.4 ", one)
     assert "lesion_threshold" in one
 
 

@@ -7,7 +7,7 @@ import pytest
 from rich.cells import cell_len
 
 from lfmri_node.dicom_io.types import DeliveryReceipt, EncodedObject
-from lfmri_node.node import upkeep, views
+from lfmri_node.node import job_view, upkeep, views
 from lfmri_node.node.corrections import Accepted, Delivered
 from lfmri_node.node.doctor.findings import Finding, State, print_findings
 from lfmri_node.node.jobs.job import Failure, Stage
@@ -96,7 +96,7 @@ def test_status(store: Store, lines) -> None:
 
 def test_one_job(store: Store, lines) -> None:
     for job in store.jobs():
-        text = "".join(lines(lambda job=job: show(*views.job_tables(store, job, serving=True))))
+        text = "".join(lines(lambda job=job: show(*job_view.job_tables(store, job, serving=True))))
         assert job.name in text
 
 
