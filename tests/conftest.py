@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -65,6 +66,19 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_server_is_left() -> Iterator[None]:
+    """pynetdicom's server, closed but not shut down, asks a socket that is gone for ever and ever: it takes a
+    whole core, and every test after it in this process suffers."""
+    before = _servers()
+    yield
+    assert _servers() <= before, "shut down what start_server() has started"
+
+
+def _servers() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("AcceptorServer@")}
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 from urllib.parse import quote
 
 import numpy as np
@@ -142,6 +144,7 @@ class Node:
     process: subprocess.Popen[str] | None = None
     port: int = 0
     lines: list[str] = field(default_factory=list)
+    _said: queue.SimpleQueue[str | None] = field(default_factory=queue.SimpleQueue)
 
     @property
     def layout(self) -> Layout:
@@ -216,17 +219,26 @@ class Node:
 
     def launch(self, *, light: bool = True) -> None:
         command = [sys.executable, str(HERE / "gated.py"), str(self.config), str(self.holds)]
-        self.process = subprocess.Popen(
-            [*command, "light" if light else "real"],
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+        self._begin([*command, "light" if light else "real"], OMP_NUM_THREADS="1")
 
     def launch_command(self) -> None:
         """Start the node as a user does, with the command line's words for errors."""
-        command = [sys.executable, "-m", "lfmri_node.node.cli", "serve", "--config", str(self.config)]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self._begin([sys.executable, "-m", "lfmri_node.node.cli", "serve", "--config", str(self.config)])
+
+    def _begin(self, command: list[str], **environment: str) -> None:
+        """Start a process; what it logs is read at once, for a full pipe would stop it."""
+        self.process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+        )
+        self._said = queue.SimpleQueue()
+
+        def read(stream: IO[str], said: queue.SimpleQueue[str | None]) -> None:
+            with stream:
+                for line in stream:
+                    said.put(line)
+            said.put(None)
+
+        threading.Thread(target=read, args=(self.process.stderr, self._said), daemon=True).start()
 
     def kill(self) -> None:
         """kill -9, and nothing else: the worker has to notice by itself."""
@@ -243,10 +255,7 @@ class Node:
 
     def wait_line(self, text: str) -> None:
         """Wait until the node logs a line with ``text``."""
-        assert self.process is not None
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.lines.append(line)
+        for line in self._told():
             if text in line:
                 return
         raise AssertionError(f"the node ended without saying {text!r}:\n" + "".join(self.lines))
@@ -259,9 +268,16 @@ class Node:
 
     def _collect(self) -> None:
         assert self.process is not None
-        assert self.process.stderr is not None
-        self.lines.extend(self.process.stderr)
+        for _ in self._told():
+            pass
         self.process.wait()
+
+    def _told(self) -> Iterator[str]:
+        """Lines that the process logs from now on, until it has ended."""
+        while (line := self._said.get()) is not None:
+            self.lines.append(line)
+            yield line
+        self._said.put(None)  # for whoever asks again
 
     @property
     def address(self) -> Address:

@@ -125,10 +125,13 @@ def test_send(stranger, authority, listed, theirs, make_scan, capsys) -> None:
     node = AE("LFMRI")
     node.add_supported_context(RawDataStorage)
     handlers = [(evt.EVT_C_STORE, lambda _event: 0x0000)]
-    with node.start_server(
+    server = node.start_server(
         ("127.0.0.1", 0), block=False, evt_handlers=handlers, ssl_context=tls.context()
-    ) as server:
+    )
+    try:
         assert run([*words, f"LFMRI@127.0.0.1:{server.server_address[1]}"]) == 0
+    finally:
+        server.shutdown()
 
 
 def test_a_list_that_is_none_is_refused_before_anything_is_sent(authority, tmp_path, item) -> None:
