@@ -294,7 +294,8 @@ def test_a_disk_that_fills_up_in_a_stage_stops_nothing_for_good(
 
 
 def test_a_full_disk_refuses_the_scan_and_loses_nothing(node, pacs, make_scan, small_disk: Path) -> None:
-    first, second = make_scan("a.h5", seed=1), make_scan("b.h5", seed=2)
+    """The scan is larger than all that the node may set free meanwhile, the journals of its databases."""
+    first, second = make_scan("a.h5", seed=1), make_scan("b.h5", seed=2, size=192)
     node.start()
     node.send(first)
     node.wait_finished()
