@@ -22,6 +22,7 @@ def job_document(ledger: Ledger, job: Job) -> dict[str, object]:
     return {
         "job": job.key,
         "measurement": job.parent,
+        "scans": [scan.key for scan in _scans(ledger, job)],
         "contrast": job.contrast,
         "repetition": job.repetition,
         "source_sha256": job.source_sha256,
@@ -95,7 +96,7 @@ def _delivery_document(ledger: Ledger, job: Job, shipment: Shipment) -> dict[str
 
 
 def job_tables(ledger: Ledger, job: Job, *, serving: bool) -> list[RenderableType]:
-    """Tables of one job: figures, stages, receipts."""
+    """Tables of one job: figures, the scans of a measurement, stages, receipts."""
     running = "running" if serving else "cut off"
     timings = [
         (t.stage.value, t.attempt, f"{t.seconds:.2f}" if t.seconds else None, t.outcome or running)
@@ -113,8 +114,13 @@ def job_tables(ledger: Ledger, job: Job, *, serving: bool) -> list[RenderableTyp
         )
         for stored in ledger.receipts(job.key)
     ]
+    scans = [
+        (scan.name, scan.stage.value, present(scan, serving=serving), str(scan.summary.get("verdict", "")))
+        for scan in _scans(ledger, job)
+    ]
     blocks = [
         pairs(f"job {job.name}", _figures(ledger, job)),
+        *([table("scans of this measurement", ("job", "stage", "now", "verdict"), scans)] if scans else []),
         table("stages", ("stage", "try", "seconds", "outcome"), timings, right=("try", "seconds")),
     ]
     if receipts:
@@ -123,6 +129,22 @@ def job_tables(ledger: Ledger, job: Job, *, serving: bool) -> list[RenderableTyp
         columns = ("destination", "object", "status", "delivered", "verified", "tries", "detail")
         blocks.append(table("receipts", columns, receipts, right=("tries",)))
     return blocks
+
+
+def _scans(ledger: Ledger, job: Job) -> list[Job]:
+    """What a measurement has become: jobs of their own."""
+    return ledger.scans(job.key) if job.is_measurement else []
+
+
+def present(job: Job, *, serving: bool) -> str:
+    """What is being done with a job, or when it is tried again."""
+    if job.finished_at:
+        return "done"
+    if job.is_held:
+        return "held: assign"
+    if job.running and serving:
+        return job.running.value + (f" {job.progress[0]}/{job.progress[1]}" if job.progress else "")
+    return f"waits until {job.next_try_at.astimezone():%H:%M:%S}" if job.next_try_at else ""
 
 
 def _delivery_row(ledger: Ledger, job: Job, shipment: Shipment) -> tuple[str, str, str]:

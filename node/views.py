@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lfmri_node.dicom_io.receive.incomplete import incomplete_scans
 from lfmri_node.node.config import Config
 from lfmri_node.node.doors.streams import StreamNote, kept_streams
-from lfmri_node.node.job_view import job_document, job_tables, moment_text
+from lfmri_node.node.job_view import job_document, job_tables, moment_text, present
 from lfmri_node.node.jobs.job import Job
 from lfmri_node.node.jobs.ledger import Ledger, Member
 from lfmri_node.node.jobs.tables import databases_of
@@ -121,7 +121,7 @@ def status_tables(ledger: Ledger, *, process: int | None, most: int) -> list[Ren
                 (
                     job.name,
                     job.stage.value,
-                    _present(job, serving=process is not None),
+                    present(job, serving=process is not None),
                     job.summary.get("verdict"),
                     ", ".join(f"{name} {n}/{objects[job.key]}" for name, n in taken.get(job.key, {}).items()),
                     job.attempts,
@@ -148,17 +148,6 @@ def _workers(members: Sequence[Member]) -> RenderableType:
         for member in members
     ]
     return table("workers", ("name", "machine", "process", "heard of", "job"), rows)
-
-
-def _present(job: Job, *, serving: bool) -> str:
-    """What is being done with a job, or when it is tried again."""
-    if job.finished_at:
-        return "done"
-    if job.is_held:
-        return "held: assign"
-    if job.running and serving:
-        return job.running.value + (f" {job.progress[0]}/{job.progress[1]}" if job.progress else "")
-    return f"waits until {job.next_try_at.astimezone():%H:%M:%S}" if job.next_try_at else ""
 
 
 def incomplete_document(spool: Path) -> list[dict[str, object]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import struct
 from contextlib import closing
@@ -19,6 +20,7 @@ from pydicom.uid import MRImageStorage
 
 from lfmri_node.dicom_io.raw_data.payload import open_payload
 from lfmri_node.dicom_io.raw_data.received import recall_measurement
+from lfmri_node.node.cli.main import run
 from lfmri_node.node.doors.streams import kept_streams
 from lfmri_node.node.jobs.ledger import Ledger
 from lfmri_node.recon.mrd.file import open_mrd
@@ -60,6 +62,16 @@ def test_the_same_scan_streamed_again_is_the_same_job(streaming, make_scan) -> N
     second, _ = stream(port_of(streaming), scan)
     assert second == first
     assert len(streaming.jobs()) == 1
+
+
+def test_the_job_that_a_sender_was_told_leads_to_its_scans(streaming, make_scan, capsys) -> None:
+    said, _ = stream(port_of(streaming), make_scan(identity=IDENTITY))
+    (job,) = streaming.wait_finished()
+    assert run(["status", said["job"], "--config", str(streaming.config)]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(rf"{job.name} +{job.stage.value} +done", shown), shown
+    assert run(["status", said["job"], "--json", "--config", str(streaming.config)]) == 0
+    assert json.loads(capsys.readouterr().out)["scans"] == [job.key]
 
 
 def test_the_serializer_of_ismrmrd_is_understood_and_understands_the_answer(streaming, make_scan) -> None:
