@@ -10,7 +10,7 @@ import pytest
 from authority import Authority, Identity
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import RawDataStorage
-from servers import Hook, serving
+from servers import Hook, Mailbox, serving
 
 from lfmri_node.dicom_io.deliver.orthanc import OrthancDestination, reach, upload_objects
 from lfmri_node.dicom_io.deliver.qido import reach_web
@@ -104,6 +104,26 @@ def test_notices(stranger, hook, authority, listed) -> None:
         return
     tell(section(hook.url.replace("http:", "https:"), authority, crl).notify[0], DOCUMENT)
     assert hook.got.get(timeout=60)
+
+
+def test_notices_by_mail(authority, listed, theirs, tmp_path: Path) -> None:
+    crl, why = listed
+    tls = ServerTls(certificate=theirs.certificate, key=theirs.key, require_client_certificate=False)
+    mailbox = Mailbox(tls.context(), "node", "secret")
+    (tmp_path / "password").write_text("secret")
+    (tmp_path / "password").chmod(0o600)
+    there = {"host": "127.0.0.1", "port": mailbox.port, "ca_file": str(authority.ca), "crl": str(crl)}
+    login = {"user": "node", "password_file": "password", "sender": "n@example.org", "to": ["a@example.org"]}
+    document = {"notify": [{"kind": "mail", "name": "m", **there, **login}]}
+    (way,) = from_document(document, base=tmp_path, name="test").notify
+    with serving(mailbox):
+        if why:
+            with pytest.raises(FAILURES, match=why):
+                tell(way, DOCUMENT)
+            assert mailbox.got.empty()
+            return
+        tell(way, DOCUMENT)
+        assert mailbox.got.get(timeout=60)
 
 
 def section(url: str, authority: Authority, crl: Path) -> Config:
