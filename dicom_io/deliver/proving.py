@@ -30,6 +30,7 @@ from lfmri_node.dicom_io.types import CommitmentReport, EncodedObject, SentQuery
 LINGER_S = 1.0
 """How long the association of a request stays open for its report; later ones come over another."""
 _SUCCESS, _PENDING = 0x0000, frozenset({0xFF00, 0xFF01})
+_NOT_NOW = 0x0110
 _NOT_OFFERED = frozenset({0x0118, 0x0122, 0x0123, 0x0211})  # no such class or action (PS3.7 10.1.4.1.10)
 _FORBIDDEN = frozenset({0x0124})
 _FIND_UNABLE = frozenset({0x0118, 0x0122, 0x0124, 0x0211})
@@ -57,19 +58,11 @@ def ask_for_commitment(
     linger
         Wait for a report over the same association.
     """
-    came = threading.Event()
-
-    def event_report(event: evt.Event) -> tuple[int, None]:
-        try:
-            reported(read_report(event.event_type, event.event_information))
-        except NoReport as refusal:
-            return refusal.status, None
-        came.set()
-        return _SUCCESS, None
-
-    handlers: list[evt.EventHandlerType] = [(evt.EVT_N_EVENT_REPORT, event_report)]
     contexts = [(PUSH_MODEL, UID(ImplicitVRLittleEndian))]
-    with opened_association(destination, contexts, handlers) as association:
+    with (
+        _Reports(reported, destination.answer_timeout_s) as reports,
+        opened_association(destination, contexts, [(evt.EVT_N_EVENT_REPORT, reports.came)]) as association,
+    ):
         if (refusal := _not_opened(association, PUSH_MODEL)) is not None:
             return refusal
         assert association is not None
@@ -78,9 +71,61 @@ def ask_for_commitment(
             answer, _ = association.send_n_action(request, REQUEST, PUSH_MODEL, PUSH_MODEL_INSTANCE)
         except (RuntimeError, ValueError):  # the association ended since, or has no context for it
             answer = Dataset()
-        if answer.get("Status") == _SUCCESS and linger:
-            came.wait(LINGER_S)
+        linger_s = LINGER_S if answer.get("Status") == _SUCCESS and linger else 0.0
+        if not reports.taken(linger_s):
+            association.abort()
         return _action_answered(answer)
+
+
+class _Reports:
+    """What an archive reports over the association of a request.
+
+    pynetdicom serves a report in a thread of its own, whose end says that the association's reactor is not
+    paused: also where a request or a release of ours has just paused it, and then waits for ever to be told
+    so. Hence a report is served between the answer to the request and the release, and the release waits
+    until its thread has ended.
+    """
+
+    def __init__(self, reported: Reported, limit_s: float) -> None:
+        self._reported = reported
+        self._limit_s = limit_s
+        self._turn = threading.Lock()
+        self._serving: list[threading.Thread] = []
+        self._closed = False
+        self._asked, self._noted, self._gone = threading.Event(), threading.Event(), threading.Event()
+
+    def __enter__(self) -> _Reports:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._asked.set()
+        self._gone.set()
+
+    def came(self, event: evt.Event) -> tuple[int, None]:
+        """Answer a report."""
+        with self._turn:
+            if not self._closed:
+                self._serving.append(threading.current_thread())
+            late = self._closed
+        (self._gone if late else self._asked).wait(self._limit_s)
+        if late:
+            return _NOT_NOW, None
+        try:
+            self._reported(read_report(event.event_type, event.event_information))
+        except NoReport as refusal:
+            return refusal.status, None
+        self._noted.set()
+        return _SUCCESS, None
+
+    def taken(self, linger_s: float) -> bool:
+        """Take reports for so long, at most until one is noted; False where one is still being answered."""
+        self._asked.set()
+        self._noted.wait(linger_s)
+        with self._turn:
+            self._closed = True
+        for thread in self._serving:
+            thread.join(self._limit_s)
+        return not any(thread.is_alive() for thread in self._serving)
 
 
 def _action_answered(answer: Dataset) -> Asked:

@@ -1,6 +1,7 @@
 """Storage commitment and query: a scripted archive that answers when and where it likes, and Orthanc."""
 
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -143,6 +144,43 @@ def test_a_report_that_cannot_be_recorded_is_answered_as_a_failure(archive, make
     there = archive(report=report_on)
     assert ask_for_commitment(to(there.port), fresh_uid(), [make_image(1)], cannot).answered
     assert there.answers.get(timeout=30) == 0x0110
+
+
+def test_a_report_that_comes_as_the_association_is_released_hangs_nothing(archive, make_image) -> None:
+    there, objects, n = archive(report=report_on), [make_image(1)], 150
+    done: list[Asked] = []
+
+    def ask() -> None:
+        while len(done) < n:
+            done.append(ask_for_commitment(to(there.port), fresh_uid(), objects, lambda _: None))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads meet where they seldom do
+    try:
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        asking.join(120)
+    finally:
+        sys.setswitchinterval(interval)
+    assert done == [Asked(answered=True, detail="0x0000")] * n
+
+
+def test_a_report_before_the_answer_to_its_request(archive, make_image) -> None:
+    there = archive()
+    reports: list[CommitmentReport] = []
+    uid = fresh_uid()
+
+    def report_first(event: evt.Event) -> tuple[int, None]:
+        kind, information = report_on(event.action_information)
+        sent = threading.Thread(target=there._send, args=(event.assoc, kind, information), daemon=True)
+        sent.start()
+        sent.join(0.2)  # the answer waits a while; so does the report, which is told after it
+        return 0x0000, None
+
+    there.server.bind(evt.EVT_N_ACTION, report_first)
+    assert ask_for_commitment(to(there.port), uid, [make_image(1)], reports.append).answered
+    assert [report.transaction_uid for report in reports] == [uid]
+    assert there.answers.get(timeout=30) == 0x0000
 
 
 def test_no_report_is_waited_for_without_end(archive, make_image) -> None:
