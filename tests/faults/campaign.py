@@ -204,7 +204,12 @@ class Campaign:
     def wait_arrivals(self, n_scans: int, when: str) -> None:
         """Wait until so many more scans are in the healthy PACS; count it where they do not come."""
         wanted = min(self.healthy.n_studies() + n_scans, self.most)
-        if not wait_until(lambda: self.healthy.n_studies() >= wanted, self.patience_s, every_s=0.5):
+
+        def came() -> bool:
+            self.keep_up()
+            return self.healthy.n_studies() >= wanted
+
+        if not wait_until(came, self.patience_s, every_s=0.5):
             self._starved(f"the healthy PACS got nothing for {self.patience_s:.0f} s, {when}")
 
     def _starved(self, remark: str) -> None:
