@@ -22,7 +22,7 @@ from lfmri_node.node.jobs.recipe import Recipe, software_version
 from lfmri_node.node.jobs.tables import databases_of
 from lfmri_node.node.jobs.workers import NODE
 from lfmri_node.node.layout import Layout
-from lfmri_node.node.service import run_until_signalled
+from lfmri_node.node.signals import run_until_signalled
 from lfmri_node.node.working import (
     confined,
     delivery_of,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from lfmri_node.dicom_io.types import DeliveryReceipt
 from lfmri_node.node.jobs.job import Job
-from lfmri_node.node.jobs.ledger import Ledger, Shipment
+from lfmri_node.node.jobs.ledger import Ledger
+from lfmri_node.node.jobs.records import Shipment
 from lfmri_node.node.terminal.tables import pairs, table
 
 if TYPE_CHECKING:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Protocol
 
 from lfmri_node.dicom_io.raw_data.received import ReceivedMeasurement
 from lfmri_node.dicom_io.receive.listener import Listener
 from lfmri_node.node import logs
 from lfmri_node.node.audit.auditor import Auditor
 from lfmri_node.node.config import Config
-from lfmri_node.node.delivery.deliver import Delivery
+from lfmri_node.node.delivery.deliver import Delivery, Destination
 from lfmri_node.node.delivery.destinations import destinations_of
 from lfmri_node.node.doors.doors import Doors
 from lfmri_node.node.errors import JobError
@@ -40,7 +36,7 @@ from lfmri_node.node.notify.watch import Watcher
 from lfmri_node.node.notify.ways import require_secrets
 from lfmri_node.node.reload import Live, obey
 from lfmri_node.node.retention.command import Housekeeper
-from lfmri_node.node.terminal.tables import print_error
+from lfmri_node.node.signals import run_until_signalled
 from lfmri_node.node.worker.process import WorkerProcess
 from lfmri_node.node.working import (
     confined,
@@ -59,16 +55,32 @@ Receiver = Callable[[ReceivedMeasurement], Job]
 _LOOK_S = 1.0
 
 
-class Running(Protocol):
-    """What lives until a signal."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What a service is made of; ``heart`` where the job table is shared."""
 
-    def run(self, stop: threading.Event, hurry: threading.Event) -> None:
-        """Until ``stop``; ``hurry`` cuts the grace time short."""
-        ...
+    store: Store
+    heart: Heart | None
+    worker: WorkerProcess
+    delivery: Delivery
+    drain: Drain
+    engine: Engine
+    ingest: Ingest
+    listener: Listener
+    doors: Doors
 
-    def reload(self) -> None:
-        """Read the configuration again soon, as far as it can be."""
-        ...
+    @property
+    def vitals(self) -> Vitals:
+        """What monitoring may ask."""
+        return Vitals(
+            listens=lambda: self.listener.alive,
+            moves_jobs=lambda: self.engine.alive,
+            worker_was_warm=lambda: self.worker.was_warm,
+            worker_starts=lambda: self.worker.n_starts,
+            draining=lambda: self.drain.begun,
+            associations=lambda: {**self.listener.counts(), **self.doors.counts()},
+            shut=self.delivery.shut,
+        )
 
 
 class Service:
@@ -121,82 +133,107 @@ class Service:
         ConfigError
             LF-CFG-005 where a password cannot be had.
         """
-        Recipe.of(self._config)
-        config, databases = self._config, databases_of(self._config)
-        destinations = destinations_of(config)
+        config = self._config
+        Recipe.of(config)
+        databases, destinations = databases_of(config), destinations_of(config)
         require_secrets(config)
         auditor = Auditor(config)
         self._layout.make_private()
         with ExitStack() as stack:
             stack.enter_context(DataLock(self._layout.state))
-            drain = Drain()
-            if migrate(databases.table):
-                logs.event("table.migrated", version=VERSION)
-            store = stack.enter_context(entered(config, databases, NODE, stop))
-            heart = self._heart(stack, store, databases)
-            cage = confined(config)
-            log = self._layout.worker_log
-            worker = stack.enter_context(worker_of(config, cage, self._worker_command, log, self._places))
-            if config.queue.compute:
-                worker.start()
-            auditor.application(started=True)
-            stack.callback(auditor.application, started=False)
-            stack.enter_context(auditor.forwarder())
-            delivery = delivery_of(config, store, drain, destinations, auditor)
-            engine = engine_of(
-                config,
-                databases,
-                NODE,
-                store=store,
-                worker=worker,
-                delivery=delivery,
-                drain=drain,
-                computes=config.queue.compute,
-            )
-            ingest = Ingest(config=config, store=store, engine=engine, auditor=auditor)
-            received = self._wrap(ingest.received) if self._wrap else ingest.received
-            settings = listener_settings(config, self._layout)
-            listener = Listener(settings, received, ingest.reported, auditor.refused)
-            doors = Doors(config, self._layout, listener.spool, received, store, cage)
-            vitals = _vitals(listener, doors, engine, worker, drain, delivery)
-            stack.enter_context(Monitor(config, vitals, version=software_version()))
+            parts = self._composed(stack, stop, databases, destinations, auditor)
+            stack.enter_context(Monitor(config, parts.vitals, version=software_version()))
             with named_errors(), databases.alone():
-                stack.enter_context(engine)
-            stack.callback(drain_out, config, drain, worker, hurry)
+                stack.enter_context(parts.engine)
+            stack.callback(drain_out, config, parts.drain, parts.worker, hurry)
             if databases.shared:
                 dead_after_s = config.queue.dead_after_s
-                lookout = Lookout(databases.table, engine, store.epoch, dead_after_s=dead_after_s)
+                lookout = Lookout(databases.table, parts.engine, parts.store.epoch, dead_after_s=dead_after_s)
                 stack.enter_context(lookout)
             opened = {path: _file_at(path) for path in databases.files}
-            self._listen(listener, doors, ingest, engine)
-            auditor.network_entry(attached=True)
-            stack.callback(auditor.network_entry, attached=False)
-            stack.callback(self._close, listener, doors, drain)
-            stack.callback(stop.set)
-            if config.queue.compute:
-                warm_up(worker, stop)
-            housekeeper = Housekeeper(config, stop)
-            threading.Thread(target=housekeeper.run, name="housekeeper", daemon=True).start()
-            watcher = Watcher(self._config, vitals, stop)
-            watcher.start()
-            live = Live(
-                auditor=auditor,
-                listener=listener,
-                doors=doors,
-                ingest=ingest,
-                delivery=delivery,
-                engine=engine,
-                housekeeper=housekeeper,
-                watcher=watcher,
-            )
+            live = self._begun(stack, stop, parts, auditor)
             while not stop.wait(_LOOK_S):
                 _require_same(opened)
-                if heart is not None:
-                    heart.require_beating()
+                if parts.heart is not None:
+                    parts.heart.require_beating()
                 if self._reread is not None and self._asked.is_set():
                     self._asked.clear()
                     self._config = obey(live, self._config, self._reread)
         logs.event("service.stopped")
+
+    def _composed(
+        self,
+        stack: ExitStack,
+        stop: threading.Event,
+        databases: Databases,
+        destinations: Sequence[Destination],
+        auditor: Auditor,
+    ) -> _Parts:
+        """The parts, put together: of them only the worker runs."""
+        config, drain = self._config, Drain()
+        if migrate(databases.table):
+            logs.event("table.migrated", version=VERSION)
+        store = stack.enter_context(entered(config, databases, NODE, stop))
+        heart = self._heart(stack, store, databases)
+        cage = confined(config)
+        log = self._layout.worker_log
+        worker = stack.enter_context(worker_of(config, cage, self._worker_command, log, self._places))
+        if config.queue.compute:
+            worker.start()
+        auditor.application(started=True)
+        stack.callback(auditor.application, started=False)
+        stack.enter_context(auditor.forwarder())
+        delivery = delivery_of(config, store, drain, destinations, auditor)
+        engine = engine_of(
+            config,
+            databases,
+            NODE,
+            store=store,
+            worker=worker,
+            delivery=delivery,
+            drain=drain,
+            computes=config.queue.compute,
+        )
+        ingest = Ingest(config=config, store=store, engine=engine, auditor=auditor)
+        received = self._wrap(ingest.received) if self._wrap else ingest.received
+        settings = listener_settings(config, self._layout)
+        listener = Listener(settings, received, ingest.reported, auditor.refused)
+        return _Parts(
+            store=store,
+            heart=heart,
+            worker=worker,
+            delivery=delivery,
+            drain=drain,
+            engine=engine,
+            ingest=ingest,
+            listener=listener,
+            doors=Doors(config, self._layout, listener.spool, received, store, cage),
+        )
+
+    def _begun(self, stack: ExitStack, stop: threading.Event, parts: _Parts, auditor: Auditor) -> Live:
+        """Open the doors, warm the worker up, and begin what is done now and then."""
+        config = self._config
+        self._listen(parts.listener, parts.doors, parts.ingest, parts.engine)
+        auditor.network_entry(attached=True)
+        stack.callback(auditor.network_entry, attached=False)
+        stack.callback(self._close, parts.listener, parts.doors, parts.drain)
+        stack.callback(stop.set)
+        if config.queue.compute:
+            warm_up(parts.worker, stop)
+        housekeeper = Housekeeper(config, stop)
+        threading.Thread(target=housekeeper.run, name="housekeeper", daemon=True).start()
+        watcher = Watcher(config, parts.vitals, stop)
+        watcher.start()
+        return Live(
+            auditor=auditor,
+            listener=parts.listener,
+            doors=parts.doors,
+            ingest=parts.ingest,
+            delivery=parts.delivery,
+            engine=parts.engine,
+            housekeeper=housekeeper,
+            watcher=watcher,
+        )
 
     def reload(self) -> None:
         """Have the configuration read again soon; from a signal's handler, too."""
@@ -246,26 +283,6 @@ class Service:
         )
 
 
-def _vitals(
-    listener: Listener,
-    doors: Doors,
-    engine: Engine,
-    worker: WorkerProcess,
-    drain: Drain,
-    delivery: Delivery,
-) -> Vitals:
-    """What monitoring may ask of the parts of a service."""
-    return Vitals(
-        listens=lambda: listener.alive,
-        moves_jobs=lambda: engine.alive,
-        worker_was_warm=lambda: worker.was_warm,
-        worker_starts=lambda: worker.n_starts,
-        draining=lambda: drain.begun,
-        associations=lambda: {**listener.counts(), **doors.counts()},
-        shut=delivery.shut,
-    )
-
-
 def _file_at(path: Path) -> tuple[int, int] | None:
     """Which file lies at a path; None where there is none."""
     try:
@@ -297,28 +314,3 @@ def serve_until_signalled(config: Config, reread: Callable[[], Config]) -> None:
     section = config.logging
     logs.configure(section.level, section.file, max_mb=section.max_mb, keep=section.keep, form=section.format)
     run_until_signalled(Service(config, reread=reread))
-
-
-def run_until_signalled(service: Running) -> None:
-    """Run ``service`` with the two signals as its stop; then leave at once.
-
-    Threads that still wait for a silent peer or a locked file would keep the interpreter: Python joins
-    them. Nothing is lost with them, as nothing is lost with a kill.
-    """
-    stop, hurry = threading.Event(), threading.Event()
-
-    def signalled(number: int, _frame: FrameType | None) -> None:
-        (hurry if stop.is_set() else stop).set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signalled)
-    signal.signal(signal.SIGHUP, lambda _number, _frame: service.reload())
-    status = 0
-    try:
-        service.run(stop, hurry)
-    except JobError as error:
-        logs.event("service.failed", level=logging.ERROR, code=error.code)
-        print_error(error.code, error.message, error.hint)
-        status = 1
-    logging.shutdown()
-    os._exit(status)

@@ -13,7 +13,8 @@ from lfmri_node.node.config import Config
 from lfmri_node.node.doors.streams import StreamNote, kept_streams
 from lfmri_node.node.job_view import job_document, job_tables, moment_text, present
 from lfmri_node.node.jobs.job import Job
-from lfmri_node.node.jobs.ledger import Ledger, Member
+from lfmri_node.node.jobs.ledger import Ledger
+from lfmri_node.node.jobs.records import Member
 from lfmri_node.node.jobs.tables import databases_of
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.lock import holder

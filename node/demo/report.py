@@ -14,7 +14,8 @@ from lfmri_node.dicom_io.objects.codes import Role
 from lfmri_node.dicom_io.types import EncodedObject
 from lfmri_node.node.demo.loopback import DemoPacs
 from lfmri_node.node.jobs.job import ORDER, Job
-from lfmri_node.node.jobs.ledger import Ledger, Timing
+from lfmri_node.node.jobs.ledger import Ledger
+from lfmri_node.node.jobs.records import Timing
 from lfmri_node.node.layout import Layout
 from lfmri_node.node.offline.pictures import captions_of, write_pictures
 from lfmri_node.node.offline.reconstruct import find_truth, quality_against, quality_document

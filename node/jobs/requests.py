@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from lfmri_node.node.jobs.runner import Pause
+from lfmri_node.node.jobs.moves import Pause
 from lfmri_node.node.jobs.work import Work
 
 _AGAIN_S, _SHORTEST_S = 0.5, 0.05

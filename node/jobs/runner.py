@@ -10,8 +10,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from lfmri_node.node import logs
 from lfmri_node.node.backoff import Backoff
@@ -19,6 +18,7 @@ from lfmri_node.node.delivery.deliver import Delivery
 from lfmri_node.node.errors import Drained, NodeError, StageFailed, WorkerDied
 from lfmri_node.node.jobs.drain import Drain
 from lfmri_node.node.jobs.job import Failure, Identity, Job, Stage
+from lfmri_node.node.jobs.moves import GO, STOP, Move, Pause
 from lfmri_node.node.jobs.recipe import Recipe
 from lfmri_node.node.jobs.store import ScanFound, Store
 from lfmri_node.node.jobs.work import Kind, Work
@@ -39,51 +39,7 @@ _BEHIND_S = 900.0
 """So long, at most, others go before a scan that ended or held up the worker."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
-    """What follows a try.
-
-    Parameters
-    ----------
-    then
-        ``go``: this is durable, go on with what comes after it. ``wait``: try again in ``wait_s``.
-        ``remake``: likewise, while the scan is computed again. ``stop``: nothing is left to do here.
-    told
-        The table says that the work waits.
-    behind
-        It ended or held up the worker: the others go first.
-    """
-
-    then: Literal["go", "wait", "remake", "stop"]
-    wait_s: float = 0.0
-    told: bool = False
-    behind: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pause:
-    """A wait for another try.
-
-    Parameters
-    ----------
-    due
-        Its end, by the monotonic clock.
-    told
-        See `Move`.
-    silent
-        The destination did not answer when the wait began.
-    behind_until
-        Before this it is not over while others wait that have not failed.
-    """
-
-    due: float
-    told: bool
-    silent: bool
-    behind_until: float
-
-
 HELD = "LF-JOB-047"
-GO, STOP = Move(then="go"), Move(then="stop")
 
 
 class Runner:

@@ -22,8 +22,9 @@ from lfmri_node.node import logs
 from lfmri_node.node.errors import Drained, Fenced
 from lfmri_node.node.jobs.drain import Drain, Line
 from lfmri_node.node.jobs.job import Failure, Stage
+from lfmri_node.node.jobs.moves import Move
 from lfmri_node.node.jobs.requests import Request
-from lfmri_node.node.jobs.runner import Move, Runner
+from lfmri_node.node.jobs.runner import Runner
 from lfmri_node.node.jobs.store import Store
 from lfmri_node.node.jobs.work import Kind, Work
 

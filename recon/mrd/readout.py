@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfmri_node.recon.errors import InvalidRawData
-from lfmri_node.recon.mrd.acquisitions import Flag, flagged, readout_span
 from lfmri_node.recon.mrd.header import Limit
+from lfmri_node.recon.mrd.heads import Flag, flagged, readout_span
 from lfmri_node.recon.mrd.lines import centred_run
 from lfmri_node.recon.sense.fourier import ifft_axis, remove_oversampling, resample_axis, reverse_axis
 from lfmri_node.recon.types import Complex

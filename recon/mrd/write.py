@@ -18,7 +18,7 @@ from ismrmrd import xsd
 from ismrmrd.hdf5 import acquisition_dtype, acquisition_header_dtype
 from numpy.typing import NDArray
 
-from lfmri_node.recon.mrd.acquisitions import Flag
+from lfmri_node.recon.mrd.heads import Flag
 from lfmri_node.recon.sense.fourier import fft_axis, fit_axis, ifft_axis
 from lfmri_node.recon.types import Bool, Complex, ScanIdentity, SequenceInfo, Vector
 

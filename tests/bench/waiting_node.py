@@ -17,7 +17,8 @@ from lfmri_node.node import logs
 from lfmri_node.node.compute import ComputeService
 from lfmri_node.node.config import load
 from lfmri_node.node.jobs.workers import NODE
-from lfmri_node.node.service import Service, run_until_signalled
+from lfmri_node.node.service import Service
+from lfmri_node.node.signals import run_until_signalled
 from lfmri_node.node.worker import main as worker
 from lfmri_node.node.worker.task import Task
 

@@ -23,7 +23,8 @@ from held import pause
 from lfmri_node.node import logs
 from lfmri_node.node.compute import ComputeService
 from lfmri_node.node.config import load
-from lfmri_node.node.service import Service, run_until_signalled
+from lfmri_node.node.service import Service
+from lfmri_node.node.signals import run_until_signalled
 
 WORKER = Path(__file__).with_name("gated_worker.py")
 

@@ -18,7 +18,8 @@ from postgres_cluster import PASSWORD, Cluster
 from lfmri_node.node.errors import NodeError
 from lfmri_node.node.jobs.database import PostgresTable
 from lfmri_node.node.jobs.job import Job, Stage
-from lfmri_node.node.jobs.ledger import Ledger, Member, Timing
+from lfmri_node.node.jobs.ledger import Ledger
+from lfmri_node.node.jobs.records import Member, Timing
 from lfmri_node.node.worker.task import CALIBRATION
 
 GATED = Path(__file__).parents[1] / "gated.py"

@@ -14,9 +14,9 @@ from ismrmrd import xsd
 from ismrmrd.hdf5 import acquisition_header_dtype
 
 from lfmri_node.recon.errors import InvalidRawData, ReconError, UnsupportedAcquisition
-from lfmri_node.recon.mrd.acquisitions import Flag
 from lfmri_node.recon.mrd.fields import COPIED, FLAGS, HEAD, HEADER, Field, Use, expanded
 from lfmri_node.recon.mrd.header import parse_header
+from lfmri_node.recon.mrd.heads import Flag
 from lfmri_node.recon.mrd.measurement import open_measurement
 from lfmri_node.recon.mrd.write import ScanLayout, write_measurement
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lfmri_node.recon.mrd.acquisitions import Flag
+from lfmri_node.recon.mrd.heads import Flag
 from lfmri_node.recon.mrd.measurement import ReaderSettings, open_measurement
 from lfmri_node.recon.mrd.write import ScanLayout, open_writer, write_measurement
 from lfmri_node.recon.types import KSpace, SequenceInfo

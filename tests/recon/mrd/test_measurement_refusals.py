@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lfmri_node.recon.errors import InvalidRawData, ReconError, UnsupportedAcquisition
-from lfmri_node.recon.mrd.acquisitions import Flag
 from lfmri_node.recon.mrd.header import parse_header
+from lfmri_node.recon.mrd.heads import Flag
 from lfmri_node.recon.mrd.measurement import ReaderSettings, open_measurement
 from lfmri_node.recon.mrd.write import ScanLayout, open_writer, write_measurement
 
