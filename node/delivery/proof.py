@@ -150,9 +150,8 @@ class Proofs:
             return Proven(wait_s=0.0, note=_WAITS), ""
         if before is not None:
             due = before.asked_at + timedelta(seconds=commitment.wait_s)
-            # A clock that was set back makes no wait longer.
-            left_s = min((due - datetime.now(UTC)).total_seconds(), commitment.wait_s)
-            if left_s > 0:
+            left_s = (due - datetime.now(UTC)).total_seconds()
+            if 0 < left_s <= commitment.wait_s:  # more is left where the clock was set back since
                 return Proven(wait_s=left_s, note=_WAITS), ""
         uid = fresh_uid()
         self._store.open_transaction(job.key, name, uid)

@@ -38,11 +38,20 @@ class Proving(Writer):
         return Transaction(uid=rows[0]["uid"], asked_at=asked_at, answered=rows[0]["answered_at"] is not None)
 
     def open_transaction(self, key: str, destination: str, uid: str) -> None:
-        """Record a request before it leaves, so that its report is known whenever it comes."""
+        """Record a request before it leaves, so that its report is known whenever it comes.
+
+        One of a later time is from before the clock was set back, and would pass for the latest: be done with
+        it.
+        """
+        at = schema.moment(now())
         with self._change():
             self._connection.execute(
+                "UPDATE transactions SET done=1 WHERE job_key=? AND destination=? AND asked_at>=?",
+                (key, destination, at),
+            )
+            self._connection.execute(
                 "INSERT INTO transactions (uid, job_key, destination, asked_at) VALUES (?, ?, ?, ?)",
-                (uid, key, destination, schema.moment(now())),
+                (uid, key, destination, at),
             )
 
     def close_transactions(self, key: str, destination: str) -> None:

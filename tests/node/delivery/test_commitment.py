@@ -2,8 +2,10 @@
 
 import json
 import queue
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydicom.dataset import Dataset
@@ -180,6 +182,31 @@ def test_silence_is_asked_again_and_a_late_report_is_believed(node, archive, mak
     (job,) = node.wait_finished()
     assert job.stage is Stage.VERIFIED
     assert len(there.stored) == len(set(there.stored))
+
+
+def test_a_clock_that_was_set_back_since_the_request_delays_no_other_request(
+    node, archive, make_scan
+) -> None:
+    """As if it had been asked tomorrow: nobody waits until then, and the new request counts."""
+    there = archive(Commitment)
+    deliver_to(node, there, "commitment = true\ncommitment_wait_s = 60")
+    node.start()
+    node.send(make_scan(n_slices=1))
+    there.asked.get(timeout=120)
+    node.kill()
+    while not there.asked.empty():
+        there.asked.get()
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    with closing(sqlite3.connect(node.layout.state / "node.sqlite")) as table, table:
+        assert table.execute("UPDATE transactions SET asked_at=?", (tomorrow,)).rowcount > 0
+    node.start()
+    request = there.asked.get(timeout=120)
+    item = request.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+    assert report(node, request, {item: 0x0110}) == 0x0000
+    node.wait_line("code=LF-DEL-007")
+    assert report(node, there.asked.get(timeout=120)) == 0x0000
+    (job,) = node.wait_finished()
+    assert job.stage is Stage.VERIFIED
 
 
 def test_where_commitment_is_not_offered_the_job_is_sent_and_says_why(node, archive, make_scan) -> None:
