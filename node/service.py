@@ -52,7 +52,7 @@ from lfmri_node.node.working import (
 
 Receiver = Callable[[ReceivedMeasurement], Job]
 
-_LOOK_S = 1.0
+_LOOK_S, _STUCK_S = 1.0, 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +97,8 @@ class Service:
         With ``worker`` the two places where a test holds the node still.
     reread
         Reads the configuration again, for `reload`; None: it stays as it is.
+    stuck_s
+        It ends where a delivery has not moved for so long.
     """
 
     def __init__(
@@ -107,8 +109,10 @@ class Service:
         places: Sequence[Path] = (),
         received: Callable[[Receiver], Receiver] | None = None,
         reread: Callable[[], Config] | None = None,
+        stuck_s: float = _STUCK_S,
     ) -> None:
         self._config = config
+        self._stuck_s = stuck_s
         self._reread = reread
         self._asked = threading.Event()
         self._layout = Layout(root=config.node.data_dir)
@@ -125,7 +129,8 @@ class Service:
             LF-JOB-002 where another process serves this data directory, LF-JOB-008 where the port
             cannot be used, LF-JOB-041 or LF-JOB-070 where the engine's database cannot be, LF-JOB-046 where a
             database was removed or replaced, LF-JOB-060 where the worker is to be confined and cannot be,
-            LF-JOB-071 where others took this process for dead, LF-JOB-072 where another serves these jobs.
+            LF-JOB-071 where others took this process for dead, LF-JOB-072 where another serves these jobs,
+            LF-JOB-075 where a delivery does not move.
         sqlite3.Error
             The job table cannot be used.
         InvalidModel
@@ -154,6 +159,7 @@ class Service:
             live = self._begun(stack, stop, parts, auditor)
             while not stop.wait(_LOOK_S):
                 _require_same(opened)
+                parts.delivery.require_moving(self._stuck_s)
                 if parts.heart is not None:
                     parts.heart.require_beating()
                 if self._reread is not None and self._asked.is_set():

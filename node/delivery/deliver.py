@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from lfmri_node.node import logs
 from lfmri_node.node.audit.auditor import Auditor
 from lfmri_node.node.backoff import Backoff, Patience
 from lfmri_node.node.delivery.proof import Proofs, Prover
-from lfmri_node.node.errors import Drained
+from lfmri_node.node.errors import Drained, JobError
 from lfmri_node.node.jobs.drain import Drain, Line
 from lfmri_node.node.jobs.job import Failure, Job
 from lfmri_node.node.jobs.recipe import goes_to
@@ -77,10 +77,26 @@ class Channel:
         self._backoff = backoff
         self._in_vain = 0
         self._shut_until = 0.0
+        self._moved_at: float | None = None
 
-    def alone(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def alone(self) -> Iterator[None]:
         """Have the destination to oneself; others wait for their turn."""
-        return self._line.alone()
+        with self._line.alone():
+            self.moved()
+            try:
+                yield
+            finally:
+                self._moved_at = None
+
+    def moved(self) -> None:
+        """Note that who has the destination got on."""
+        self._moved_at = time.monotonic()
+
+    def stuck_s(self) -> float:
+        """Seconds since who has the destination got on; 0 where nobody has it."""
+        moved_at = self._moved_at
+        return 0.0 if moved_at is None else time.monotonic() - moved_at
 
     @property
     def is_free(self) -> bool:
@@ -155,6 +171,23 @@ class Delivery:
         """Destination -> whether it is left alone for a while because it did not answer."""
         return {name: channel.shut_s() > 0 for name, channel in self.channels.items()}
 
+    def require_moving(self, limit_s: float) -> None:
+        """Check that nobody has had a destination for so long without getting on: nothing here takes as long,
+        a call that does not return cannot be ended, and all others wait for it.
+
+        Raises
+        ------
+        JobError
+            LF-JOB-075
+        """
+        for name, channel in self.channels.items():
+            if channel.stuck_s() > limit_s:
+                raise JobError(
+                    "LF-JOB-075",
+                    f"a delivery to '{name}' has not moved for {limit_s:.0f} s",
+                    "nothing is lost; start the node again, which tries it anew",
+                )
+
     def takers(self, job: Job) -> tuple[str, ...]:
         """The destinations that a scan goes to, by the rules that were in force when it came in."""
         ways = self.channels.items()
@@ -195,6 +228,7 @@ class Delivery:
                 self._auditor.transfer(name, wanted, channel.destination.send(wanted)) if wanted else ()
             )
             for done, receipt in enumerate(receipts, start=1):
+                channel.moved()
                 spoke = receipt.dimse_status is not None or receipt.delivered or not receipt.transient
                 answered = answered or spoke
                 self._store.add_receipt(job.key, receipt)

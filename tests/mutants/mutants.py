@@ -645,6 +645,28 @@ MUTANTS = (
         breaks="the node writes into a file that nobody finds any more",
     ),
     Mutant(
+        name="service: a delivery that hangs is not noticed",
+        file="node/service.py",
+        old="                parts.delivery.require_moving(self._stuck_s)\n",
+        new="",
+        tests=(
+            "tests/node/delivery/test_destinations.py"
+            "::test_a_delivery_that_does_not_move_ends_the_node_and_the_next_start_goes_on",
+        ),
+        breaks="a call that never returns keeps all scans from its destination for ever",
+    ),
+    Mutant(
+        name="commitment: a report is left alone by the release",
+        file="dicom_io/deliver/proving.py",
+        old="        if not reports.taken(linger_s):\n            association.abort()\n",
+        new="        reports._asked.set()\n        reports._noted.wait(linger_s)\n",
+        tests=(
+            "tests/dicom_io/deliver/test_proving.py"
+            "::test_a_report_that_comes_as_the_association_is_released_hangs_nothing",
+        ),
+        breaks="an archive that reports at once stops all deliveries to it",
+    ),
+    Mutant(
         name="listener: a malformed request is not looked at",
         file="dicom_io/receive/dimse.py",
         old="refusal = _fault(message) or (None if has_data_set else malformed_command())",

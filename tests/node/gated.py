@@ -7,7 +7,8 @@ Places: ``received.before`` and ``received.after`` the job is recorded; for each
 A place is active where its FIFOs exist. A file ``<operation>.dies`` that holds the SHA-256 of a
 measurement makes the worker kill itself when it comes to that operation of it; ``<operation>.hangs``
 lets it hang there. ``clock`` holds seconds that this node's wall clock is wrong by, ``patience`` those that
-it waits for a locked job table instead of half a minute.
+it waits for a locked job table instead of half a minute, ``stuck`` those that a delivery may stand still
+for instead of an hour.
 """
 
 from __future__ import annotations
@@ -58,12 +59,14 @@ def serve(config: Path, holds: Path, kind: str) -> None:
         return run
 
     command = [sys.executable, str(WORKER), str(holds), kind]
+    stuck = holds / "stuck"
     service = Service(
         settings,
         worker=command,
         places=[WORKER.parent, holds],
         received=wrapped,
         reread=lambda: load(config),
+        **({"stuck_s": float(stuck.read_text())} if stuck.exists() else {}),
     )
     run_until_signalled(service)
 

@@ -69,6 +69,29 @@ def test_a_silent_destination_keeps_no_place_from_a_healthy_one_nor_the_node_fro
     assert [ledger.missing(job.key, "pacs") for job in jobs] == [[]] * 3
 
 
+def test_a_delivery_that_does_not_move_ends_the_node_and_the_next_start_goes_on(
+    node, pacs, make_scan
+) -> None:
+    """A call that never returns would keep all scans from its destination; here a second is never."""
+    node.holds.mkdir(exist_ok=True)
+    (node.holds / "stuck").write_text("1")
+    with silent() as (port, came):
+        also_to(node, port)
+        node.start()
+        node.send(make_scan())
+        assert node.stop_waiting() == 1
+        assert came.acquire(timeout=1)
+    text = "".join(node.lines)
+    assert "LF-JOB-075" in text
+    assert "a delivery to 'silent' has not moved for 1 s" in text
+    assert "Traceback" not in text
+    (node.holds / "stuck").unlink()
+    node.start()
+    node.wait_for(lambda jobs: len(jobs) == 1 and len(pacs.instances()) == 3)
+    (job,) = node.jobs()
+    assert Ledger(node.layout.job_table).missing(job.key, "pacs") == []
+
+
 def waits_for_an_hour(node, pacs, *scans) -> None:
     """Every scan is encoded and waits for a PACS that is down; the next try is an hour away."""
     node.config.write_text(
