@@ -12,7 +12,6 @@ Report = Mapping[str, Any]
 FAULTS, PAGE = "fault-report.json", "fault-report.md"
 TITLES = {
     FAULTS: "Kills and everything else",
-    "short-report.json": "A short run",
     "week-report.json": "A simulated week",
 }
 """Reports, in the order of the page."""
@@ -60,16 +59,13 @@ def section(report: Report) -> Iterator[str]:
     """One campaign."""
     yield f"`{report['command']}`: {_length(report['seconds'])}."
     yield ""
-    if "commitment" not in report:
-        yield from ("Before the archive committed, folders were watched and backups restored in it.", "")
     counts = [(f"**{report[name]}**", said) for name, said in _SAID.items() if name in report]
     yield from table(("count", "what"), [(f"**{report['kills']}**", "times signal 9"), *counts])
     yield ""
     yield from table(("fault", "times"), sorted(report["faults"].items()))
     yield ""
-    if "commitment" in report:
-        asked = [(report["commitment"].get(name, 0), said) for name, said in _COMMITMENT.items()]
-        yield from (*table(("requests for commitment", "the archive"), asked), "")
+    asked = [(report["commitment"].get(name, 0), said) for name, said in _COMMITMENT.items()]
+    yield from (*table(("requests for commitment", "the archive"), asked), "")
     yield from table(("node", "kills", "acknowledged", "delivered", "time"), list(_parts(report)))
     remarks = [f"- {name}: {text}" for name, part in report["parts"].items() for text in part["remarks"]]
     if remarks:
