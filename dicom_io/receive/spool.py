@@ -219,7 +219,10 @@ class Spool:
         """Move the object aside; the refusal to raise."""
         header.path.replace(self._quarantine / f"{code}-{_fingerprint(header)}.dcm")
         sync_directory(self._quarantine)
-        hint = "compare the object in the quarantine with the one that is kept; see `lfmri-node accept`"
+        hint = (
+            "compare the object in the quarantine with the one that is kept; see `lfmri-node accept`, and"
+            " `lfmri-node assign` where the one that is kept says no patient"
+        )
         return ListenerRefusal(code, message, hint, status=status)
 
     def _was_accepted(self, header: PayloadHeader) -> bool:

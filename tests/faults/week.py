@@ -46,7 +46,8 @@ class Week(Campaign):
     again_share = 0.05
     watched_every = 50
     backlog = 16
-    disk_mb = 512
+    disk_mb = 2048
+    """All exams fit: retention keeps what the misbehaving archive has still to take."""
     habits = (*["later"] * 6, "twice", "failing", "silent", "refusing")
     honest = ("later",)
 
