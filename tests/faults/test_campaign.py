@@ -42,6 +42,6 @@ def test_a_short_week_arrives_once(tmp_path: Path) -> None:
 def test_a_week_does_not_wait_for_an_exam_after_its_last(tmp_path: Path) -> None:
     """What is sent again after a restore is in the PACS already: nothing more arrives."""
     week = Week(tmp_path, exams=24, seed=1, show=print)
-    week.healthy = SimpleNamespace(n_studies=lambda: 24)
+    week.healthy, week.node = SimpleNamespace(n_studies=lambda: 24), SimpleNamespace(alive=True)
     week.wait_arrivals(3, "after the last")
     assert week.verdict.starved == 0
